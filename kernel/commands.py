@@ -1,0 +1,213 @@
+"""What is asked of a kernel: commands, the outcomes of attempts, the environment, and the answers.
+
+A command is imperative and may be refused; the refusal is a value, not an exception, because it must wait for the commit of
+whatever the kernel saw when it refused (law 3).  An outcome is what ended an attempt, whatever the handler did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from journeyman.kernel.events import Error, Event, Options
+
+if TYPE_CHECKING:
+    from journeyman.kernel.state import TaskState
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+class Submit(NamedTuple):
+    """Record a task.  `due_at` None means now.  The same id again answers with the task that has it."""
+
+    task: bytes
+    handler: str
+    priority: int
+    due_at: int | None
+    due_kind: int
+    payload_len: int
+    payload_digest: bytes
+    codec: int = 0
+    key_id: str | None = None
+    options: Options = None
+    internal: bool = False  # not from outside: max_pending does not apply
+
+
+class Cancel(NamedTuple):
+    task: bytes
+    reason: str
+    by: str
+    running: bool = True  # False: refuse a running task
+
+
+class Retry(NamedTuple):
+    """`ended` is the task as stored, when the state no longer holds it."""
+
+    task: bytes
+    reason: str
+    by: str
+    ended: TaskState | None = None
+
+
+class Clear(NamedTuple):
+    """Cancel everything that waits; running tasks are untouched."""
+
+    reason: str
+    by: str
+
+
+class Pause(NamedTuple):
+    by: str
+    reason: str = ""
+
+
+class Resume(NamedTuple):
+    by: str
+    reason: str = ""
+
+
+class Configure(NamedTuple):
+    policy: Mapping[str, Any]
+    by: str
+
+
+class Open(NamedTuple):
+    """Take charge of the queue: a new epoch, the declared policy, and a verdict on every attempt of an older epoch.
+
+    `entered`: ids of tasks whose handler had been entered when the process died.  `crashed` False: the attempts died with a queue actor
+    that had a bug, not with the process, so nothing is charged.
+    """
+
+    boot: int
+    policy: Mapping[str, Any] | None  # None: the queue is not declared in this process
+    entered: Collection[bytes] = ()
+    crashed: bool = True
+
+
+class Finish(NamedTuple):
+    """An attempt ended.  (epoch, attempt) is its fence."""
+
+    task: bytes
+    epoch: int
+    attempt: int
+    outcome: Outcome
+
+
+class Progress(NamedTuple):
+    task: bytes
+    epoch: int
+    attempt: int
+    fraction_ppm: int | None
+    message: str | None
+
+
+class Dispatch(NamedTuple):
+    """Start what may start now."""
+
+
+class Expire(NamedTuple):
+    """Cancel waiting tasks whose deadline has passed."""
+
+
+Command = (
+    Submit | Cancel | Retry | Clear | Pause | Resume | Configure | Open | Finish | Progress | Dispatch | Expire
+)  # fmt: skip
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+class Succeeded(NamedTuple):
+    elapsed_us: int
+    result_len: int = 0
+    result_digest: bytes = b""
+    codec: int = 0
+    options: Options = None  # message, progress_ppm
+
+
+class Failed(NamedTuple):
+    """`cause`: exception, timeout, heartbeat, retry_later, fatal or result.  `retryable`: what the queue's `on` said of the exception.
+
+    `delay_us` is the handler's own choice and wins over backoff and cap; None leaves it to the policy.
+    """
+
+    elapsed_us: int
+    error: Error
+    cause: str = "exception"
+    retryable: bool = True
+    delay_us: int | None = None
+    options: Options = None
+
+
+class Snoozed(NamedTuple):
+    elapsed_us: int
+    delay_us: int = 0
+    until_at: int | None = None  # an instant instead of a delay
+    options: Options = None
+
+
+class Stopped(NamedTuple):
+    """The attempt ended because of a cancel.  `reason` None: that of the request is used."""
+
+    elapsed_us: int
+    reason: str | None = None
+    by: str | None = None
+    options: Options = None  # error
+
+
+class Released(NamedTuple):
+    elapsed_us: int
+    reason: Literal["stop", "unfit", "actor"] = "stop"
+    options: Options = None
+
+
+Outcome = Succeeded | Failed | Snoozed | Stopped | Released
+
+
+# --- environment ------------------------------------------------------------------------------------------------------
+
+
+class Env(NamedTuple):
+    """What is not the queue's own: brought by the shell, true for the length of one decision."""
+
+    free_slots: int | None = None  # engine-wide; None: unlimited
+    handlers: Collection[str] | None = None  # names this process can run; None: all
+    unfit: Mapping[bytes, str] = {}  # tasks whose arguments no longer fit -> why
+    stragglers: Collection[bytes] = ()  # tasks whose timed-out thread still runs: they hold their slot
+    suspects_running: int = 0  # attempts, in any queue, of tasks one crash from the end of their budget
+    backoff: Callable[[int], float] | None = None  # the queue's own function, if it has one
+    known: Mapping[bytes, TaskState] = {}  # ended tasks the state no longer holds, for duplicate ids
+    stopping: bool = False  # nothing new starts
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+class Accepted(NamedTuple):
+    """`existing`: the id was already known, with the same handler and payload.  `count`: how many tasks a bulk command touched."""
+
+    task: bytes | None = None
+    existing: bool = False
+    count: int = 0
+
+
+class Refused(NamedTuple):
+    """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable."""
+
+    error: str
+    message: str
+
+
+Answer = Accepted | Refused
+
+
+class Decision(NamedTuple):
+    events: list[Event]
+    answers: list[Answer]  # one a command
+
+
+__all__ = [
+    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Dispatch", "Env", "Expire", "Failed", "Finish", "Open",
+    "Outcome", "Pause", "Progress", "Refused", "Released", "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded",
+]  # fmt: skip
