@@ -1,0 +1,59 @@
+# Everything a contributor runs.  `make help` lists it.  Only Python 3.11 or newer with venv is needed; the rest goes into .venv.
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/null && echo yes),python$(v))) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LAYERS := kernel journal actors engine sim
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup links demo test check static format bench crash crash-quick clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) links ## make .venv, install everything into it, link the folders for the static tools
+
+# The constraints fix every version; setuptools goes first, so that the build needs no environment of its own.
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); bash tools/install-venv.sh && $(PYTHON) -m venv $(VENV); }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,bench,cli]'
+	@touch $(READY)
+
+# mypy and pyright want the installed layout: one link for a layer, one for each file of journeyman/.
+links:
+	@mkdir -p .build/journeyman
+	@for layer in $(LAYERS); do ln -sfn ../../$$layer .build/journeyman/$$layer; done
+	@for file in journeyman/*; do test -f $$file && ln -sfn ../../$$file .build/$$file; done
+
+demo: setup ## a durable checksum run over thousands of files, killed half way and started again
+	$(BIN)/python examples/demo.py
+
+test: setup ## the test suite
+	$(BIN)/python -m pytest -q
+
+check: static test ## format, lint, types (two checkers), tests
+
+static: setup ## the part of check that runs nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	MYPYPATH=.build $(BIN)/mypy -p journeyman
+	$(BIN)/pyright
+
+format: setup ## rewrite the files as ruff wants them
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: setup ## measure, with fsync at every commit, against sqlite3 and huey
+	$(BIN)/python bench/run.py
+
+crash: setup ## the whole crash suite: kills, power cuts, torn writes, failing calls, damaged files
+	$(BIN)/python tests/crash/run.py
+
+crash-quick: setup ## two minutes of each
+	$(BIN)/python tests/crash/run.py --quick
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

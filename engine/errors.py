@@ -1,0 +1,186 @@
+"""Every error Journeyman raises, in one tree, grouped by who must act.
+
+    JourneymanError
+    ├── the caller: this call cannot be done as it stands
+    │   ├── QueueNotFound        (LookupError)  no such queue, neither declared nor stored
+    │   ├── HandlerNotFound      (LookupError)  no handler of that name in this engine
+    │   ├── TaskNotFound         (LookupError)  no such task: never submitted, or pruned
+    │   ├── InvalidName          (ValueError)   1 to 128 bytes of UTF-8, no control characters
+    │   ├── InvalidPayload       (ValueError)   an argument or result that its annotation or the encoding does not take
+    │   ├── PayloadTooLarge      (ValueError)   over max_payload; names both sizes
+    │   ├── DuplicateTask        the id is taken by a task of another handler, queue or payload
+    │   ├── NotCancellable       the task has ended, or runs and running=False was asked
+    │   ├── NotRetryable         only a failed, cancelled or interrupted task can be retried by hand
+    │   └── TransactionConflict  somebody else changed what this transaction read; run it again
+    ├── the caller, later: there is no room now
+    │   ├── QueueFull            max_pending tasks wait already
+    │   └── BudgetExhausted      the namespace has no concurrency left
+    ├── the author of the program: two things bear one name
+    │   ├── QueueExists
+    │   └── HandlerExists
+    ├── the owner of the task: how it ended, raised by result()
+    │   ├── TaskFailed           .failure holds type, message, traceback
+    │   └── TaskCancelled        .reason says why
+    ├── the owner of the engine
+    │   ├── EngineStopped        the engine is closing or closed; what was acknowledged is in the journal
+    │   ├── QueueBroken          one queue's actor died too often; the others go on
+    │   └── FeedTruncated        prune has passed this cursor; start again from .first
+    └── the operator: the journal's disk
+        ├── JournalLocked        another engine has it open; names the process
+        ├── JournalFull          no room for new tasks; running ones still finish
+        ├── JournalCorrupt       a record does not check; names its position
+        └── JournalVersion       written by a newer Journeyman
+
+Bad values of arguments (a concurrency of 0, a naive datetime) are plain ValueError, a wrong call is TypeError, a wait that took too long is
+trio.TooSlowError.  RetryLater, Fatal, Snooze and Cancel are not errors: handlers raise them to steer their task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from journeyman.kernel.errors import JourneymanError
+
+if TYPE_CHECKING:
+    from journeyman.engine.task import Failure, Task
+
+
+# --- the caller -------------------------------------------------------------------------------------------------------
+
+
+class QueueNotFound(JourneymanError, LookupError):
+    """No queue of that name, neither declared in this process nor stored in the journal."""
+
+
+class HandlerNotFound(JourneymanError, LookupError):
+    """No handler of that name is registered in this engine."""
+
+
+class TaskNotFound(JourneymanError, LookupError):
+    """No task has this id: it was never submitted here, or retention has removed it."""
+
+
+class InvalidName(JourneymanError, ValueError):
+    """A name is 1 to 128 bytes of UTF-8 without control characters."""
+
+
+class InvalidPayload(JourneymanError, ValueError):
+    """An argument or result does not fit its annotation, or has no encoding."""
+
+
+class PayloadTooLarge(JourneymanError, ValueError):
+    """The encoded arguments or result (`size` bytes) exceed `limit` bytes; nothing was stored."""
+
+    def __init__(self, size: int, limit: int, what: str = "payload") -> None:
+        super().__init__(size, limit, what)
+        self.size = size
+        self.limit = limit
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.size:,} bytes encoded, the limit is {self.limit:,}; raise max_payload or store a reference"
+
+
+class DuplicateTask(JourneymanError):
+    """The id is taken by a task with another handler, queue or payload."""
+
+
+class NotCancellable(JourneymanError):
+    """The task has ended, or it runs and `running=False` was asked for."""
+
+
+class NotRetryable(JourneymanError):
+    """Only a failed, cancelled or interrupted task can be retried by hand."""
+
+
+class TransactionConflict(JourneymanError):
+    """Somebody else changed what this transaction read; run it again."""
+
+
+class QueueFull(JourneymanError):
+    """As many tasks wait as `max_pending` allows.  Submit again later, or raise the bound."""
+
+
+class BudgetExhausted(JourneymanError):
+    """The namespace has no concurrency left for another queue; the message says how much is used of how much."""
+
+
+# --- the author of the program ----------------------------------------------------------------------------------------
+
+
+class QueueExists(JourneymanError):
+    """This engine has a queue of that name already."""
+
+
+class HandlerExists(JourneymanError):
+    """A handler of that name exists already; names are unique in an engine, because the journal knows handlers by name."""
+
+
+# --- the owner of the task --------------------------------------------------------------------------------------------
+
+
+class TaskFailed(JourneymanError):
+    """The task failed for good, or was interrupted.  `task` is how it stood, `failure` its last error, if it had one."""
+
+    def __init__(self, message: str, task: Task | None = None) -> None:
+        super().__init__(message, task)
+        self.task = task
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def failure(self) -> Failure | None:
+        return None if self.task is None else self.task.error
+
+
+class TaskCancelled(JourneymanError):
+    """The task was cancelled.  `task` is how it stood, `reason` what was given as the reason."""
+
+    def __init__(self, message: str, task: Task | None = None) -> None:
+        super().__init__(message, task)
+        self.task = task
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def reason(self) -> str | None:
+        return None if self.task is None else self.task.reason
+
+
+# --- the owner of the engine ------------------------------------------------------------------------------------------
+
+
+class EngineStopped(JourneymanError):
+    """The engine is closing or closed.  Every task that was acknowledged is in the journal and goes on at the next start."""
+
+
+class QueueBroken(JourneymanError):
+    """The actor of this queue died of an error too often and was given up; other queues go on.  Restart the engine once it is fixed."""
+
+
+class FeedTruncated(JourneymanError):
+    """Prune has passed the cursor: the oldest event left is `first`, the newest `last`."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(first, last)
+        self.first = first
+        self.last = last
+
+    def __str__(self) -> str:
+        return f"events before {self.first} have been pruned (the newest is {self.last}); read the state anew and go on from {self.first}"
+
+
+# What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.
+REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
+    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable)}
+)
+
+__all__ = [
+    "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
+    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull",
+    "QueueNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+]  # fmt: skip
