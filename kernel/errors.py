@@ -1,7 +1,10 @@
-"""The root of every error Journeyman raises.  The whole tree is drawn in journeyman.engine.errors."""
+"""The root of every error this project raises on purpose; the whole tree is drawn in engine/errors.py."""
 
 from __future__ import annotations
 
 
 class JourneymanError(Exception):
-    """Catch this to catch whatever Journeyman itself has to say.  Bad values of arguments are plain ValueError or TypeError."""
+    """Anything Journeyman raises to tell a caller, an operator or a developer what to do next."""
+
+
+__all__ = ["JourneymanError"]

@@ -1,0 +1,49 @@
+"""Every bound of the system, in one place, with the relations between them asserted.
+
+Problem.  A number that limits something is a promise to somebody, and promises scattered over files contradict each other.
+Choice: each bound lives here once, with its unit in its name; whoever needs one imports it; the assertions at the end hold
+whenever the module is imported, so a careless change does not even start.
+
+Instants are microseconds UTC, durations microseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+HOUR_US: Final = 3_600 * SECOND_US
+DAY_US: Final = 24 * HOUR_US
+
+# --- time -------------------------------------------------------------------------------------------------------------
+DURATION_MAX_US: Final = 36_525 * DAY_US  # a hundred years: longer delays are mistakes
+INSTANT_MAX_US: Final = 1 << 61  # about the year 75,000; two of them still add up within 63 bits
+CLOCK_STEP_MIN_US: Final = HOUR_US  # a gap to the wall clock larger than this is journalled as a step
+
+# --- names and submissions --------------------------------------------------------------------------------------------
+NAME_MAX_BYTES: Final = 128
+ID_BYTES: Final = 16
+DIGEST_BYTES: Final = 16
+PAYLOAD_DEFAULT_MAX_BYTES: Final = 1 << 20
+PAYLOAD_MAX_BYTES: Final = 1 << 30  # what a queue may raise max_payload to
+PRIORITY_MIN: Final = -(1 << 31)
+PRIORITY_MAX: Final = (1 << 31) - 1
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+CONCURRENCY_MAX: Final = 100_000
+ATTEMPTS_MAX: Final = 1 << 53
+FACTOR_MAX: Final = 1_000_000  # of an exponential backoff
+BACKOFF_DEFAULT_CAP_US: Final = HOUR_US
+RATE_LIMIT_MAX: Final = 1_000_000_000
+BURST_MAX: Final = 1_000_000_000
+PPM: Final = 1_000_000  # one whole, in millionths
+
+# --- indexes (kernel) -------------------------------------------------------------------------------------------------
+ROSTER_CHUNK: Final = 512  # tasks in one piece of a roster
+STALE_MIN: Final = 1_024  # an index is not tidied for fewer dead entries than this
+
+assert HOUR_US <= BACKOFF_DEFAULT_CAP_US <= DURATION_MAX_US
+assert DURATION_MAX_US < INSTANT_MAX_US < 1 << 62, "now + any duration must fit 63 bits"
+assert PAYLOAD_DEFAULT_MAX_BYTES <= PAYLOAD_MAX_BYTES
+assert PRIORITY_MIN < 0 < PRIORITY_MAX
+assert ROSTER_CHUNK <= STALE_MIN
