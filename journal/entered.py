@@ -1,0 +1,55 @@
+"""Which handlers were entered: eight bytes a slot in a shared memory map.
+
+Problem.  A crash charges an attempt only if its handler had been entered, and the start is journalled before that.  Choice: an executor slot writes
+the seq of the AttemptStarted into its cell as it enters the handler and 0 when it leaves.  The page cache survives the death of the process, so no sync is
+needed; after a power cut a mark may be missing (nothing is charged) or stale (its attempt ended long ago, so nobody asks for that seq).  Rejected: an event per
+entry (a commit more per start), writing to a file (a system call more per start).
+
+Cells are native 64-bit words, written by one store instruction.  The file doubles when a slot does not fit.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Final
+
+CELL: Final = 8
+_FIRST_SIZE: Final = 4096
+
+
+class EnteredMarks:
+    """The cells of one file.  `all` after opening tells what the last process left behind."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = os.fstat(self._fd).st_size
+        size = max(_FIRST_SIZE, size - size % CELL)
+        os.ftruncate(self._fd, size)
+        os.posix_fallocate(self._fd, 0, size)  # a hole on a full disk would be SIGBUS
+        self._map = mmap.mmap(self._fd, size, mmap.MAP_SHARED)
+        self._cells = memoryview(self._map).cast("Q")
+
+    def set(self, slot: int, seq: int) -> None:
+        try:
+            self._cells[slot] = seq
+        except IndexError:
+            self._grow(slot)
+            self._cells[slot] = seq
+
+    def all(self) -> set[int]:
+        return set(self._cells) - {0}
+
+    def _grow(self, slot: int) -> None:
+        size = len(self._cells) * CELL
+        while size <= slot * CELL:
+            size *= 2
+        os.posix_fallocate(self._fd, 0, size)
+        self._cells.release()
+        self._map.resize(size)
+        self._cells = memoryview(self._map).cast("Q")
+
+    def close(self) -> None:
+        self._cells.release()
+        self._map.close()
+        os.close(self._fd)

@@ -1,0 +1,36 @@
+"""What the journal has to complain about.  Every message says what was found, who must act and what to do next."""
+
+from __future__ import annotations
+
+from journeyman.kernel.errors import JourneymanError
+
+
+class JournalError(JourneymanError):
+    """The journal cannot go on: a commit failed with unknown outcome, or the store was used after that, after close, or in a forked child.
+
+    The next open reads what is really on disk.
+    """
+
+
+class JournalLocked(JournalError):
+    """Another engine owns this journal.  `pid` is its process id, None when it could not be read."""
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class JournalCorrupt(JournalError):
+    """What is on disk is not what was written.  `seq` is the first damaged record, None when the damage has no seq (a file, a page, a row)."""
+
+    def __init__(self, message: str, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+
+class JournalFull(JournalError):
+    """No room is left on the disk (or in the address space).  Free some and open again."""
+
+
+class JournalVersion(JournalError):
+    """The journal was written by another version, which the message names."""

@@ -1,0 +1,348 @@
+"""The default store: LMDB 0.9, two disk barriers a commit.  The only file that imports lmdb.
+
+Problem.  LMDB is a fine engine with sharp edges: a write transaction begun in one thread and committed in another leaves a lock held for ever; growing
+the map kills open reads; a commit that raised may have happened.
+
+Choice.
+- One thread per store owns every write transaction from begin to commit, every growth of the map, and the close.  Batches reach it through a SimpleQueue,
+  the answer goes back through the batch's `done`.  It encodes nothing and makes few calls: every call releases the interpreter's lock, and getting
+  it back may take 5 ms when the loop is busy.  Many keys are put by one `putmulti`.
+- Reads run on the caller's thread, in transactions that end before the call returns, behind a gate that growing the map closes.  Values are copies.
+- A full map is no failure: that transaction did not happen; the map doubles and the batch is tried again.
+- Any other exception ends the store's writing life: the outcome is unknown (law 5), so this and every later batch reports it.
+
+Rejected: writemap (SIGBUS on a full disk), NOSYNC (damage on power loss), a thread pool (see above), the 1.0 engine (py-lmdb shows none of what it adds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, Final, Literal
+
+import lmdb
+
+from journeyman.journal.entered import EnteredMarks
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.journal.store import Batch, Done, Gauge, Items, Table
+
+Durability = Literal["full", "relaxed"]
+GIB: Final = 1 << 30
+MAX_READERS: Final = 1024
+_NAMES: Final = {table: table.name.lower().encode() for table in Table}
+_FULL_CODES: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT, -30772)  # LMDB reports a short write as EIO
+_NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
+
+
+class LmdbStore:
+    """A `Store` in the files data.mdb and lock.mdb of one directory.
+
+    Use `journeyman.journal.opening.open_store`: it locks, examines and creates; this class only runs LMDB.  `release` is called
+    on the writer thread after LMDB has closed.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        durability: Durability = "full",
+        readonly: bool = False,
+        map_size: int = GIB,
+        marks: EnteredMarks | None = None,
+        release: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.readonly = readonly
+        self.failure: BaseException | None = None  # set once: why nothing is written any more
+        self.commits = 0
+        self.last_commit_us = 0  # duration of the newest commit, microseconds
+        self._pid = os.getpid()
+        self._release = release
+        self._marks = marks
+        self._gate = threading.Lock()
+        self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
+        self._closed = False
+        self._env = _open(path, durability, readonly, map_size)
+        try:
+            self._tables = self._open_tables()
+        except BaseException:
+            self._env.close()
+            raise
+        self._thread: threading.Thread | None = None
+        if not readonly:
+            self._thread = threading.Thread(target=self._write_forever, name="journeyman-writer", daemon=True)
+            self._thread.start()
+
+    def _open_tables(self) -> dict[Table, Any]:
+        with _translated(self.path):
+            if self.readonly:
+                return {table: self._env.open_db(name, create=False) for table, name in _NAMES.items()}
+            self._env.reader_check()
+            with self._env.begin() as txn:
+                fresh = txn.stat()["entries"] == 0
+            if not fresh:
+                with self._env.begin() as txn:
+                    return {table: self._env.open_db(name, txn=txn, create=False) for table, name in _NAMES.items()}
+            with self._env.begin(write=True) as txn:
+                return {table: self._env.open_db(name, txn=txn) for table, name in _NAMES.items()}
+
+    # --- writing ---
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        self._check()
+        if self.readonly:
+            raise JournalError("this journal was opened for reading only")
+        self._queue.put((batch, done))
+
+    def _write_forever(self) -> None:
+        while (work := self._queue.get()) is not None:
+            batch, done = work
+            if self.failure is None:
+                try:
+                    self._commit_growing(batch)
+                except BaseException as failure:
+                    self.failure = self._diagnose(failure)
+            done(self.failure)
+            del work, batch, done
+        with contextlib.suppress(lmdb.Error):
+            self._env.close()
+        if self._release is not None:
+            self._release(self.failure is None)
+
+    def _commit_growing(self, batch: Batch) -> None:
+        while True:
+            try:
+                started = time.perf_counter_ns()
+                self._commit(batch)
+                self.last_commit_us = (time.perf_counter_ns() - started) // 1_000
+                self.commits += 1
+                return
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.MapResizedError:
+                with self._gate:
+                    self._env.set_mapsize(0)
+
+    def _commit(self, batch: Batch) -> None:
+        txn = self._env.begin(write=True)
+        try:
+            for table, keys in batch.deletes:
+                db = self._tables[table]
+                for key in keys:
+                    txn.delete(key, db=db)
+            for table, items, append in batch.puts:
+                consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
+                if consumed != len(items) or (append and added != len(items)):
+                    raise JournalCorrupt(f"append out of order in table {table.name}: {added} of {len(items)} keys were taken")
+            txn.commit()
+        except BaseException:
+            txn.abort()
+            raise
+
+    def _grow(self) -> None:
+        with self._gate:  # growing kills open reads, so none is open
+            self._env.reader_check()
+            size = self._env.info()["map_size"] * 2
+            try:
+                self._env.set_mapsize(size)
+            except (lmdb.Error, OverflowError) as failure:
+                raise JournalFull(
+                    f"the journal at {self.path} cannot grow its map to {size} bytes ({failure}): raise the limit on address space (ulimit -v)"
+                ) from failure
+
+    def _diagnose(self, failure: BaseException) -> BaseException:
+        """What a failed commit means to whoever must act.  Its outcome is unknown either way."""
+        if isinstance(failure, JournalError):
+            return failure
+        code = failure.args[0] if failure.args and isinstance(failure.args[0], int) else _code_of(failure)
+        if isinstance(failure, lmdb.DiskError) or code in _FULL_CODES or code is None and isinstance(failure, OSError):
+            with contextlib.suppress(OSError):
+                disk = os.statvfs(self.path)
+                if disk.f_bavail * disk.f_frsize < _NEARLY_FULL:
+                    return JournalFull(
+                        f"the disk of the journal at {self.path} is full: free some space and open the engine again; "
+                        f"whether the last commit was stored shows then ({failure})"
+                    )
+        return JournalError(
+            f"a commit to the journal at {self.path} failed, its outcome is unknown; check the disk and open the engine again ({failure!r})"
+        )
+
+    # --- reading ---
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        with self._reading() as txn:
+            value: bytes | None = txn.get(key, db=self._tables[table])
+            return value
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        if not keys:
+            return []
+        with self._reading() as txn:
+            if len(keys) < 4:
+                db = self._tables[table]
+                return [txn.get(key, db=db) for key in keys]
+            found = dict(txn.cursor(self._tables[table]).getmulti(keys))
+        return [found.get(key) for key in keys]
+
+    def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False, limit: int) -> Items:
+        with self._reading() as txn:
+            cursor = txn.cursor(self._tables[table])
+            if reverse:
+                return _scan_down(cursor, start, stop, limit)
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return []
+            pairs: Items = list(islice(cursor.iternext(), limit))
+        if stop is not None:
+            while pairs and pairs[-1][0] >= stop:
+                pairs.pop()
+        return pairs
+
+    def last(self, table: Table) -> tuple[bytes, bytes] | None:
+        with self._reading() as txn:
+            cursor = txn.cursor(self._tables[table])
+            return cursor.item() if cursor.last() else None
+
+    def count(self, table: Table) -> int:
+        with self._reading() as txn:
+            return int(txn.stat(self._tables[table])["entries"])
+
+    def gauge(self) -> Gauge:
+        with self._gate:
+            self._check()
+            info = self._env.info()
+            page = 4096
+            readers = [line.split() for line in self._env.readers().splitlines()[1:]]
+        disk = os.statvfs(self.path)
+        oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
+        return Gauge(
+            map_size=info["map_size"],
+            map_used=(info["last_pgno"] + 1) * page,
+            disk_free=disk.f_bavail * disk.f_frsize,
+            disk_size=disk.f_blocks * disk.f_frsize,
+            readers=len(readers),
+            reader_lag=info["last_txnid"] - oldest,
+        )
+
+    def reader_check(self) -> int:
+        """Free the slots of readers that died.  How many there were.  Wanted once a minute."""
+        with self._gate:
+            self._check()
+            return int(self._env.reader_check())
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction]:
+        with self._gate:
+            self._check()
+            with _translated(self.path), self._env.begin() as txn:
+                yield txn
+
+    # --- marks, life ---
+
+    def enter(self, slot: int, seq: int) -> None:
+        if self._marks is not None:
+            self._marks.set(slot, seq)
+
+    def leave(self, slot: int) -> None:
+        if self._marks is not None:
+            self._marks.set(slot, 0)
+
+    def entered(self) -> set[int]:
+        return set() if self._marks is None else self._marks.all()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise JournalError("this journal is closed" if os.getpid() == self._pid else _FORKED)
+
+    def abandon(self) -> None:
+        """In a forked child: this object is the parent's.  Nothing here may be used again."""
+        self._closed = True
+
+    def close(self) -> None:
+        """Write what was handed over, close LMDB on its own thread and release the lock.  Waits for that; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is None:
+            self._env.close()
+            if self._release is not None:
+                self._release(True)
+        else:
+            self._queue.put(None)
+            self._thread.join()
+        if self._marks is not None:
+            self._marks.close()
+
+
+_FORKED = (
+    "this journal was opened before a fork: only the process that opened it may use it; open your own engine, or start workers with spawn"
+)
+
+
+def _open(path: str, durability: Durability, readonly: bool, map_size: int) -> lmdb.Environment:
+    data = os.path.join(path, "data.mdb")
+    creating = not os.path.exists(data)
+    stored = 0 if creating else os.path.getsize(data)
+    options: dict[str, Any] = {}
+    if creating:
+        options["lib_version"] = 0
+    size = map_size
+    while size < stored * 2 and size >= GIB:
+        size *= 2
+    with _translated(path):
+        return lmdb.open(
+            path, map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly, sync=True,
+            metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=not readonly, **options,
+        )  # fmt: skip
+
+
+def _scan_down(cursor: lmdb.Cursor, start: bytes, stop: bytes | None, limit: int) -> Items:
+    if stop is None:
+        found = cursor.last()
+    else:
+        found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+    if not found:
+        return []
+    pairs: Items = list(islice(cursor.iterprev(), limit))
+    while pairs and pairs[-1][0] < start:
+        pairs.pop()
+    return pairs
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """LMDB's errors, as what the operator must do."""
+    try:
+        yield
+    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbError, lmdb.NotFoundError) as failure:
+        raise JournalCorrupt(
+            f"the journal at {path} is damaged ({failure}): keep a copy of the directory and restore a backup"
+        ) from failure
+    except lmdb.VersionMismatchError as failure:
+        raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
+    except lmdb.LockError as failure:
+        raise JournalLocked(
+            f"LMDB cannot lock the journal at {path} ({failure}): two containers with the same process ids, or a file system without locks"
+        ) from failure
+    except lmdb.ReadonlyError as failure:
+        raise JournalError(
+            f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}): check the owner and mode of the directory and its files"
+        ) from failure
+    except lmdb.DiskError as failure:
+        raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure
+    except lmdb.Error as failure:
+        raise JournalError(f"LMDB cannot use the journal at {path}: {failure}") from failure
+
+
+def _code_of(failure: BaseException) -> int | None:
+    """The errno that LMDB put into its message; py-lmdb does not keep the number."""
+    text = str(failure)
+    for code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(code) in text:
+            return code
+    return -30772 if "SHORT_WRITE" in text else None
