@@ -42,6 +42,17 @@ PPM: Final = 1_000_000  # one whole, in millionths
 ROSTER_CHUNK: Final = 512  # tasks in one piece of a roster
 STALE_MIN: Final = 1_024  # an index is not tidied for fewer dead entries than this
 
+# --- the shell ----------------------------------------------------------------------------------------------------------
+ERROR_MESSAGE_MAX: Final = 4_096  # characters of an error's text that are kept
+ERROR_TRACEBACK_MAX: Final = 16_384  # characters of a traceback that are kept, its end
+PROGRESS_MESSAGE_MAX: Final = 1_024  # characters
+FRESH_PAYLOAD_BYTES: Final = 8 << 20  # arguments kept in memory, per queue, for the start that follows soon
+SUBMIT_MANY_MAX: Final = 100_000  # tasks in one atomic submit
+CHECKPOINT_EVENTS: Final = 50_000  # events after which a checkpoint is due
+CHECKPOINT_ROWS: Final = 200  # rows encoded between two turns of the loop: about half a millisecond
+CLOSING_TAIL_EVENTS: Final = 20_000  # a shorter tail is replayed sooner than it is checkpointed at close
+PRUNE_TASKS: Final = 500  # tasks deleted in one commit
+
 assert HOUR_US <= BACKOFF_DEFAULT_CAP_US <= DURATION_MAX_US
 assert DURATION_MAX_US < INSTANT_MAX_US < 1 << 62, "now + any duration must fit 63 bits"
 assert PAYLOAD_DEFAULT_MAX_BYTES <= PAYLOAD_MAX_BYTES

@@ -1,0 +1,141 @@
+"""One attempt: what the executor, the actor and the handler's context share of a run while it lives.
+
+Nothing here is state in the sense of law 1: a crash forgets it, and the journal says what must be known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+    from journeyman.kernel.state import TaskState
+
+
+class Runnable(Protocol):
+    """What the shell must know of a handler; `engine.handler.Handler` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def threaded(self) -> bool: ...
+    @property
+    def takes_context(self) -> bool: ...
+    @property
+    def timeout_us(self) -> int | None: ...
+    @property
+    def heartbeat_us(self) -> int | None: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+
+    def decode_call(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call; raises whatever shows that they no longer fit."""
+        ...
+
+    def encode_result(self, value: Any) -> bytes:
+        """Raises for a value that cannot be stored."""
+        ...
+
+
+# The attempt whose handler is running, seen from within the handler and from what it calls.
+current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", default=None)
+
+
+class Attempt:
+    __slots__ = (
+        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler", "hold_us", "kwargs",
+        "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task", "timeout_us", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self, actor: QueueActor, task: TaskState, seq: int, handler: Runnable, args: list[Any], kwargs: dict[str, Any], timeout_us: int | None,
+        beat_us: int | None,
+    ) -> None:  # fmt: skip
+        self.actor = actor
+        self.task = task
+        self.seq = seq  # of its AttemptStarted
+        self.number = task.attempt
+        self.epoch = task.epoch
+        self.handler = handler
+        self.args = args
+        self.kwargs = kwargs
+        self.timeout_us = timeout_us
+        self._beat_us = beat_us
+        self._deadline = math.inf
+        self.scope: trio.CancelScope | None = None
+        self.context: Any = None
+        self.why: str | None = None  # why the scope was cancelled
+        self.cancel_requested = False
+        self.saw_cancel = False
+        self.straggling = False
+        self.started = 0.0
+        self.entered_at = 0
+        self.hold_us = 0
+        self.fraction_ppm: int | None = None
+        self.message: str | None = None
+        self.sampled_at = 0.0
+        self.submits: list[Any] = []
+
+    def open_scope(self) -> trio.CancelScope:
+        """The scope of the handler, with the nearer of time-out and heartbeat as its deadline."""
+        now = self.started = trio.current_time()
+        if self.timeout_us is not None:
+            self._deadline = now + self.timeout_us / 1_000_000
+        deadline = self._deadline
+        if self._beat_us is not None:
+            deadline = min(deadline, now + self._beat_us / 1_000_000)
+        scope = self.scope = trio.CancelScope(deadline=deadline)
+        return scope
+
+    @property
+    def deadline(self) -> float | None:
+        """When the time-out strikes, on trio's clock; None without one."""
+        return None if self._deadline == math.inf else self._deadline
+
+    def beat(self) -> None:
+        """The handler lives.  On the loop's thread."""
+        if self._beat_us is not None and self.scope is not None and self.why is None:
+            self.scope.deadline = min(self._deadline, trio.current_time() + self._beat_us / 1_000_000)
+
+    def cancel(self) -> None:
+        """An operator wants it to end.  A thread cannot be stopped: it sees `ctx.cancelled`, and is waited for."""
+        self.cancel_requested = True
+        if self.why is None and not self.handler.threaded:
+            self.why = CANCEL
+            if self.scope is not None:
+                self.scope.cancel()
+
+    def stop(self) -> None:
+        """The engine is closing and waits no longer."""
+        if self.why is None or (self.why == CANCEL and self.handler.threaded):
+            self.why = STOP
+        self.cancel_requested = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def struck(self) -> str | None:
+        """After the scope: why it was cancelled, a passed deadline included."""
+        if self.why is None and self.scope is not None and self.scope.cancel_called:
+            self.why = TIMEOUT if trio.current_time() >= self._deadline else HEARTBEAT
+        return self.why
+
+    def elapsed_us(self) -> int:
+        return round((trio.current_time() - self.started) * 1_000_000)
+
+    def last_words(self) -> dict[str, Any] | None:
+        """The last progress, for the end event."""
+        if self.message is None and self.fraction_ppm is None:
+            return None
+        words: dict[str, Any] = {}
+        if self.message is not None:
+            words["message"] = self.message
+        if self.fraction_ppm is not None:
+            words["progress_ppm"] = self.fraction_ppm
+        return words

@@ -1,0 +1,106 @@
+"""Any ending of a handler, turned into an outcome.
+
+Problem.  A handler may return something that cannot be stored, raise anything at all (SystemExit, a group, an exception whose `str()`
+raises), be cancelled by its time-out, by an operator or by a stop, and do several of these at once.
+Choice: one function looks at what was raised and at why the attempt's scope was cancelled, in a fixed order: a stop is free; a cancel is a
+cancel; a time-out is a time-out even when the clean-up raised (its error is attached); only then does the exception speak for
+itself.  Whatever is kept of an error is text, bounded, made without trusting the exception (DECISIONS 13-15).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from journeyman.actors.instants import instant_us
+from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze
+from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_TRACEBACK_MAX
+from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped
+from journeyman.kernel.duration import microseconds
+from journeyman.kernel.events import Error
+
+TIMEOUT: Final = "timeout"
+HEARTBEAT: Final = "heartbeat"
+CANCEL: Final = "cancel"
+STOP: Final = "stop"
+
+
+class AttemptTimeout(Exception):
+    """The attempt ran longer than its time-out, or was silent for longer than its heartbeat."""
+
+
+def describe(error: BaseException) -> Error:
+    """Type name, message, traceback and the names along the MRO: bounded text, whatever the exception does."""
+    kind = type(error)
+    return (
+        kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+        _bounded(_text(lambda: str(error)), ERROR_MESSAGE_MAX),
+        _tail(_text(lambda: "".join(traceback.format_exception(error))), ERROR_TRACEBACK_MAX),
+        [c.__qualname__ for c in kind.__mro__ if c is not object],
+    )
+
+
+def _text(make: Callable[[], str]) -> str:
+    try:
+        # A lone surrogate cannot be stored as UTF-8; show it escaped.
+        return make().encode("utf-8", "backslashreplace").decode("utf-8")
+    except BaseException as problem:  # noqa: BLE001 - a broken __str__ must not end the engine
+        return f"<no text: {type(problem).__name__} while it was made>"
+
+
+def _bounded(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
+
+
+def _tail(text: str, limit: int) -> str:
+    """The end of a traceback says more than its beginning."""
+    return text if len(text) <= limit else "\u2026" + text[1 - limit :]
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions of a group, however nested; of a plain exception, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """A lone steering exception inside a group speaks for the group."""
+    found = leaves(error)
+    if len(found) == 1 and isinstance(found[0], (Fatal, RetryLater, Snooze, Cancel)):
+        return found[0]
+    return error
+
+
+def outcome_of(
+    error: BaseException,
+    *,
+    why: str | None,
+    elapsed_us: int,
+    on: tuple[type[BaseException], ...],
+    options: dict[str, Any] | None,
+) -> Outcome:
+    """The outcome of an attempt that raised `error`; `why` says why its scope was cancelled, if it was."""
+    if why == STOP or isinstance(error, KeyboardInterrupt):
+        return Released(elapsed_us, "stop", options)
+    if why == CANCEL:
+        return Stopped(elapsed_us, None, None, {**(options or {}), "error": list(describe(error))})
+    if why in (TIMEOUT, HEARTBEAT):
+        # A time-out is retried whatever `on` says.
+        return Failed(elapsed_us, describe(error), why or TIMEOUT, True, None, options)
+    error = unwrap(error)
+    if isinstance(error, Cancel):
+        return Stopped(elapsed_us, error.reason, "handler", options)
+    if isinstance(error, Snooze):
+        if error.until is not None:
+            return Snoozed(elapsed_us, 0, instant_us(error.until, "until"), options)
+        return Snoozed(elapsed_us, microseconds(error.delay, "delay"), None, options)
+    if isinstance(error, RetryLater):
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        return Failed(elapsed_us, describe(cause), "retry_later", True, microseconds(error.delay, "delay"), options)
+    if isinstance(error, Fatal):
+        cause = error.__cause__ if error.__cause__ is not None and not str(error) else error
+        return Failed(elapsed_us, describe(cause), "fatal", False, None, options)
+    retryable = all(isinstance(leaf, on) for leaf in leaves(error))
+    return Failed(elapsed_us, describe(error), "exception", retryable, None, options)

@@ -1,0 +1,110 @@
+"""The executor: runs one attempt and turns any ending into an outcome.
+
+Problem.  User code may do anything; whatever it does must end the attempt and never the engine, must not be interrupted by Ctrl-C between
+our own decisions, and must not be taken for something it is not (a stop for a failure, a time-out for a cancel).
+Choice: one function a run.  It is entered only after the commit of its start (law 3), marks its entry in the store (so that a crash charges
+only attempts that had begun), runs the handler in a scope of its own, and posts one `Finish` to the actor, which checks the fence.
+The handler alone runs without protection from KeyboardInterrupt.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from journeyman.actors.attempt import Attempt, current_attempt
+from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, outcome_of
+from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
+
+if TYPE_CHECKING:
+    from journeyman.actors.shell import Shell
+
+
+@trio.lowlevel.disable_ki_protection
+async def _call_async(attempt: Attempt) -> Any:
+    if attempt.handler.takes_context:
+        return await attempt.handler.function(attempt.context, *attempt.args, **attempt.kwargs)
+    return await attempt.handler.function(*attempt.args, **attempt.kwargs)
+
+
+def _call_sync(attempt: Attempt) -> Any:
+    if attempt.handler.takes_context:
+        return attempt.handler.function(attempt.context, *attempt.args, **attempt.kwargs)
+    return attempt.handler.function(*attempt.args, **attempt.kwargs)
+
+
+@trio.lowlevel.enable_ki_protection
+async def run_attempt(shell: Shell, attempt: Attempt) -> None:
+    """Run `attempt` to its end and post what became of it.  Never raises, except `Cancelled` of a scope around the whole engine."""
+    outcome: Outcome = Released(0, "stop")
+    result = b""
+    slot = -1
+    try:
+        if attempt.hold_us:
+            await attempt.actor.gate.hold(attempt)
+        if attempt.why is None or (attempt.why == CANCEL and attempt.handler.threaded):
+            slot = shell.enter(attempt.seq)
+            outcome, result = await _enter(shell, attempt)
+        elif attempt.why == CANCEL:
+            outcome = Stopped(0)
+    except BaseException as error:  # noqa: BLE001 - the last line of defence
+        if attempt.why is None and not isinstance(error, trio.Cancelled):
+            outcome = Failed(0, describe(error), "exception", False)
+            shell.log.exception("the executor failed; this is a bug in Journeyman", extra={"queue": attempt.actor.name})
+        if isinstance(error, trio.Cancelled):
+            raise
+    finally:
+        if slot >= 0:
+            shell.leave(slot)
+        attempt.actor.finished(attempt, outcome, result)
+
+
+async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
+    value: Any = None
+    raised: BaseException | None = None
+    attempt.context = shell.context(attempt)
+    current_attempt.set(attempt)
+    with attempt.open_scope() as scope:
+        try:
+            if attempt.handler.threaded:
+                value = await shell.threads.run(partial(_call_sync, attempt), attempt.actor.straggler(attempt))
+            else:
+                value = await _call_async(attempt)
+        except trio.Cancelled:
+            raise  # the scope it belongs to decides
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            raised = error
+    elapsed_us = attempt.elapsed_us()
+    words = attempt.last_words()
+    if raised is None and not scope.cancelled_caught:
+        if attempt.cancel_requested and attempt.saw_cancel and attempt.handler.threaded and value is None and attempt.why != STOP:
+            return Stopped(elapsed_us, None, None, words), b""
+        return _encoded(attempt, value, elapsed_us, words)
+    why = attempt.struck()
+    if why is None and attempt.cancel_requested:
+        why = CANCEL  # a thread that was asked to end, and raised
+    if isinstance(raised, KeyboardInterrupt):
+        shell.interrupted(raised)
+        why = STOP
+    if raised is None:
+        if why == CANCEL:
+            return Stopped(elapsed_us, None, None, words), b""
+        if why == STOP:
+            return Released(elapsed_us, "stop", words), b""
+        raised = AttemptTimeout(f"the {why} of the attempt struck after {elapsed_us / 1e6:.3f} s")
+    return outcome_of(raised, why=why, elapsed_us=elapsed_us, on=attempt.actor.retry_on, options=words), b""
+
+
+def _encoded(attempt: Attempt, value: Any, elapsed_us: int, words: dict[str, Any] | None) -> tuple[Outcome, bytes]:
+    if value is None:
+        return Succeeded(elapsed_us, 0, b"", 0, words), b""
+    try:
+        result = attempt.handler.encode_result(value)
+    except BaseException as error:  # noqa: BLE001 - a result that cannot be stored ends the attempt, never the engine
+        retryable = isinstance(error, attempt.actor.retry_on)
+        return Failed(elapsed_us, describe(error), "result", retryable, None, words), b""
+    if not attempt.actor.keeps_results:
+        return Succeeded(elapsed_us, 0, b"", 0, words), b""
+    return Succeeded(elapsed_us, len(result), attempt.actor.digest(result), 0, words), result

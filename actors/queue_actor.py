@@ -1,0 +1,493 @@
+"""The queue actor: the one owner of a queue's state.
+
+    mailbox -> drain -> decide -> apply -> hand to the writer -> (commit) -> replies, starts, publications
+
+Problem.  Submits, endings, operators and time all want to change the same state, and each change must be decided on the newest state, be
+durable before it shows, and cost microseconds.  Choice: everything is a message; one trio task drains them all in one synchronous step that never
+awaits, so nobody can see or change a half-decided state (law 2).  Submits that came together are decided together.  What may start now is decided
+at the end of the same step, so that a submit to an idle queue is recorded and started in one commit, and the end of one
+attempt and the start of the next share one.
+Rejected: a lock around the state (somebody always forgets it), a task a message (a scheduler hop each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from journeyman.actors.attempt import Attempt, Runnable
+from journeyman.actors.call import Call
+from journeyman.actors.durations import Durations
+from journeyman.actors.executor import run_attempt
+from journeyman.actors.gate import Gate
+from journeyman.actors.writer import Step
+from journeyman.kernel.apply import apply
+from journeyman.kernel.bounds import FRESH_PAYLOAD_BYTES, PROGRESS_MESSAGE_MAX
+from journeyman.kernel.commands import (
+    Accepted,
+    Answer,
+    Cancel,
+    Command,
+    Decision,
+    Dispatch,
+    Env,
+    Expire,
+    Finish,
+    Open,
+    Outcome,
+    Progress,
+    Refused,
+    Submit,
+)
+from journeyman.kernel.decide import decide
+from journeyman.kernel.events import AttemptStarted, CancelRequested, Event, TaskSucceeded
+from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.policy import Policy
+from journeyman.kernel.state import QueueState, TaskState
+from journeyman.kernel.wakeup import next_wakeup
+
+if TYPE_CHECKING:
+    from journeyman.actors.shell import Shell
+
+_SUBMIT: Final = 0
+_ASK: Final = 1
+_FINISH: Final = 2
+
+
+class Lane(Protocol):
+    """What this process declares of a queue; `engine.queue.Queue` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def retry_on(self) -> tuple[type[BaseException], ...]: ...
+    @property
+    def backoff(self) -> Callable[[int], float] | None: ...
+    @property
+    def runnables(self) -> Mapping[str, Runnable]: ...
+
+
+def digest(data: bytes) -> bytes:
+    """The 16 bytes by which payloads and results are told apart."""
+    return blake2b(data, digest_size=16).digest()
+
+
+class QueueActor:
+    """One queue.  `lane` None: the journal knows the queue, this process does not declare it; its tasks are parked."""
+
+    digest = staticmethod(digest)
+
+    def __init__(self, shell: Shell, state: QueueState, lane: Lane | None) -> None:
+        self.shell = shell
+        self.name = state.name
+        self.lane = lane
+        self.state = state
+        self.gate = Gate()
+        self.durations = Durations()
+        self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
+        self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
+        self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
+        self.broken: BaseException | None = None
+        self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
+        self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
+        self._handler_names = frozenset(self.runnables)
+        self._mailbox: list[tuple[int, Any, Any, Any]] = []
+        self._fresh: dict[bytes, bytes] = {}  # payloads of tasks submitted in this boot, for the start that follows soon
+        self._fresh_bytes = 0
+        self._loaded: dict[bytes, tuple[list[Any], dict[str, Any]]] = {}
+        self._parked_task: trio.lowlevel.Task | None = None
+        self._woken = False
+        self.adopt(state)
+
+    def adopt(self, state: QueueState) -> None:
+        """Take over a state as read from the journal."""
+        self.state = state
+        state.set_handlers(self._handler_names)
+        self._policy_changed()
+
+    def declare(self, lane: Lane) -> None:
+        """The queue, so far only stored, is declared in this process now."""
+        self.lane = lane
+        self.retry_on = lane.retry_on
+        self.runnables = lane.runnables
+        self._handler_names = frozenset(lane.runnables)
+        self.state.set_handlers(self._handler_names)
+        self.open(self.shell.boot, frozenset(), crashed=False)
+
+    # --- what others may ask, all of it on the loop's thread ----------------------------------------------------------
+
+    def submit(self, command: Submit, payload: bytes) -> Call[Answer]:
+        call: Call[Answer] = Call()
+        self._mailbox.append((_SUBMIT, call, command, payload))
+        self.wake()
+        return call
+
+    def ask(self, command: Command) -> Call[Answer]:
+        call: Call[Answer] = Call()
+        self._mailbox.append((_ASK, call, command, None))
+        self.wake()
+        return call
+
+    def finished(self, attempt: Attempt, outcome: Outcome, result: bytes) -> None:
+        if self.attempts.get(attempt.task.id) is attempt:
+            del self.attempts[attempt.task.id]
+        if attempt.straggling:
+            self.stragglers[attempt.task.id] = attempt
+        self.shell.attempt_ended()
+        self._mailbox.append((_FINISH, attempt, outcome, result))
+        self.wake()
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._parked_task is not None:
+            task, self._parked_task = self._parked_task, None
+            trio.lowlevel.reschedule(task)
+
+    def live(self) -> int:
+        """Attempts that hold a slot: the running ones and the stragglers whose task is not counted among them."""
+        running = self.state.running
+        return len(running) + sum(1 for task in self.stragglers if task not in running)
+
+    def progress(self, attempt: Attempt, fraction_ppm: int | None, message: str | None) -> None:
+        """Visible at once; journalled at most once a second.  A stale attempt's word is journalled as rejected."""
+        current = self.attempts.get(attempt.task.id) is attempt
+        if current:
+            attempt.beat()
+            if fraction_ppm is not None:
+                attempt.fraction_ppm = fraction_ppm
+            if message is not None:
+                attempt.message = message[:PROGRESS_MESSAGE_MAX]
+            now = trio.current_time()
+            if now - attempt.sampled_at < 1.0:
+                return
+            attempt.sampled_at = now
+            fraction_ppm, message = attempt.fraction_ppm, attempt.message
+        self.ask(Progress(attempt.task.id, attempt.epoch, attempt.number, fraction_ppm, message))
+
+    def beat(self, attempt: Attempt) -> None:
+        """A heartbeat is never an event; only its loss is, and the word of a stale attempt."""
+        if self.attempts.get(attempt.task.id) is attempt:
+            attempt.beat()
+        else:
+            self.ask(Progress(attempt.task.id, attempt.epoch, attempt.number, None, None))
+
+    def straggler(self, attempt: Attempt) -> Callable[[], None]:
+        """For the thread runner: what to call when an abandoned thread has ended at last."""
+
+        def ended() -> None:
+            if self.stragglers.get(attempt.task.id) is attempt:
+                del self.stragglers[attempt.task.id]
+                self.shell.straggler_ended()
+                self.wake()
+
+        attempt.straggling = True
+        return ended
+
+    def stop_attempts(self) -> None:
+        """Tell every running handler to end, uncharged."""
+        for attempt in list(self.attempts.values()):
+            attempt.stop()
+
+    @property
+    def keeps_results(self) -> bool:
+        return self.state.policy.result
+
+    @property
+    def idle(self) -> bool:
+        return not self._mailbox
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Drain and decide until cancelled.  An exception here is a bug; the supervisor rebuilds the state from the journal."""
+        while True:
+            await self.woken()
+            self.step()
+
+    async def woken(self) -> None:
+        """Wait for the next message; for whoever stands in for a broken actor."""
+        if not self._woken:
+            self._parked_task = trio.lowlevel.current_task()
+            try:
+                await trio.lowlevel.wait_task_rescheduled(self._unpark)
+            finally:
+                self._parked_task = None
+        self._woken = False
+
+    def _unpark(self, _: object) -> trio.lowlevel.Abort:
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def step(self) -> None:
+        """One uninterrupted turn: everything in the mailbox, then whatever may start."""
+        self._woken = False
+        mailbox, self._mailbox = self._mailbox, []
+        shell = self.shell
+        now = shell.now()
+        step = Step()
+        mark = shell.journal.next_seq
+        try:
+            self.state.advance(now)
+            self._drain(mailbox, now, step)
+            if self.state.agenda.next_deadline() is not None:
+                self.decide_apply(Expire(), now, step)
+            self._dispatch(now, step)
+        except BaseException:
+            # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
+            shell.journal.next_seq = mark
+            self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
+            raise
+        if step.items or step.effects:
+            shell.writer.record(step)
+            shell.recorded()
+        shell.timer.set(self, next_wakeup(self.state, now, self._env()))
+
+    def break_off(self, error: BaseException) -> None:
+        """Fail every caller whose message has not been answered."""
+        mailbox, self._mailbox = self._mailbox, []
+        for kind, call, _, _ in mailbox:
+            if kind != _FINISH:
+                call.fail(error)
+
+    # --- inside a step ------------------------------------------------------------------------------------------------
+
+    def _drain(self, mailbox: Sequence[tuple[int, Any, Any, Any]], now: int, step: Step) -> None:
+        i, n = 0, len(mailbox)
+        while i < n:
+            kind, first, second, third = mailbox[i]
+            if kind == _SUBMIT:
+                j = i + 1
+                while j < n and mailbox[j][0] == _SUBMIT:
+                    j += 1
+                run = mailbox[i:j]
+                answers = self.submit_many([m[2] for m in run], [m[3] for m in run], now, step)
+                for message, answer in zip(run, answers, strict=True):
+                    message[1].answer = answer
+                    step.effects.append((Call.settle, message[1]))
+                i = j
+                continue
+            if kind == _FINISH:
+                self._finish(first, second, third, now, step)
+            else:
+                first.answer = self.decide_apply(second, now, step)
+                step.effects.append((Call.settle, first))
+            i += 1
+
+    def submit_many(self, commands: Sequence[Submit], payloads: Sequence[bytes], now: int, step: Step) -> list[Answer]:
+        """Decide and apply submits that came together; each stands for itself."""
+        decision = self.propose(commands, now)
+        self.accept(decision, payloads, step)
+        return decision.answers
+
+    def propose(self, commands: Sequence[Submit], now: int) -> Decision:
+        """What these submits would come to; changes nothing."""
+        return decide(self.state, commands, now, self._env(known=self.shell.known(commands)))
+
+    def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
+        """Apply what was proposed in this same step."""
+        events = iter(decision.events)
+        for answer, payload in zip(decision.answers, payloads, strict=True):
+            if type(answer) is Accepted and not answer.existing:
+                event: Any = next(events)
+                step.payloads.append((self._take(event, step), payload))
+                self._keep_fresh(event.task, payload)
+
+    def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
+        """Decide one command and apply what it came to."""
+        decision = decide(self.state, [command], now, self._env())
+        for event in decision.events:
+            self._take(event, step)
+            if type(event) is CancelRequested:
+                attempt = self.attempts.get(event.task)
+                if attempt is not None:
+                    step.effects.append((Attempt.cancel, attempt))
+        if type(command) is Cancel and decision.events:
+            self._fresh.pop(command.task, None)
+        return decision.answers[0]
+
+    def _finish(self, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
+        command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
+        decision = decide(self.state, [command], now, self._env())
+        self.reserved_back(attempt)
+        for event in decision.events:
+            seq = self._take(event, step)
+            if type(event) is TaskSucceeded:
+                if result:
+                    step.payloads.append((seq, result))
+                if attempt.submits:
+                    self.shell.submit_with_success(attempt.submits, now, step)
+        answer = decision.answers[0]
+        if type(answer) is Refused:
+            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra={"queue": self.name})
+        self.shell.slots.freed()
+
+    def reserved_back(self, attempt: Attempt) -> None:
+        for submission in attempt.submits:
+            submission.actor.reserved -= 1
+
+    def _take(self, event: Event, step: Step) -> int:
+        """Apply one event and put it on its way; returns its seq."""
+        shell = self.shell
+        seq = shell.journal.next_seq
+        shell.journal.next_seq = seq + 1
+        state = self.state
+        task_id = getattr(event, "task", None)
+        if task_id is not None:
+            known = state.tasks.get(task_id)
+            if known is not None:
+                shell.checkpoint.before_apply(known)
+            apply(state, event, seq)
+            task = state.tasks[task_id]
+            if task.state in TERMINAL:
+                self._ended(task, event, step)
+        else:
+            apply(state, event, seq)
+            if type(event).__name__ == "QueueConfigured":
+                self._policy_changed()
+        step.items.append((seq, event))
+        return seq
+
+    def _ended(self, task: TaskState, event: Event, step: Step) -> None:
+        elapsed_us = getattr(event, "elapsed_us", 0)
+        if elapsed_us:
+            self.durations.add(elapsed_us)
+        if not task.keep_payload:
+            step.drops.append(task.seq)
+        self._forget_fresh(task.id)
+        waiting = self.shell.waiters.pop(task.id, None)
+        if waiting:
+            step.effects.append((_tell, (waiting, copy(task))))
+
+    def _dispatch(self, now: int, step: Step) -> None:
+        """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
+        state, shell = self.state, self.shell
+        if shell.stopping or not self.runnables or not has_ready(state):
+            shell.slots.used(self, 0, False)
+            return
+        while True:
+            granted = shell.slots.grant(self)
+            events = decide(state, [Dispatch()], now, self._env(free_slots=granted)).events
+            if not events or self._load(events):
+                break
+        launches: list[Attempt] = []
+        for event in events:
+            assert type(event) is AttemptStarted
+            seq = self._take(event, step)
+            launches.append(self._attempt(state.tasks[event.task], seq, now))
+        if launches:
+            step.effects.append((self._launch, launches))
+        if granted is not None:
+            wants = len(launches) >= granted and self.live() < state.policy.concurrency and has_ready(state)
+            shell.slots.used(self, len(launches), wants)
+
+    def _attempt(self, task: TaskState, seq: int, now: int) -> Attempt:
+        runnable = self.runnables[task.handler]
+        args, kwargs = self._loaded.pop(task.id)
+        policy, options = self.state.policy, task.options
+        timeout = _first(options, "timeout_us", runnable.timeout_us, policy.timeout_us)
+        beat = _first(options, "heartbeat_us", runnable.heartbeat_us, policy.heartbeat_us)
+        attempt = Attempt(self, task, seq, runnable, args, kwargs, timeout, beat)
+        attempt.hold_us = 1 if policy.rate is not None else 0
+        self.attempts[task.id] = attempt
+        return attempt
+
+    def _launch(self, attempts: list[Attempt]) -> None:
+        start = self.shell.nursery.start_soon
+        for attempt in attempts:
+            start(run_attempt, self.shell, attempt)
+
+    def _load(self, events: Sequence[Any]) -> bool:
+        """Read and decode the arguments of what is about to start.  False: some did not fit; they are parked, decide again."""
+        fits = True
+        loaded = self._loaded
+        missing = [e.task for e in events if e.task not in loaded and e.task not in self._fresh]
+        stored = self.shell.payloads([self.state.tasks[t].seq for t in missing]) if missing else []
+        read = dict(zip(missing, stored, strict=True))
+        for event in events:
+            task_id = event.task
+            if task_id in loaded:
+                continue
+            payload = read.get(task_id)
+            if payload is None:
+                payload = self._fresh.get(task_id)
+            task = self.state.tasks[task_id]
+            try:
+                if payload is None:
+                    raise ValueError("its arguments are no longer stored")
+                loaded[task_id] = self.runnables[task.handler].decode_call(payload)
+            except Exception as error:  # whatever shows that the arguments do not fit
+                fits = False
+                self.state.park(task_id, f"its arguments do not fit handler {task.handler!r}: {error}")
+                self.shell.log.warning(
+                    "task parked: its arguments do not fit its handler", extra={"queue": self.name, "handler": task.handler, "error": str(error)}
+                )
+            self._forget_fresh(task_id)
+        return fits
+
+    def _keep_fresh(self, task_id: bytes, payload: bytes) -> None:
+        if self._fresh_bytes + len(payload) <= FRESH_PAYLOAD_BYTES:
+            self._fresh[task_id] = payload
+            self._fresh_bytes += len(payload)
+
+    def _forget_fresh(self, task_id: bytes) -> None:
+        payload = self._fresh.pop(task_id, None)
+        if payload is not None:
+            self._fresh_bytes -= len(payload)
+
+    def _env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] | None = None) -> Env:
+        shell = self.shell
+        return Env(
+            free_slots,
+            self._handler_names,
+            {},
+            self.stragglers,
+            shell.suspects_running(),
+            self.lane.backoff if self.lane is not None else None,
+            known or {},
+            shell.stopping,
+        )
+
+    def _policy_changed(self) -> None:
+        rate = self.state.policy.rate
+        if rate is None:
+            self.gate.set(0, 1, 1)
+        else:
+            self.gate.set(*rate)
+
+    def open(self, boot: int, entered: frozenset[bytes], crashed: bool) -> None:
+        """Take charge: a new epoch, the declared policy, a verdict on the attempts of older epochs; recovery is an ordinary command."""
+        now = self.shell.now()
+        step = Step()
+        self.state.advance(now)
+        policy = self.lane.policy.facts() if self.lane is not None else None
+        self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        self.shell.writer.record(step)
+        self.wake()
+
+
+def has_ready(state: QueueState) -> bool:
+    """Whether a task waits only for a slot, a token or its turn."""
+    agenda = state.agenda
+    return bool(agenda.ready.count or agenda.suspects.count)
+
+
+def _first(options: Mapping[str, Any] | None, key: str, *others: int | None) -> int | None:
+    """The innermost setting that is there; 0 says "none" out loud."""
+    found = options.get(key) if options else None
+    for value in (found, *others):
+        if value is not None:
+            return value or None
+    return None
+
+
+def _tell(waiting_and_task: tuple[list[Call[TaskState]], TaskState]) -> None:
+    waiting, task = waiting_and_task
+    for call in waiting:
+        call.answer = task
+        call.settle()

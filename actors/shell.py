@@ -1,0 +1,221 @@
+"""The shell of one engine: what its actors share.
+
+One object holds the seams (clock, store, thread runner), the writer, the timer and the queue actors, so that an actor needs one
+reference and a test or the simulator has one place to look.  It decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import trio
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.call import Call
+from journeyman.actors.clock import KernelClock
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.slots import Claimant, Slots
+from journeyman.actors.threads import ThreadRunner
+from journeyman.actors.timer import Timer
+from journeyman.actors.writer import Step, Writer
+from journeyman.journal.catalog import Catalog
+from journeyman.journal.checkpoint import Checkpoint
+from journeyman.journal.log import Journal
+from journeyman.journal.store import Store
+from journeyman.kernel.bounds import CHECKPOINT_EVENTS
+from journeyman.kernel.commands import Accepted, Answer, Decision, Refused, Submit
+from journeyman.kernel.events import Event
+from journeyman.kernel.state import TaskState
+from journeyman.kernel.world import JournalState
+
+
+class Submission(NamedTuple):
+    """One task of a bulk submit, on its way to its queue."""
+
+    actor: QueueActor
+    command: Submit
+    payload: bytes
+
+
+class Shell:
+    """What the actors of one engine share.  Everything on the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        world: JournalState,
+        catalog: Catalog,
+        checkpoint: Checkpoint,
+        clock: KernelClock,
+        threads: ThreadRunner,
+        context: Callable[[Attempt], Any],
+        max_concurrency: int | None,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.store = store
+        self.journal = journal
+        self.world = world
+        self.catalog = catalog
+        self.checkpoint = checkpoint
+        self.clock = clock
+        self.threads = threads
+        self.context = context
+        self.log = logging.getLogger("journeyman")
+        self.writer = Writer(journal, store, on_failure)
+        self.timer = Timer(clock)
+        self.actors: dict[str, QueueActor] = {}
+        self.slots = Slots(max_concurrency, self._claimants)
+        self.waiters: dict[bytes, list[Call[TaskState]]] = {}
+        self.chosen: set[bytes] = set()  # ids that callers chose and that are being submitted now
+        self.boot = 0
+        self.stopping = False
+        self.closed = False
+        self.interruption: BaseException | None = None
+        self.on_interrupt: Callable[[], None] = lambda: None
+        self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
+        self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
+        self.checkpoint_wanted: Callable[[], None] = lambda: None
+        self._checkpoint_seq = journal.next_seq
+        self._free_marks: list[int] = []
+        self._marks = 0
+
+    def now(self) -> int:
+        return self.clock.now()
+
+    def _claimants(self) -> list[Claimant]:
+        return list(self.actors.values())
+
+    # --- entry marks --------------------------------------------------------------------------------------------------
+
+    def enter(self, seq: int) -> int:
+        """Mark that the handler of the start at `seq` is entered; returns the mark to give back."""
+        if self._free_marks:
+            mark = self._free_marks.pop()
+        else:
+            mark = self._marks
+            self._marks += 1
+        self.store.enter(mark, seq)
+        return mark
+
+    def leave(self, mark: int) -> None:
+        self._free_marks.append(mark)
+
+    # --- what decisions need from outside a queue ---------------------------------------------------------------------
+
+    def payloads(self, seqs: Sequence[int]) -> list[bytes | None]:
+        return self.journal.payloads(seqs)
+
+    def suspects_running(self) -> int:
+        return sum(actor.state.suspects_running() for actor in self.actors.values())
+
+    def known(self, commands: Sequence[Submit]) -> Mapping[bytes, TaskState]:
+        """Tasks that already bear an id a caller chose, wherever they are."""
+        if not self.chosen:
+            return {}
+        found: dict[bytes, TaskState] = {}
+        for command in commands:
+            if command.task in self.chosen:
+                self.chosen.discard(command.task)
+                task = self.find(command.task)
+                if task is not None:
+                    found[command.task] = task
+        return found
+
+    def find(self, task_id: bytes) -> TaskState | None:
+        """The newest state of a task, in memory or on disk, expired ones included."""
+        for actor in self.actors.values():
+            task = actor.state.tasks.get(task_id)
+            if task is not None:
+                return task
+        return self.catalog.get(task_id)
+
+    # --- steps over several queues ------------------------------------------------------------------------------------
+
+    def submit_together(self, submissions: Sequence[Submission]) -> tuple[list[Answer], Step | None]:
+        """All or none, over any number of queues, in one step and one commit.
+
+        Returns one answer each, in the order given, and the step to hand to the writer; when any is refused nothing has been applied and the
+        step is None.  Raises only for a bug, after which the touched queues must be rebuilt.
+        """
+        by_queue: dict[str, list[int]] = {}
+        for index, submission in enumerate(submissions):
+            by_queue.setdefault(submission.actor.name, []).append(index)
+        now = self.now()
+        answers: list[Answer] = [Accepted()] * len(submissions)
+        decided: list[tuple[QueueActor, list[int], Decision]] = []
+        for name in sorted(by_queue):
+            indexes = by_queue[name]
+            actor = submissions[indexes[0]].actor
+            actor.state.advance(now)
+            decision = actor.propose([submissions[i].command for i in indexes], now)
+            for i, answer in zip(indexes, decision.answers, strict=True):
+                answers[i] = answer
+            decided.append((actor, indexes, decision))
+        if any(type(answer) is Refused for answer in answers):
+            return answers, None
+        step = Step()
+        for actor, indexes, decision in decided:
+            actor.accept(decision, [submissions[i].payload for i in indexes], step)
+            actor.wake()
+        return answers, step
+
+    def submit_with_success(self, submissions: Sequence[Submission], now: int, step: Step) -> None:
+        """The tasks a handler submitted through its context: part of the step that records its success."""
+        for submission in submissions:
+            actor = submission.actor
+            actor.state.advance(now)
+            actor.submit_many([submission.command], [submission.payload], now, step)
+            actor.wake()
+
+    def record_journal_event(self, event: Event, step: Step) -> int:
+        """Fold an event that concerns the whole journal and put it on its way."""
+        seq = self.journal.next_seq
+        self.journal.next_seq = seq + 1
+        self.world.fold(event, seq)
+        step.items.append((seq, event))
+        return seq
+
+    # --- news ---------------------------------------------------------------------------------------------------------
+
+    def recorded(self) -> None:
+        """A step was handed over; a checkpoint is due when enough has come since the last."""
+        if self.journal.next_seq - self._checkpoint_seq >= CHECKPOINT_EVENTS:
+            self._checkpoint_seq = self.journal.next_seq
+            self.checkpoint_wanted()
+
+    def interrupted(self, error: BaseException) -> None:
+        """A handler was hit by Ctrl-C: the engine stops, nothing is charged, and the owner of the block hears of it."""
+        if self.interruption is None:
+            self.interruption = error
+            self.on_interrupt()
+
+    def attempt_ended(self) -> None:
+        self.changed.set()
+
+    def straggler_ended(self) -> None:
+        if self.closed:
+            # Nothing but this thread kept the journal's lock.
+            if not self.straggling:
+                self.store.close()
+            return
+        self.changed.set()
+        self.slots.freed()
+
+    async def next_ending(self) -> None:
+        """Wait until an attempt or a straggler ends."""
+        self.changed = trio.Event()
+        await self.changed.wait()
+
+    @property
+    def running(self) -> int:
+        return sum(len(actor.attempts) for actor in self.actors.values())
+
+    @property
+    def straggling(self) -> int:
+        return sum(len(actor.stragglers) for actor in self.actors.values())
+
+

@@ -1,0 +1,53 @@
+"""What a handler raises to steer its task.
+
+All four derive from `Exception`: a handler that catches `Exception` broadly swallows them too, so re-raise what you did not expect.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from journeyman.kernel.duration import microseconds
+
+
+class Steering(Exception):
+    """The root of the four; catch it to let a task be steered from within a broad `except`."""
+
+
+class RetryLater(Steering):
+    """This run failed; run again after exactly `delay` seconds.  The delay wins over the backoff and over its cap.
+
+    `cause` is the error, or a text, that the failure records.  It spends one of the task's attempts, whatever `on=` says.
+    """
+
+    def __init__(self, cause: BaseException | str = "retry later", delay: float | timedelta = 0.0, *, scope: Literal["task"] = "task") -> None:
+        if scope != "task":
+            raise ValueError(f'scope={scope!r} is not available in this release; only scope="task" is')
+        super().__init__(str(cause))
+        self.cause = cause
+        self.delay = microseconds(delay, "delay") / 1_000_000
+        self.scope = scope
+
+
+class Fatal(Steering):
+    """This task cannot succeed: fail it now, whatever attempts are left."""
+
+
+class Snooze(Steering):
+    """Run again later and charge nothing: after `delay` seconds, or at the instant `until` (aware)."""
+
+    def __init__(self, delay: float | timedelta = 0.0, *, until: datetime | None = None) -> None:
+        if until is not None and until.tzinfo is None:
+            raise ValueError("until must be an aware datetime: say which time zone you mean")
+        super().__init__(f"until {until}" if until is not None else f"for {delay} s")
+        self.delay = microseconds(delay, "delay") / 1_000_000
+        self.until = until
+
+
+class Cancel(Steering):
+    """End this task as cancelled, with `reason`."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,70 @@
+"""The supervisor: keeps queue actors alive, each apart from the others.
+
+Problem.  A bug in one queue's decisions must not stop the other queues, and what that actor had in memory cannot be trusted after it.
+Choice: an actor that dies is rebuilt from the journal, as after a crash of the process, after a pause that grows; its old attempts are
+fenced by the new epoch and their handlers told to stop, uncharged.  An actor that keeps dying is declared broken: its callers get `QueueBroken`, its
+tasks stay in the journal.  A failed append is not restarted from: it ends the engine (law 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.shell import Shell
+from journeyman.kernel.state import QueueState
+
+RESTARTS_MAX: Final = 5  # within RESTART_WINDOW; then the queue is broken
+RESTART_WINDOW: Final = 600.0  # seconds
+_PAUSES: Final = (0.0, 0.1, 1.0, 5.0, 20.0)  # seconds before the n-th restart
+
+
+class Supervisor:
+    """`reload(name)` reads one queue's state from the durable journal; `broken(error)` makes the error that its callers see."""
+
+    def __init__(self, shell: Shell, reload: Callable[[str], QueueState], broken: Callable[[str, BaseException], BaseException]) -> None:
+        self._shell = shell
+        self._reload = reload
+        self._broken = broken
+
+    @trio.lowlevel.enable_ki_protection
+    async def watch(self, actor: QueueActor) -> None:
+        """Run one actor for the life of the engine."""
+        deaths: list[float] = []
+        while True:
+            try:
+                await actor.run()
+            except Exception as error:  # a bug in a decision: the supervisor decides
+                if self._shell.writer.failure is not None:
+                    return
+                now = trio.current_time()
+                deaths = [at for at in deaths if now - at < RESTART_WINDOW] + [now]
+                self._shell.log.exception("queue actor died; restarting it from the journal", extra={"queue": actor.name, "deaths": len(deaths)})
+                actor.break_off(self._broken(actor.name, error))
+                if len(deaths) > RESTARTS_MAX:
+                    actor.broken = error
+                    actor.stop_attempts()
+                    await self._refuse(actor, error)
+                    return
+                await trio.sleep(_PAUSES[min(len(deaths), len(_PAUSES)) - 1])
+                await self.restart(actor)
+
+    async def restart(self, actor: QueueActor) -> None:
+        """Rebuild the actor's state from what is durable and take charge again."""
+        shell = self._shell
+        actor.stop_attempts()
+        await shell.writer.settled()
+        state = self._reload(actor.name)
+        shell.world.queues[actor.name] = state
+        shell.checkpoint.replaced(state)
+        actor.adopt(state)
+        actor.open(shell.boot, frozenset(), crashed=False)
+
+    async def _refuse(self, actor: QueueActor, error: BaseException) -> None:
+        """A broken queue answers everything with the reason, until the engine closes."""
+        while True:
+            actor.break_off(self._broken(actor.name, error))
+            await actor.woken()

@@ -1,0 +1,160 @@
+"""The writer: group commit, and the one place where something decided becomes something said.
+
+Problem.  A durable commit costs two disk barriers whatever it holds, so commits must be shared; and nothing may leave the engine (a reply,
+a refusal, a start, a publication) before the commit of all that it rests on (law 3).
+Choice: actors hand over their events together with the *effects* those events permit.  While one commit is under way everything that
+comes gathers for the next; no timers, no batch size to tune: a batch grows exactly as fast as the disk is slow.  Effects run in order, on the loop's
+thread, when their commit is durable.
+A failed append ends the engine (law 5): memory is ahead of the disk and nobody can say by how much.
+Rejected: one trio task that awaits each commit (two scheduler hops a commit more); a commit on the loop's own thread (a slow disk would stop the
+world).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from journeyman.actors.call import Call
+from journeyman.journal.log import Journal
+from journeyman.journal.store import Batch, Store
+from journeyman.kernel.events import Event
+
+Effect = tuple[Callable[[Any], object], Any]
+
+
+class Step:
+    """What one synchronous step of an actor decided, on its way to the writer."""
+
+    __slots__ = ("drops", "effects", "items", "payloads")
+
+    def __init__(self) -> None:
+        self.items: list[tuple[int, Event]] = []
+        self.payloads: list[tuple[int, bytes]] = []
+        self.drops: list[int] = []  # seqs whose payload record goes
+        self.effects: list[Effect] = []
+
+
+class Writer:
+    """Owns the order of commits.  All methods are for the loop's thread.
+
+    `on_failure` is called once with the error of a failed append; after it the writer accepts nothing more.
+    """
+
+    def __init__(self, journal: Journal, store: Store, on_failure: Callable[[BaseException], None]) -> None:
+        self._journal = journal
+        self._store = store
+        self._on_failure = on_failure
+        self._token = trio.lowlevel.current_trio_token()
+        self._gathering = Step()
+        self._extras: list[Batch] = []
+        self._in_flight: Step | None = None
+        self._in_flight_last = 0
+        self._waiting: set[Call[None]] = set()
+        self.failure: BaseException | None = None
+        self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
+        self.commits = 0
+
+    @property
+    def idle(self) -> bool:
+        return self._in_flight is None
+
+    def record(self, step: Step) -> None:
+        """Take over a step: its events become durable with the next commit, then its effects run."""
+        if self.failure is not None:
+            return
+        gathering = self._gathering
+        if gathering.items or gathering.effects or gathering.payloads or gathering.drops:
+            gathering.items += step.items
+            gathering.payloads += step.payloads
+            gathering.drops += step.drops
+            gathering.effects += step.effects
+        else:
+            self._gathering = step
+        if self._in_flight is None:
+            self._ship()
+
+    def attach(self, extra: Batch) -> None:
+        """Let puts and deletes that are not events (a checkpoint's rows, a prune's deletes) ride in the next commit."""
+        if self.failure is None:
+            self._extras.append(extra)
+            if self._in_flight is None:
+                self._ship()
+
+    def after(self, run: Callable[[Any], object], argument: Any) -> None:
+        """Run an effect as soon as everything recorded so far is durable; at once if it is."""
+        if self.failure is not None:
+            return
+        gathering = self._gathering
+        if gathering.items or gathering.effects or self._extras:
+            gathering.effects.append((run, argument))
+        elif self._in_flight is not None:
+            self._in_flight.effects.append((run, argument))
+        else:
+            run(argument)
+
+    async def settled(self) -> None:
+        """Wait until everything recorded so far is durable.  Raises the failure of the journal if it failed."""
+        if self.failure is not None:
+            raise self.failure
+        if self._in_flight is None:
+            return
+        call: Call[None] = Call()
+        self.after(lambda waiting: waiting.settle(), call)
+        self._waiting.add(call)
+        try:
+            await call.wait()
+        finally:
+            self._waiting.discard(call)
+
+    def _ship(self) -> None:
+        step = self._gathering
+        extras = self._extras
+        self._gathering = Step()
+        self._extras = []
+        self._in_flight = step
+        self._in_flight_last = step.items[-1][0] if step.items else 0
+        if not (step.items or extras or step.payloads or step.drops):
+            self._committed(None)
+            return
+        try:
+            batch = self._journal.seal(step.items, step.payloads, step.drops)
+            for extra in extras:
+                batch.absorb(extra)
+            self._store.begin_append(batch, self._done)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, memory is ahead of the disk now
+            self._fail(error)
+
+    def _done(self, error: BaseException | None) -> None:
+        """Called by the store, on whatever thread it commits in."""
+        try:
+            self._token.run_sync_soon(self._committed, error)
+        except trio.RunFinishedError:
+            pass  # the loop is gone; the next open will find what was committed
+
+    def _committed(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        step = self._in_flight
+        assert step is not None
+        self._in_flight = None
+        self.commits += 1
+        if self._in_flight_last:
+            self.durable_seq = self._in_flight_last
+        # Ship what has gathered first: the disk works while the effects run.
+        if self._gathering.items or self._extras or self._gathering.effects:
+            self._ship()
+        for run, argument in step.effects:
+            run(argument)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
+            self._in_flight = None
+            for call in list(self._waiting):
+                call.fail(error)
+            self._on_failure(error)
+

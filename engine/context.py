@@ -1,0 +1,162 @@
+"""What a handler may ask of the engine while it runs.
+
+`progress` and `heartbeat` are plain calls, safe from a worker thread, that return an inert awaitable: `await ctx.progress(0.5)` in an async handler
+and a bare `ctx.progress(0.5)` in a `def` handler both work (DECISIONS 35).
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Generator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.instants import instant_of
+from journeyman.engine.ids import id_text
+from journeyman.kernel.bounds import PPM
+
+if TYPE_CHECKING:
+    from journeyman.engine.engine import Engine
+    from journeyman.engine.handle import Handle
+
+T = TypeVar("T")
+
+
+class Inert:
+    """Awaiting it does nothing and yields to nobody."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_INERT = Inert()
+
+
+class Context:
+    """One attempt, as its handler sees it."""
+
+    __slots__ = ("_attempt", "_engine", "_random", "_token")
+
+    def __init__(self, engine: Engine, attempt: Attempt) -> None:
+        self._engine = engine
+        self._attempt = attempt
+        self._token = trio.lowlevel.current_trio_token()
+        self._random: _random.Random | None = None
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return id_text(self._attempt.task.id)
+
+    @property
+    def queue(self) -> str:
+        return self._attempt.actor.name
+
+    @property
+    def attempt(self) -> int:
+        """The ordinal of this run, from 1; it counts every run, also those that were lost or snoozed."""
+        return self._attempt.number
+
+    @property
+    def max_attempts(self) -> int:
+        """How many failed runs the task may have in all."""
+        return self._attempt.task.budget(self._attempt.actor.state.policy.attempts)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt's time-out strikes, aware; None without one."""
+        at = self._attempt.deadline
+        if at is None:
+            return None
+        left = at - self._attempt.started - (self._attempt.elapsed_us() / 1_000_000)
+        return self.now() + timedelta(seconds=left)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt should end: for `def` handlers, which nobody can interrupt.
+
+        Having seen it, clean up and return None: the task ends cancelled.
+        """
+        if self._attempt.cancel_requested or self._attempt.why is not None or self._abandoned():
+            self._attempt.saw_cancel = True
+            return True
+        return False
+
+    def _abandoned(self) -> bool:
+        scope = self._attempt.scope
+        return scope is not None and scope.cancel_called
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for what should happen whether or not this attempt succeeds."""
+        return self._engine
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this task: hand it to services that promise to act once per key."""
+        return id_text(self._attempt.task.id)
+
+    @property
+    def random(self) -> _random.Random:
+        """Randomness of this attempt's own: the same attempt draws the same numbers, in simulation too."""
+        if self._random is None:
+            self._random = _random.Random(self._attempt.task.id + self._attempt.number.to_bytes(8, "big"))
+        return self._random
+
+    def now(self) -> datetime:
+        """Kernel time, aware, UTC."""
+        return instant_of(self._attempt.actor.shell.now())
+
+    def progress(self, fraction: float | None = None, message: str | None = None) -> Inert:
+        """Say how far this attempt is: `fraction` from 0 to 1, and a text.  Visible at once; recorded at most once a second, and at the end."""
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(f"a progress fraction is from 0 to 1, not {fraction!r}")
+        ppm = None if fraction is None else round(fraction * PPM)
+        if message is not None and not isinstance(message, str):
+            raise TypeError(f"a progress message is a str, not {type(message).__name__}")
+        self._on_loop(lambda: self._attempt.actor.progress(self._attempt, ppm, message))
+        return _INERT
+
+    def heartbeat(self) -> Inert:
+        """Say that this attempt lives (see `Queue(heartbeat=)`).  `progress` says so too."""
+        self._on_loop(lambda: self._attempt.actor.beat(self._attempt))
+        return _INERT
+
+    def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Submit a task that exists only if this attempt succeeds: both are recorded in one commit, or neither.
+
+        Its handle cannot be waited for in here; for a task that should exist at once use `ctx.engine.submit`.
+        Raises what `Engine.submit` raises, QueueFull included, at the call.
+        """
+        handle: Handle[Any] = self._in_loop(lambda: self._engine.submit_from(self._attempt, handler, args, kwargs))
+        return handle
+
+    # --- from whatever thread ---------------------------------------------------------------------------------------------
+
+    def _on_loop(self, run: Callable[[], None]) -> None:
+        if _in_trio():
+            run()
+        else:
+            try:
+                self._token.run_sync_soon(run)
+            except trio.RunFinishedError:
+                pass  # the engine is gone; what a left-over thread says is not heard
+
+    def _in_loop(self, run: Callable[[], T]) -> T:
+        if _in_trio():
+            return run()
+        return trio.from_thread.run_sync(run, trio_token=self._token)
+
+
+def _in_trio() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""A submitted task, held by the one who submitted it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from journeyman.engine.errors import TaskCancelled, TaskFailed
+from journeyman.engine.ids import id_text
+from journeyman.kernel.lifecycle import State
+
+if TYPE_CHECKING:
+    from journeyman.engine.engine import Engine
+    from journeyman.engine.task import Task
+
+R = TypeVar("R")
+
+
+class Handle(Generic[R]):
+    """Wait for a task, read its result, cancel it.  `id` is all that is needed to make another: `engine.get(id)`."""
+
+    __slots__ = ("__weakref__", "_engine", "_id", "_pending_in")
+
+    def __init__(self, engine: Engine, task_id: bytes, pending_in: Any = None) -> None:
+        self._engine = engine
+        self._id = task_id
+        self._pending_in = pending_in  # the attempt whose success would create it
+
+    @property
+    def id(self) -> str:
+        return id_text(self._id)
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.id}>"
+
+    def __await__(self) -> Generator[Any, None, Handle[R]]:
+        """`await ctx.submit(...)` and `ctx.submit(...)` give the same handle."""
+        return self
+        yield
+
+    async def wait(self, timeout: float | None = None) -> Task:
+        """The task once it has ended, however it ended.
+
+        Raises trio.TooSlowError after `timeout` seconds, EngineStopped when the engine closes first, TaskNotFound when retention has dropped it.
+        """
+        return await self._engine.wait_for(self._id, timeout, self._pending_in)
+
+    async def result(self, timeout: float | None = None) -> R:
+        """What the handler returned.
+
+        Raises TaskFailed (`.failure` says how; also for an interrupted task) or TaskCancelled (`.reason`), and what `wait` raises.
+        """
+        task = await self.wait(timeout)
+        if task.state is State.SUCCEEDED:
+            value: R = task.result
+            return value
+        if task.state is State.CANCELLED:
+            raise TaskCancelled(task)
+        raise TaskFailed(task)
+
+    async def cancel(self, reason: str = "", *, running: bool = True) -> None:
+        """As `Engine.cancel`."""
+        await self._engine.cancel(self.id, reason, running=running)
