@@ -1,0 +1,104 @@
+"""`make bench`: measure every row of the speed table beside its baselines, and say whether the minimums hold.
+
+    python bench/run.py [--quick] [--only NAME ...] [--json OUT] [--plot SVG] [--dir DIR] [--allow-tmpfs] [--no-gate]
+
+Exit code 1: a minimum was missed (not with --no-gate). 2: the benchmark could not be run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import ground
+import plot
+import report
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from row import Result, Round, Row
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure Journeyman beside its baselines.")
+    parser.add_argument("--quick", action="store_true", help="two small rounds of each row: for a first impression, not for a claim")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="run this row only (may be repeated; --list names them)"
+    )
+    parser.add_argument("--list", action="store_true", help="name the rows and stop")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write every round of every figure here")
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the picture here (a full run draws docs/bench.svg)")
+    parser.add_argument("--dir", type=Path, default=REPOSITORY / "var" / "bench", help="where the journals are made (default: var/bench)")
+    parser.add_argument("--allow-tmpfs", action="store_true", help="accept a memory file system, on which the figures mean nothing")
+    parser.add_argument("--no-gate", action="store_true", help="report missed minimums, but exit 0")
+    return parser.parse_args()
+
+
+def chosen(names: list[str]) -> list[Row]:
+    from rows import ROWS  # after the arguments: --help needs no engine
+
+    known = {row.name: row for row in ROWS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"no row named {', '.join(unknown)}; there are: {', '.join(known)}")
+    return [known[name] for name in names] or list(ROWS)
+
+
+def run(rows: list[Row], place: ground.Ground, console: Console, *, quick: bool) -> list[Result]:
+    """Round by round, all rows in each, so that a slow minute of the machine touches every row alike."""
+    results = [Result(row) for row in rows]
+    rounds = {row.name: 2 if quick else row.rounds for row in rows}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<60}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
+        bar = progress.add_task("", total=sum(rounds.values()))
+        for number in range(max(rounds.values())):
+            for result in results:
+                if number >= rounds[result.row.name]:
+                    continue
+
+                def announce(job: str, result: Result = result, number: int = number) -> None:
+                    progress.update(bar, description=f"{result.row.name}, round {number + 1}: {job}", refresh=True)
+
+                result.rounds.append(result.row.measure(Round(place, number, quick, announce)))
+                progress.advance(bar)
+    return results
+
+
+def main() -> int:
+    asked = arguments()
+    console = Console()
+    if asked.list:
+        for row in chosen([]):
+            console.print(f"[bold]{row.name:14}[/]{row.title}")
+        return 0
+    try:
+        place = ground.survey(asked.dir, allow_tmpfs=asked.allow_tmpfs)
+    except ground.UnfitGround as unfit:
+        console.print(f"[bold red]not measured:[/] {unfit}")
+        return 2
+    results = run(chosen(asked.only), place, console, quick=asked.quick)
+    console.print(report.table(results))
+    console.print(place.durability(), style="dim")
+    content = report.as_json(results, place, quick=asked.quick)
+    if asked.json:
+        report.write_json(asked.json, content)
+    full = not asked.quick and not asked.only
+    picture = asked.plot or (REPOSITORY / "docs" / "bench.svg" if full else None)
+    if picture:
+        facts = content["machine"]
+        ground_note = f"CPython {facts['python']}, {facts['cores']} cores, {place.filesystem}, flush {place.flush_us:.0f} us"
+        plot.draw(results, picture, f"{ground_note}; medians, the thin line is the range")
+        console.print(f"picture: {picture}", style="dim")
+    return 0 if report.summary(console, results) or asked.no_gate else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
