@@ -1,0 +1,207 @@
+"""A queue's indexes: who waits for an instant, who may start, who stands in which state, whose deadline comes next.
+
+Problem.  Every question the kernel asks (what is due, what is best, what comes next) must cost by its answer, with 200,000 tasks
+waiting.  Choice: everything here is derived from the tasks, rebuilt on load, kept up to date by `apply` alone, and no part
+of equality or of what is stored.  A waiting task is in exactly one of:
+
+- `later`, a heap by due instant, until `advance` finds that it has come;
+- `ready`, the line of those that may start;
+- `suspects`, the line of those that one more crash would end: they start one at a time among themselves, so that a poison task
+  is told apart from its bystanders, and they stand aside so that they are not passed over at each pick;
+- `parked`, id -> why, for a handler this process does not have or arguments that no longer fit: never looked at by a pick.
+
+`task.entry` is a task's only live heap entry; all others of it are dead and dropped when they surface.  `advance` changes nothing
+logical (what is due is a function of `due_at` and `now`), so reading code may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from journeyman.kernel.bounds import STALE_MIN
+from journeyman.kernel.lifecycle import TERMINAL, WAITING, State
+from journeyman.kernel.ready import Ready
+from journeyman.kernel.roster import Roster
+from journeyman.kernel.taskstate import TaskState
+
+PENDING: Final = State.PENDING
+NO_HANDLER: Final = "no handler here"
+
+Due = tuple[int, int, TaskState]
+
+
+class Agenda:
+    """The indexes of one queue."""
+
+    __slots__ = ("_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects", "waiting")
+
+    def __init__(self) -> None:
+        self.handlers: Collection[str] | None = None  # names this process has; None: all
+        self.crashes = 0  # of the policy: at this many (and one at least) a task is a suspect
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every task."""
+        self.later: list[Due] = []
+        self.ready, self.suspects = Ready(), Ready()
+        self.parked: dict[bytes, str] = {}
+        self.rosters = {state: Roster(state) for state in State}
+        self.waiting = 0  # scheduled, pending and retrying: what max_pending counts
+        self._dead_later = 0
+        self._deadlines: list[Due] = []
+        self._live_deadlines: dict[bytes, Due] = {}
+
+    def is_suspect(self, task: TaskState) -> bool:
+        """Whether one more crash would end it.  One that never crashed is none, even with a budget of 0."""
+        return task.crashes >= self.crashes and task.crashes > 0
+
+    # --- changes, called by apply -------------------------------------------------------------------------------------
+
+    def wait(self, task: TaskState) -> None:
+        """`task` waits from now on: at rest it is pending, scheduled or retrying."""
+        self.waiting += 1
+        if task.options is not None and (deadline := task.options.get("deadline_at")) is not None:
+            due = self._live_deadlines[task.id] = (deadline, task.seq, task)
+            heappush(self._deadlines, due)
+        self.rosters[task.state].add(task)
+        if task.state is PENDING:
+            self._admit(task)
+        else:
+            task.entry = entry = (task.due_at, task.seq, task)
+            heappush(self.later, entry)
+
+    def _admit(self, task: TaskState) -> None:
+        handlers = self.handlers
+        if handlers is not None and task.handler not in handlers:
+            self.parked[task.id] = NO_HANDLER
+        elif task.crashes and self.is_suspect(task):
+            self.suspects.push(task)
+        else:
+            self.ready.push(task)
+
+    def leave(self, task: TaskState) -> None:
+        """`task` waits no longer.  The caller puts it on its next roster."""
+        self.waiting -= 1
+        shown = task.shown
+        assert shown is not None
+        self.rosters[shown].count -= 1
+        if self._live_deadlines:
+            self._live_deadlines.pop(task.id, None)
+        if shown is not PENDING:
+            task.entry = None
+            self._dead_later += 1
+            if self._dead_later > STALE_MIN and self._dead_later * 2 > len(self.later):
+                self._sweep_later()
+        elif task.entry is None:
+            self.parked.pop(task.id, None)
+        elif task.crashes and self.is_suspect(task):
+            self.suspects.remove(task)
+        else:
+            self.ready.remove(task)
+
+    def _sweep_later(self) -> None:
+        self.later = [due for due in self.later if due[2].entry is due]
+        heapify(self.later)
+        self._dead_later = 0
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def advance(self, now: int) -> None:
+        """Move what became due by `now` to where it may start.  Changes nothing logical."""
+        later = self.later
+        while later and later[0][0] <= now:
+            due = heappop(later)
+            task = due[2]
+            if task.entry is not due:
+                self._dead_later -= 1
+                continue
+            task.entry = None
+            shown = task.shown
+            assert shown is not None
+            self.rosters[shown].count -= 1
+            self.rosters[PENDING].add(task)
+            self._admit(task)
+
+    def next_due(self) -> int | None:
+        """The earliest due instant that has not been advanced past."""
+        later = self.later
+        while later and later[0][2].entry is not later[0]:
+            heappop(later)
+            self._dead_later -= 1
+        return later[0][0] if later else None
+
+    def next_deadline(self) -> int | None:
+        """The earliest deadline of a task that waits."""
+        deadlines, live = self._deadlines, self._live_deadlines
+        while deadlines and live.get(deadlines[0][2].id) is not deadlines[0]:
+            heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
+
+    def overdue(self, now: int) -> list[TaskState]:
+        """Waiting tasks whose deadline has passed (it may still start *at* its deadline), earliest first."""
+        if self.next_deadline() is None:
+            return []
+        deadlines, live = self._deadlines, self._live_deadlines
+        found: list[Due] = []
+        walk = [0]
+        while walk:
+            index = walk.pop()
+            if index < len(deadlines) and deadlines[index][0] < now:
+                due = deadlines[index]
+                if live.get(due[2].id) is due:
+                    found.append(due)
+                walk += (2 * index + 1, 2 * index + 2)
+        return [due[2] for due in sorted(found)]
+
+    # --- what this process cannot run -----------------------------------------------------------------------------------
+
+    def park(self, task: TaskState, reason: str) -> None:
+        """Set a waiting task aside until `unpark`; one that is not due yet cannot be parked."""
+        if task.shown is not PENDING or task.id in self.parked:
+            return
+        (self.suspects if task.crashes and self.is_suspect(task) else self.ready).remove(task)
+        self.parked[task.id] = reason
+
+    def unpark(self, task: TaskState) -> None:
+        """Let a parked task take its place again (if its handler is here)."""
+        if self.parked.pop(task.id, None) is not None:
+            self._admit(task)
+
+    # --- loading --------------------------------------------------------------------------------------------------------
+
+    def rebuild(self, tasks: Iterable[TaskState]) -> None:
+        """Everything anew from the tasks.  O(n log n): on load, on a stepped clock, on a changed crash budget."""
+        self.clear()
+        ready: list[TaskState] = []
+        suspects: list[TaskState] = []
+        for task in tasks:
+            self.rosters[task.state].add(task)
+            task.entry = None
+            if task.state in TERMINAL or task.state is State.RUNNING:
+                continue
+            self.waiting += 1
+            if (deadline := task.deadline_at) is not None:
+                due = self._live_deadlines[task.id] = (deadline, task.seq, task)
+                self._deadlines.append(due)
+            if task.state is not PENDING:
+                task.entry = entry = (task.due_at, task.seq, task)
+                self.later.append(entry)
+            elif self.handlers is not None and task.handler not in self.handlers:
+                self.parked[task.id] = NO_HANDLER
+            else:
+                (suspects if self.is_suspect(task) else ready).append(task)
+        heapify(self.later)
+        heapify(self._deadlines)
+        self.ready.load(ready)
+        self.suspects.load(suspects)
+
+    def shown(self, state: State, before: int | None = None) -> Iterator[TaskState]:
+        """Tasks last observed in `state`, newest first; call `advance` before."""
+        return self.rosters[state].newest(before)
+
+
+assert {State.PENDING, State.SCHEDULED, State.RETRYING} == WAITING
+
+__all__ = ["NO_HANDLER", "Agenda", "Due"]

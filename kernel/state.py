@@ -1,0 +1,166 @@
+"""One queue as the fold of its events, and the door to its indexes.
+
+`tasks` holds every unfinished task, and ended ones until the journal's own table has them (`settle`).  Facts and tasks are
+logical: equal on every replay.  The agenda and what this process can run (`handlers`, parked tasks) are not.
+
+A queue's facts are merged, not overwritten, when an old summary of them is read after younger events (JournalCompacted): each fact
+carries the seq that set it, and the younger one stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from journeyman.kernel.agenda import Agenda
+from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.policy import Policy
+from journeyman.kernel.taskstate import ROW, TaskState
+
+
+class QueueState:
+    """The state of one queue.  Only `apply` changes what is logical in it."""
+
+    __slots__ = (
+        "agenda", "config_seq", "configured", "epoch", "name", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at", "tat_seq",
+    )  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.policy = Policy()
+        self.configured = False  # whether a QueueConfigured was ever seen
+        self.config_seq = 0
+        self.epoch = 0
+        self.qseq = 0
+        self.paused: tuple[str, str, int] | None = None  # (by, reason, at)
+        self.pause_seq = 0
+        self.tat_at = 0  # the rate limiter's theoretical arrival time
+        self.tat_seq = 0
+        self.tasks: dict[bytes, TaskState] = {}
+        self.running: dict[bytes, TaskState] = {}
+        self.agenda = Agenda()
+        self.agenda.crashes = self.policy.crashes
+
+    def __repr__(self) -> str:
+        return f"<QueueState {self.name!r} epoch={self.epoch} qseq={self.qseq} tasks={len(self.tasks)} running={len(self.running)}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Logical equality: the same facts, and tasks with the same rows."""
+        return isinstance(other, QueueState) and self.logical() == other.logical()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def logical(self) -> tuple[str, dict[str, Any], dict[bytes, list[Any]]]:
+        """All that a replay must reproduce: name, facts, rows by id."""
+        return self.name, self.facts(), {id: task.row() for id, task in self.tasks.items()}
+
+    # --- facts ----------------------------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """What the queue knows apart from its tasks; CBOR-able."""
+        return {
+            "policy": self.policy.facts() if self.configured else None,
+            "config_seq": self.config_seq,
+            "epoch": self.epoch,
+            "qseq": self.qseq,
+            "paused": None if self.paused is None else list(self.paused),
+            "pause_seq": self.pause_seq,
+            "tat_at": self.tat_at,
+            "tat_seq": self.tat_seq,
+        }
+
+    def merge_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take over every fact that is younger than what is known here."""
+        self.epoch = max(self.epoch, facts["epoch"])
+        self.qseq = max(self.qseq, facts["qseq"])
+        if facts["config_seq"] > self.config_seq:
+            self.set_policy(facts["policy"], facts["config_seq"])
+        if facts["pause_seq"] > self.pause_seq:
+            paused = facts["paused"]
+            self.paused = None if paused is None else (paused[0], paused[1], paused[2])
+            self.pause_seq = facts["pause_seq"]
+        if facts["tat_seq"] > self.tat_seq:
+            self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
+
+    def set_policy(self, policy: Mapping[str, Any], seq: int) -> None:
+        """The policy from event `seq` on."""
+        self.policy = Policy.from_facts(policy)
+        self.configured = True
+        self.config_seq = seq
+        if self.policy.crashes != self.agenda.crashes:  # decides who is a suspect
+            self.agenda.crashes = self.policy.crashes
+            self.rebuild()
+
+    # --- loading and forgetting -------------------------------------------------------------------------------------------
+
+    def adopt(self, task: TaskState) -> None:
+        """Take a task from a row; call `rebuild` after the last one."""
+        self.tasks[task.id] = task
+        if task.state is State.RUNNING:
+            self.running[task.id] = task
+
+    def rebuild(self) -> None:
+        """The indexes anew; `advance` afterwards."""
+        self.agenda.rebuild(self.tasks.values())
+
+    def settle(self, ids: Iterable[bytes]) -> int:
+        """Forget ended tasks that the journal's table holds now; a cache eviction, no step of the fold.  How many were forgotten."""
+        count = 0
+        for id in ids:
+            task = self.tasks.get(id)
+            if task is not None and task.state in TERMINAL:
+                self.forget(task)
+                count += 1
+        return count
+
+    def forget(self, task: TaskState) -> None:
+        """An ended task leaves memory."""
+        del self.tasks[task.id]
+        self.agenda.rosters[task.state].drop(task)
+
+    # --- what this process can run ----------------------------------------------------------------------------------------
+
+    @property
+    def handlers(self) -> Collection[str] | None:
+        """Names of the handlers this process has; None: all of them."""
+        return self.agenda.handlers
+
+    def set_handlers(self, handlers: Collection[str] | None) -> None:
+        """Volatile.  Tasks of other handlers are parked, those whose handler appeared are not any more.  Before load, or O(n)."""
+        self.agenda.handlers = None if handlers is None else frozenset(handlers)
+        self.rebuild()
+
+    def park(self, id: bytes, reason: str) -> None:
+        """Volatile: a due task stands aside until `unpark` or the next QueueOpened."""
+        task = self.tasks.get(id)
+        if task is not None:
+            self.agenda.park(task, reason)
+
+    def unpark(self, id: bytes) -> None:
+        """Volatile: a parked task may start again."""
+        task = self.tasks.get(id)
+        if task is not None:
+            self.agenda.unpark(task)
+
+    # --- reading ------------------------------------------------------------------------------------------------------------
+
+    def advance(self, now: int) -> None:
+        """Bring the indexes to `now`; changes nothing logical."""
+        self.agenda.advance(now)
+
+    def counts(self, now: int) -> dict[State, int]:
+        """How many tasks (of those in memory) an observer at `now` sees in each state.  O(states) plus what became due."""
+        self.agenda.advance(now)
+        return {state: roster.count for state, roster in self.agenda.rosters.items()}
+
+    def listed(self, state: State, now: int, before: int | None = None) -> Iterator[TaskState]:
+        """Tasks (of those in memory) in the observed `state`, newest first, with seq below `before`.  Not to be kept across a change."""
+        self.agenda.advance(now)
+        return self.agenda.rosters[state].newest(before)
+
+    def suspects_running(self) -> int:
+        """Attempts under way of tasks that one more crash would end (for Env.suspects_running, summed over queues)."""
+        return sum(map(self.agenda.is_suspect, self.running.values()))
+
+
+__all__ = ["ROW", "QueueState", "TaskState"]

@@ -1,0 +1,145 @@
+"""One task as the fold of its events: every fact a reader may ask for, and nothing else.
+
+Problem.  There may be hundreds of thousands of these, each built and changed on the hottest path of the system.
+Choice: a mutable object with slots, built straight from its first event; `row()` is its positional, CBOR-able form (what a
+checkpoint stores), and two tasks are equal when their rows are.  Only `apply` changes one.
+
+The last two slots belong to the queue's indexes (kernel/agenda.py).  They are derived, never stored, and no part of equality.
+Rejected: dataclass (slower to build, and compares what must not be compared); an immutable task replaced at each event (three
+allocations of forty fields a task instead of one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from journeyman.kernel.events import Error, Options, TaskSubmitted
+from journeyman.kernel.lifecycle import State
+
+_STATES: Final[Mapping[str, State]] = {s.value: s for s in State}
+
+_FIELDS: Final = (
+    "id", "seq", "queue", "handler", "state", "attempt", "failures", "crashes", "priority", "due_at", "due_kind", "first_due",
+    "submitted_at", "started_at", "finished_at", "expires_at", "elapsed_us", "epoch", "payload_len", "payload_digest", "codec", "key_id",
+    "keep_payload", "options", "result_len", "result_digest", "result_codec", "result_seq", "error", "reason", "message", "progress_ppm",
+    "cancel", "seqs", "last_seq", "rejected",
+)  # fmt: skip
+
+
+class TaskState:
+    """A task.  Instants in microseconds UTC, durations in microseconds, sizes in bytes."""
+
+    __slots__ = (*_FIELDS, "shown", "entry")
+
+    id: bytes
+    seq: int  # of its TaskSubmitted: its place among equals, and the key of its payload record
+    queue: str
+    handler: str
+    state: State  # at rest; see lifecycle.observed
+    attempt: int  # ordinal of the last run, never reused
+    failures: int
+    crashes: int
+    priority: int
+    due_at: int
+    due_kind: int
+    first_due: int  # its place in the order: a retry does not send it to the back
+    submitted_at: int
+    started_at: int | None  # of the last run
+    finished_at: int | None  # None until terminal
+    expires_at: int | None  # None while unfinished, or kept for ever
+    elapsed_us: int | None  # of the last run that ended
+    epoch: int  # with attempt: the fence of the last run
+    payload_len: int
+    payload_digest: bytes
+    codec: int
+    key_id: str | None
+    keep_payload: bool
+    options: Options  # as submitted
+    result_len: int
+    result_digest: bytes
+    result_codec: int
+    result_seq: int  # of its TaskSucceeded, the key of the result record; 0: no result record
+    error: Error | None  # of the last failed run
+    reason: str | None  # why it failed, was cancelled or interrupted
+    message: str | None
+    progress_ppm: int | None
+    cancel: tuple[str, str] | None  # (reason, by) asked for while running
+    seqs: list[int]  # of every event of its own
+    last_seq: int
+    rejected: list[tuple[int, str]] | None  # (attempt, kind) of stale words already journalled
+    shown: State | None  # the roster it stands in: its state as last observed; None when the queue has let go of it
+    entry: tuple[Any, ...] | None  # its live entry in the agenda's heaps
+
+    def __init__(self, event: TaskSubmitted, seq: int, state: State) -> None:
+        (
+            self.submitted_at, self.queue, _, self.epoch, self.id, self.handler, self.priority, due_at, self.due_kind, self.payload_len,
+            self.payload_digest, self.codec, self.key_id, self.options,
+        ) = event  # fmt: skip
+        self.due_at = self.first_due = due_at
+        self.seq = self.last_seq = seq
+        self.seqs = [seq]
+        self.state = self.shown = state
+        self.attempt = self.failures = self.crashes = self.result_len = self.result_codec = self.result_seq = 0
+        self.started_at = self.finished_at = self.expires_at = self.elapsed_us = None
+        self.error = self.reason = self.message = self.progress_ppm = self.cancel = self.rejected = self.entry = None
+        self.keep_payload = True
+        self.result_digest = b""
+
+    def __lt__(self, other: TaskState) -> bool:
+        """By submission; also settles heap entries whose keys tie."""
+        return self.seq < other.seq
+
+    def __repr__(self) -> str:
+        return f"<TaskState {self.id.hex()} seq={self.seq} {self.queue}/{self.handler} {self.state} attempt={self.attempt}>"
+
+    @property
+    def fence(self) -> tuple[int, int]:
+        """(epoch, attempt) of the last run."""
+        return (self.epoch, self.attempt)
+
+    @property
+    def deadline_at(self) -> int | None:
+        """The instant by which a run must have started, if it has one."""
+        return None if self.options is None else self.options.get("deadline_at")
+
+    def budget(self, attempts: int) -> int:
+        """Failed runs in all before it fails for good: its own choice, or the queue's `attempts`."""
+        own: int | None = None if self.options is None else self.options.get("attempts")
+        return attempts if own is None else own
+
+    def row(self) -> list[Any]:
+        """Its facts in the order of `ROW`, CBOR-able; the maps and lists in it are copies one level deep."""
+        return [
+            self.id, self.seq, self.queue, self.handler, self.state.value, self.attempt, self.failures, self.crashes, self.priority,
+            self.due_at, self.due_kind, self.first_due, self.submitted_at, self.started_at, self.finished_at, self.expires_at,
+            self.elapsed_us, self.epoch, self.payload_len, self.payload_digest, self.codec, self.key_id, self.keep_payload,
+            None if self.options is None else dict(self.options), self.result_len, self.result_digest, self.result_codec, self.result_seq,
+            None if self.error is None else [*self.error[:3], list(self.error[3])], self.reason, self.message, self.progress_ppm,
+            None if self.cancel is None else list(self.cancel), self.seqs.copy(), self.last_seq,
+            None if self.rejected is None else [list(r) for r in self.rejected],
+        ]  # fmt: skip
+
+    @classmethod
+    def from_row(cls, row: list[Any]) -> TaskState:
+        """The task a row describes.  Later versions may append columns: they are ignored."""
+        self = cls.__new__(cls)
+        (
+            self.id, self.seq, self.queue, self.handler, state, self.attempt, self.failures, self.crashes, self.priority,
+            self.due_at, self.due_kind, self.first_due, self.submitted_at, self.started_at, self.finished_at, self.expires_at,
+            self.elapsed_us, self.epoch, self.payload_len, self.payload_digest, self.codec, self.key_id, self.keep_payload,
+            self.options, self.result_len, self.result_digest, self.result_codec, self.result_seq,
+            error, self.reason, self.message, self.progress_ppm, cancel, seqs, self.last_seq, rejected, *_,
+        ) = row  # fmt: skip
+        self.state = _STATES[state]
+        self.error = None if error is None else (error[0], error[1], error[2], list(error[3]))
+        self.cancel = None if cancel is None else (cancel[0], cancel[1])
+        self.rejected = None if rejected is None else [(r[0], r[1]) for r in rejected]
+        self.seqs = list(seqs)
+        self.shown = self.entry = None
+        return self
+
+
+ROW: Final = _FIELDS  # the names of a row's columns; appended to, never reordered
+
+__all__ = ["ROW", "TaskState"]
