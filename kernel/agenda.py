@@ -35,7 +35,7 @@ Due = tuple[int, int, TaskState]
 class Agenda:
     """The indexes of one queue."""
 
-    __slots__ = ("_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects", "waiting")
+    __slots__ = ("_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects", "suspects_out", "waiting")
 
     def __init__(self) -> None:
         self.handlers: Collection[str] | None = None  # names this process has; None: all
@@ -48,6 +48,7 @@ class Agenda:
         self.ready, self.suspects = Ready(), Ready()
         self.parked: dict[bytes, str] = {}
         self.rosters = {state: Roster(state) for state in State}
+        self.suspects_out: dict[bytes, TaskState] = {}  # those of the suspects that run
         self.waiting = 0  # scheduled, pending and retrying: what max_pending counts
         self._dead_later = 0
         self._deadlines: list[Due] = []
@@ -179,7 +180,11 @@ class Agenda:
         for task in tasks:
             self.rosters[task.state].add(task)
             task.entry = None
-            if task.state in TERMINAL or task.state is State.RUNNING:
+            if task.state in TERMINAL:
+                continue
+            if task.state is State.RUNNING:
+                if self.is_suspect(task):
+                    self.suspects_out[task.id] = task
                 continue
             self.waiting += 1
             if (deadline := task.deadline_at) is not None:

@@ -90,6 +90,8 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     task.started_at = at
     task.seqs.append(seq)
     task.last_seq = seq
+    if task.crashes and agenda.is_suspect(task):
+        agenda.suspects_out[id] = task
     if tat_at:
         state.tat_at = tat_at
         state.tat_seq = seq
@@ -118,6 +120,8 @@ def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int
         state.agenda.leave(task)
     else:
         rosters[_STARTED].count -= 1
+        if task.crashes:
+            state.agenda.suspects_out.pop(id, None)
     rosters[final].add(task)
     task.state = final
     task.finished_at = at
@@ -176,6 +180,8 @@ def _return(state: QueueState, id: bytes, rest: State, due_at: int, due_kind: in
     """A running task waits again.  Its first due instant, and so its place in the order, stays."""
     task = state.running.pop(id)
     state.agenda.rosters[_STARTED].count -= 1
+    if task.crashes:
+        state.agenda.suspects_out.pop(id, None)
     task.state = rest
     task.due_at = due_at
     task.due_kind = due_kind

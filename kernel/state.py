@@ -160,7 +160,7 @@ class QueueState:
 
     def suspects_running(self) -> int:
         """Attempts under way of tasks that one more crash would end (for Env.suspects_running, summed over queues)."""
-        return sum(map(self.agenda.is_suspect, self.running.values()))
+        return len(self.agenda.suspects_out)
 
 
 __all__ = ["ROW", "QueueState", "TaskState"]

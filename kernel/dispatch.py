@@ -1,0 +1,115 @@
+"""Dispatch and Expire: what may start now, and what came too late to start at all.
+
+A start needs four things at once: the queue is not paused, a slot is free (its own and the engine's), the limiter conforms, and
+there is a task for which nothing stands in the way.  The limits are derived from live attempts at each decision (law 7), the
+order from kernel/ready.py.  Tasks that one more crash would end start one at a time among themselves, over all queues, so that the
+next crash points at one culprit; they take their place in the order like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from journeyman.kernel.commands import Accepted, Decision, Dispatch, Env, Expire
+from journeyman.kernel.events import AttemptStarted, Event, TaskCancelled
+from journeyman.kernel.lifecycle import State
+from journeyman.kernel.ratelimit import allowed_at, interval_us
+from journeyman.kernel.ready import key
+from journeyman.kernel.state import QueueState
+from journeyman.kernel.taskstate import TaskState
+
+_new: Final = tuple.__new__
+
+
+def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decision:
+    """An AttemptStarted for each task that may start now, best first."""
+    if state.paused is not None or env.stopping:
+        return Decision([], [Accepted()])
+    state.agenda.advance(now)
+    n = free_slots(state, env)
+    if n <= 0:
+        return Decision([], [Accepted()])
+    rate = state.policy.rate
+    tat_at = interval = 0
+    if rate is not None:
+        interval, tat_at = interval_us(rate), max(state.tat_at, now)
+        n = min(n, conforming(rate, state.tat_at, now))
+    events: list[Event] = []
+    queue, qseq, epoch = state.name, state.qseq, state.epoch
+    for task in startable(state, now, env, n):
+        qseq += 1
+        tat_at += interval
+        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, 1, tat_at, task.due_at, None)))
+    return _new(Decision, (events, [Accepted(None, False, len(events))]))
+
+
+def free_slots(state: QueueState, env: Env) -> int:
+    """How many attempts this queue may add: its own limit less live attempts and stragglers, and what the engine has left."""
+    running = state.running
+    free = state.policy.concurrency - len(running)
+    if env.stragglers:
+        free -= sum(1 for id in env.stragglers if id not in running)
+    return free if env.free_slots is None else min(free, env.free_slots)
+
+
+def conforming(rate: tuple[int, int, int], tat_at: int, now: int) -> int:
+    """How many starts at this very instant the limiter allows."""
+    spare = now - allowed_at(rate, max(tat_at, now))
+    return spare // interval_us(rate) + 1 if spare >= 0 else 0
+
+
+def suspects_allowed(state: QueueState, env: Env) -> bool:
+    """Whether none of those that one more crash would end is running, in any queue."""
+    return not env.suspects_running and not state.agenda.suspects_out
+
+
+def startable(state: QueueState, now: int, env: Env, n: int) -> list[TaskState]:
+    """The best `n` of those that neither slots nor tokens but nothing else keeps waiting."""
+    agenda = state.agenda
+    if n <= 0:
+        return []
+    may = _filter(state, now, env)
+    chosen = agenda.ready.best(n, may)
+    if agenda.suspects.count and suspects_allowed(state, env):
+        suspect = agenda.suspects.best(1, may)
+        if suspect:
+            chosen = sorted(chosen + suspect, key=key)[:n]
+    return chosen
+
+
+def _filter(state: QueueState, now: int, env: Env) -> Callable[[TaskState], bool] | None:
+    """What `env` and deadlines rule out; None, the usual case, when they rule out nothing."""
+    stragglers, unfit, handlers = env.stragglers, env.unfit, env.handlers
+    if handlers is not None and handlers == state.handlers:
+        handlers = None  # parked already, never among the ready
+    deadline = state.agenda.next_deadline()
+    late = deadline is not None and deadline < now
+    if not (stragglers or unfit or late) and handlers is None:
+        return None
+
+    def may(task: TaskState) -> bool:
+        if task.id in stragglers or task.id in unfit or (handlers is not None and task.handler not in handlers):
+            return False
+        return not late or (deadline_at := task.deadline_at) is None or deadline_at >= now
+
+    return may
+
+
+def expire(state: QueueState, command: Expire, now: int, env: Env) -> Decision:
+    """Cancel what waits and has passed its deadline (at the deadline itself it may still start)."""
+    events: list[Event] = [
+        cancelled(state, task, now, position, "deadline", "deadline") for position, task in enumerate(state.agenda.overdue(now), 1)
+    ]  # fmt: skip
+    return Decision(events, [Accepted(count=len(events))])
+
+
+def cancelled(state: QueueState, task: TaskState, now: int, position: int, reason: str, by: str) -> TaskCancelled:
+    """A waiting task ends; `position` is that of the event in its decision, from 1."""
+    policy, final = state.policy, State.CANCELLED
+    return TaskCancelled(
+        now, state.name, state.qseq + position, state.epoch, task.id, 0, 0, policy.expiry(final, now), policy.keeps_payload(final), reason, by
+    )  # fmt: skip
+
+
+__all__ = ["cancelled", "conforming", "dispatch", "expire", "free_slots", "startable", "suspects_allowed"]

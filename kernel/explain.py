@@ -1,0 +1,97 @@
+"""Why is this task not running?  Every reason that holds at `now`, each found where the decision itself would find it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from journeyman.kernel.commands import Env
+from journeyman.kernel.dispatch import free_slots, suspects_allowed
+from journeyman.kernel.lifecycle import TERMINAL, State, observed
+from journeyman.kernel.ratelimit import allowed_at
+from journeyman.kernel.state import QueueState
+from journeyman.kernel.taskstate import TaskState
+
+
+class Reason(NamedTuple):
+    """`kind` for programs, `text` for people; `until_at` (microseconds UTC) when time alone will lift it."""
+
+    kind: str
+    text: str
+    until_at: int | None = None
+
+
+def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reason]:
+    """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
+
+    Kinds: running, cancelling, ended, paused, stopping, not due, backoff, rate limited, no free slot, no engine slot, no handler, unfit,
+    straggler, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
+    """
+    task = state.tasks.get(task_id)
+    if task is None:
+        return []
+    state.agenda.advance(now)
+    if task.state is State.RUNNING:
+        if task.cancel is not None:
+            return [Reason("cancelling", f"attempt {task.attempt} was asked to stop: {task.cancel[0] or 'no reason given'}")]
+        return [Reason("running", f"attempt {task.attempt} is under way")]
+    if task.state in TERMINAL:
+        return [Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}")]
+    reasons = _of_task(state, task, now, env) + _of_queue(state, now, env)
+    if reasons:
+        return reasons
+    if any(other is not task for other in state.agenda.ready.best(1)):
+        return [Reason("order", "others are ahead of it; it starts when its turn comes")]
+    return [Reason("next", "nothing is in its way; it is about to start")]
+
+
+def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Reason]:
+    """What stands in the way of this task alone."""
+    reasons: list[Reason] = []
+    shown = observed(task.state, task.due_at, now)
+    if shown is State.SCHEDULED:
+        reasons.append(Reason("not due", f"it is due in {_seconds(task.due_at - now)}", task.due_at))
+    elif shown is State.RETRYING:
+        text = f"run {task.attempt} failed; the next follows in {_seconds(task.due_at - now)}"
+        reasons.append(Reason("backoff", text, task.due_at))
+    parked = state.agenda.parked.get(task.id)
+    handlers = state.handlers if state.handlers is not None else env.handlers
+    if handlers is not None and task.handler not in handlers:
+        reasons.append(Reason("no handler", f"this process has no handler {task.handler!r}; the task is parked until one does"))
+    elif task.id in env.unfit or parked is not None:
+        why = env.unfit.get(task.id) or parked
+        reasons.append(Reason("unfit", f"it is parked: {why}"))
+    if task.id in env.stragglers:
+        reasons.append(Reason("straggler", "the thread of its last attempt has not ended yet; it is not run twice at a time"))
+    if state.agenda.is_suspect(task) and not suspects_allowed(state, env):
+        text = f"{task.crashes} of its runs died with the process; such tasks run one at a time, and one is running"
+        reasons.append(Reason("suspect", text))
+    deadline = task.deadline_at
+    if deadline is not None and deadline < now:
+        reasons.append(Reason("deadline", f"its deadline passed {_seconds(now - deadline)} ago; it is about to be cancelled"))
+    return reasons
+
+
+def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
+    """What stands in the way of anything in this queue."""
+    reasons: list[Reason] = []
+    if state.paused is not None:
+        by, why, _ = state.paused
+        reasons.append(Reason("paused", f"queue {state.name!r} was paused by {by or 'somebody'}{f': {why}' if why else ''}"))
+    if env.stopping:
+        reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))
+    rate = state.policy.rate
+    if rate is not None and (token_at := allowed_at(rate, state.tat_at)) > now:
+        text = f"queue {state.name!r} may start {rate[0]} per {_seconds(rate[1])}; the next in {_seconds(token_at - now)}"
+        reasons.append(Reason("rate limited", text, token_at))
+    if free_slots(state, env._replace(free_slots=None)) <= 0:
+        reasons.append(Reason("no free slot", f"queue {state.name!r} runs {len(state.running)} of {state.policy.concurrency} at a time"))
+    elif env.free_slots is not None and env.free_slots <= 0:
+        reasons.append(Reason("no engine slot", "the engine runs as many attempts as its max_concurrency allows"))
+    return reasons
+
+
+def _seconds(us: int) -> str:
+    return f"{us / 1e6:.6g} s"
+
+
+__all__ = ["Reason", "explain"]

@@ -1,0 +1,97 @@
+"""What people ask of tasks and queues: cancel, retry by hand, clear, pause, resume, configure.
+
+Each is one decision on what is visible at `now`: a task whose retention has passed is not found, though its records may not be
+deleted yet.  An order that finds its wish fulfilled already (a second pause, a second cancel) is accepted and writes nothing.
+"""
+
+from __future__ import annotations
+
+from journeyman.kernel.commands import Accepted, Cancel, Clear, Configure, Decision, Env, Pause, Refused, Resume, Retry
+from journeyman.kernel.dispatch import cancelled
+from journeyman.kernel.events import CancelRequested, Event, QueueConfigured, QueuePaused, QueueResumed, TaskRetried
+from journeyman.kernel.lifecycle import TERMINAL, State, may
+from journeyman.kernel.policy import Policy
+from journeyman.kernel.state import QueueState
+from journeyman.kernel.taskstate import TaskState
+
+
+def _visible(state: QueueState, id: bytes, env: Env, now: int) -> TaskState | None:
+    task = state.tasks.get(id) or env.known.get(id)
+    return None if task is None or (task.expires_at is not None and task.expires_at <= now) else task
+
+
+def _not_found(id: bytes) -> Decision:
+    return Decision([], [Refused("TaskNotFound", f"there is no task {id.hex()}; it may have been dropped when its retention passed")])
+
+
+def cancel(state: QueueState, command: Cancel, now: int, env: Env) -> Decision:
+    """A waiting task is cancelled at once; a running one is told to stop."""
+    id = command.task
+    task = _visible(state, id, env, now)
+    if task is None:
+        return _not_found(id)
+    if may(task.state, "CancelRequested"):
+        if not command.running:
+            return Decision([], [Refused("NotCancellable", f"task {id.hex()} is running; cancel it with running=True to signal its handler")])
+        if task.cancel is not None:
+            return Decision([], [Accepted(id)])
+        event: Event = CancelRequested(now, state.name, state.qseq + 1, state.epoch, id, task.attempt, command.reason, command.by)
+        return Decision([event], [Accepted(id, count=1)])
+    if not may(task.state, "TaskCancelled"):
+        return Decision([], [Refused("NotCancellable", f"task {id.hex()} has already {_ended(task)}")])
+    return Decision([cancelled(state, task, now, 1, command.reason, command.by)], [Accepted(id, count=1)])
+
+
+def _ended(task: TaskState) -> str:
+    return {State.SUCCEEDED: "succeeded", State.FAILED: "failed"}.get(task.state, f"been {task.state}")
+
+
+def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
+    """Out of a terminal state, to the back of the order, with fresh budgets."""
+    id = command.task
+    task = _visible(state, id, env, now)
+    if task is None and command.ended is not None and (command.ended.expires_at is None or command.ended.expires_at > now):
+        task = command.ended
+    if task is None:
+        return _not_found(id)
+    if not may(task.state, "TaskRetried"):
+        ended = "has succeeded: submit it again for another run" if task.state in TERMINAL else f"is {task.state}, it will run without help"
+        return Decision([], [Refused("NotRetryable", f"task {id.hex()} {ended}")])
+    if not task.keep_payload:
+        text = f"the arguments of task {id.hex()} were dropped when it ended (retention payload={state.policy.payload!r})"
+        return Decision([], [Refused("NotRetryable", text)])
+    event = TaskRetried(now, state.name, state.qseq + 1, state.epoch, id, command.by, command.reason, task.row())
+    return Decision([event], [Accepted(id, count=1)])
+
+
+def clear(state: QueueState, command: Clear, now: int, env: Env) -> Decision:
+    """Everything that waits is cancelled, oldest first; what runs is left alone."""
+    waiting = (task for task in sorted(state.tasks.values()) if task.state is not State.RUNNING and may(task.state, "TaskCancelled"))
+    events: list[Event] = [cancelled(state, task, now, position, command.reason, command.by) for position, task in enumerate(waiting, 1)]
+    return Decision(events, [Accepted(count=len(events))])
+
+
+def pause(state: QueueState, command: Pause, now: int, env: Env) -> Decision:
+    """Nothing starts until Resume; what runs goes on."""
+    if state.paused is not None:
+        return Decision([], [Accepted()])
+    return Decision([QueuePaused(now, state.name, state.qseq + 1, state.epoch, command.by, command.reason)], [Accepted(count=1)])
+
+
+def resume(state: QueueState, command: Resume, now: int, env: Env) -> Decision:
+    """Undo Pause."""
+    if state.paused is None:
+        return Decision([], [Accepted()])
+    return Decision([QueueResumed(now, state.name, state.qseq + 1, state.epoch, command.by, command.reason)], [Accepted(count=1)])
+
+
+def configure(state: QueueState, command: Configure, now: int, env: Env) -> Decision:
+    """Another policy from here on; instants already decided stay."""
+    policy = Policy.from_facts(command.policy)
+    if policy == state.policy and state.configured:
+        return Decision([], [Accepted()])
+    event = QueueConfigured(now, state.name, state.qseq + 1, state.epoch, policy.facts(), command.by)
+    return Decision([event], [Accepted(count=1)])
+
+
+__all__ = ["cancel", "clear", "configure", "pause", "resume", "retry"]

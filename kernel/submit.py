@@ -1,0 +1,77 @@
+"""Submit: may this task come in, and is it new?
+
+Submits decided together see each other: two with one id are one task, and `max_pending` counts those accepted before in the same
+list.  An id is known for as long as its task is remembered at all, a little longer than it is visible: answering "it exists" for
+a task that has just expired is the safe side (it did run), starting a second one is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from journeyman.kernel.commands import Accepted, Answer, Decision, Env, Refused, Submit
+from journeyman.kernel.events import DUE_BY_DURATION, Event, TaskSubmitted
+from journeyman.kernel.policy import Policy
+from journeyman.kernel.state import QueueState
+from journeyman.kernel.taskstate import TaskState
+
+_new: Final = tuple.__new__  # a NamedTuple without its Python-level constructor: half the price
+
+
+def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) -> Decision:
+    """One answer a command; a TaskSubmitted for each that was accepted and is new, in order."""
+    events: list[Event] = []
+    answers: list[Answer] = []
+    tasks, known, policy = state.tasks, env.known, state.policy
+    queue, qseq, epoch = state.name, state.qseq, state.epoch
+    max_payload = policy.max_payload
+    room = None if policy.max_pending is None else policy.max_pending - state.agenda.waiting
+    fresh: dict[bytes, TaskSubmitted] | None = {} if len(commands) > 1 else None
+    for id, handler, priority, due_at, due_kind, size, digest, codec, key_id, options, internal in commands:
+        first: TaskState | TaskSubmitted | None = tasks.get(id)
+        if first is None and known:
+            first = known.get(id)
+        if first is None and fresh:
+            first = fresh.get(id)
+        if first is not None:
+            answers.append(_again(id, handler, size, digest, first))
+            continue
+        if size > max_payload:
+            answers.append(_too_large(queue, size, max_payload))
+            continue
+        if room is not None and not internal:
+            if room <= 0:
+                answers.append(_full(queue, policy))
+                continue
+            room -= 1
+        if due_at is None or due_at <= now:  # the past means now, and now came from no instant of the caller's
+            due_at, due_kind = now, DUE_BY_DURATION
+        qseq += 1
+        event = _new(
+            TaskSubmitted, (now, queue, qseq, epoch, id, handler, priority, due_at, due_kind, size, digest, codec, key_id, options)
+        )  # fmt: skip
+        if fresh is not None:
+            fresh[id] = event
+        events.append(event)
+        answers.append(_new(Accepted, (id, False, 0)))
+    return _new(Decision, (events, answers))
+
+
+def _again(id: bytes, handler: str, size: int, digest: bytes, first: TaskState | TaskSubmitted) -> Answer:
+    """The same id again: the first task if it is the same work, else a duplicate."""
+    if first.handler == handler and first.payload_digest == digest and first.payload_len == size:
+        return Accepted(id, existing=True)
+    what = "another handler" if first.handler != handler else "other arguments"
+    return Refused("DuplicateTask", f"task {id.hex()} exists with {what}; give this one an id of its own")
+
+
+def _full(queue: str, policy: Policy) -> Refused:
+    return Refused("QueueFull", f"queue {queue!r} holds max_pending={policy.max_pending} waiting tasks; try again later or raise max_pending")
+
+
+def _too_large(queue: str, size: int, limit: int) -> Refused:
+    return Refused("PayloadTooLarge", f"the encoded arguments are {size} bytes, queue {queue!r} takes {limit}; store them elsewhere or raise max_payload")
+
+
+__all__ = ["submit"]
