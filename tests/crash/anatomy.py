@@ -120,6 +120,8 @@ class Examination:
     def run(self) -> Findings:
         before = 0
         commit: list[bytes] = []
+        head = b""
+        ended = True  # the last record read ended its commit
         whole = False  # the commit being read has its first record, and every sequence number since
         chain: bytes | None = None  # hash of the last whole commit, if the next record follows it at once
         for seq, raw in self._records():
@@ -133,11 +135,14 @@ class Examination:
             if len(raw) < HEADER.size:
                 self.f.wrong(1, f"record {seq} is shorter than its header")
                 return self.f
-            version, tag, flags, reserved, crc = HEADER.unpack_from(raw)
+            _version, tag, flags, reserved, crc = HEADER.unpack_from(raw)
             if zlib.crc32(raw[HEADER.size :], zlib.crc32(seq.to_bytes(8, "big") + raw[:4])) != crc or reserved:
                 self.f.wrong(1, f"record {seq} fails its crc")
                 continue
             body = raw[HEADER.size :]
+            if flags & FIRST and not ended and not gap:
+                self.f.wrong(3, f"the commit before record {seq} has no end")
+            ended = bool(flags & LAST)
             if flags & FIRST:
                 said, body = body[:CHAIN_BYTES], body[CHAIN_BYTES:]
                 if chain is not None and not gap:
@@ -154,6 +159,8 @@ class Examination:
                 whole = False
             self._event(seq, tag, flags, body)
         self.f.last = before
+        if not ended:
+            self.f.wrong(3, f"the newest commit, up to record {before}, has no end")
         self._explain_gaps()
         self._payloads()
         for task, kept in self._tasks.items():

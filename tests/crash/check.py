@@ -13,7 +13,7 @@ In this order:
  5. it can still be written to;
  6. the engine closes, the next open shows the same tasks in the same states, and the anatomy holds again;
  7. the file is no larger than the bound.
-`--light` stops after 2 and 5: that is what a crash state of milliseconds gets, with a full check for every so-manieth.
+`--light` stops after 2 and 5: that is what a crash state of milliseconds gets, with a full check for one in forty.
 """
 
 from __future__ import annotations
@@ -191,9 +191,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
     acks = Acks.read(Path(options.acks).read_bytes())
-    checker = Check(
-        options.journal, acks, Path(options.trace), light=options.light, seconds=options.seconds, bound=options.bound
-    )
+    checker = Check(options.journal, acks, Path(options.trace), light=options.light, seconds=options.seconds, bound=options.bound)
     try:
         problems = checker.run()
     except TaskNotFound as error:

@@ -105,7 +105,17 @@ def at_random(row: Row, home: Path, rounds: int, chance: random.Random) -> None:
 
 # A grown map stays grown, so each round of these begins with a new journal.
 _FRESH = ("grow", "grow-after")
-_FIRST = {"before": 400, "after": 400, "handler": 200, "snapshot": 4, "snapshot-after": 4, "prune": 3, "prune-after": 3, "grow": 4, "grow-after": 4}
+_FIRST = {
+    "before": 400,
+    "after": 400,
+    "handler": 200,
+    "snapshot": 4,
+    "snapshot-after": 4,
+    "prune": 3,
+    "prune-after": 3,
+    "grow": 4,
+    "grow-after": 4,
+}
 
 
 def at_mark(row: Row, home: Path, mark: str, rounds: int, chance: random.Random) -> None:

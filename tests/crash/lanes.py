@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from crash.programs import ACK_FD
 from journeyman.engine import Cancel, Constant, Context, Fatal, Queue, Rate, Retention, Retry, Snooze
 
 FOR_EVER = Retention(succeeded=None, failed=None, cancelled=None, interrupted=None)
@@ -25,10 +26,10 @@ EVIDENCE = {"brief": BRIEF, "mail": KEPT}  # queues whose tasks may be gone, and
 
 
 class Trace:
-    """The side-effect log, and a hook that marks use (`entered`: called with the number of handlers entered so far)."""
+    """The side-effect log ("-": descriptor 77).  `entered` is called with the number of handlers entered so far."""
 
     def __init__(self, path: str, entered: Callable[[int], None] | None = None) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fd = ACK_FD if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._hook = entered
         self.entered = self.left = 0
 

@@ -1,8 +1,8 @@
 """Dying at a chosen place, without a line in the product for it.
 
-The engine takes its store as a parameter.  Here that store is wrapped, and the wrapper kills the process with SIGKILL at the n-th commit of the
-wanted kind, before it is handed over or after it is durable but before the engine hears of it.  What a commit is about can be read
-off the tables it touches.
+The engine takes its store as a parameter.  Here that store is wrapped, and the wrapper kills the process with SIGKILL at the n-th
+commit of the wanted kind, before it is handed over or after it is durable but before the engine hears of it.  What a commit is about
+can be read off the tables it touches.
 """
 
 from __future__ import annotations

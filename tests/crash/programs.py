@@ -50,7 +50,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     if env.get("PYTHONPATH"):
         paths.append(env["PYTHONPATH"])
     env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    env["PYTHONFAULTHANDLER"] = ""
+    env["PYTHONSAFEPATH"] = "1"  # not the current directory: the repository's journeyman/ is only the face of the package
     env.update(extra or {})
     return env
 
@@ -74,7 +74,7 @@ class Running:
 
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         reading, writing = os.pipe()
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
 
         def place() -> None:  # in the child, before exec
             os.dup2(writing, ACK_FD, inheritable=True)

@@ -2,8 +2,8 @@
 
 The workload runs once under the recorder (shim.c).  Its log is walked, and at many points several possible disks are laid out and opened,
 each in a forked child.  Most get the light check (through the public door: recovery, every acknowledged task, a new task runs to its
-end); every so-manieth gets the whole one.  Two logs are used: one that begins with an empty directory, so that creation is torn too, and one
-that begins on a journal with a past, with snapshots and prunes.
+end); one in forty gets the whole one.  Two logs are used: one that begins with an empty directory, so that creation is torn too, and
+one that begins on a journal with a past, with snapshots and prunes.
 
 Control group: the same workload with LMDB opened without sync must yield states that the check rejects.
 """
@@ -34,7 +34,7 @@ def fast_directory(scratch: Path) -> Path:
 def record(patient: Patient, library: Path, log: Path, *options: object) -> tuple[list[shim.Op], programs.Ended]:
     """Run the workload under the recorder."""
     patient.home.mkdir(parents=True, exist_ok=True)
-    argv = programs.command("workload", patient.journal, patient.trace, *options)
+    argv = programs.command("workload", patient.journal, "-", *options)
     ended = programs.run(argv, env=shim.loaded(library, match=str(patient.journal), log=log), timeout=120)
     return list(shim.read_log(log)), ended
 
@@ -80,16 +80,23 @@ def try_states(
     return found
 
 
-def engine_verdict(base: bytes, trace: Path) -> Callable[[State, Path, bool], str | None]:
+def engine_verdict(acks: bytes, trace: bytes) -> Callable[[State, Path, bool], str | None]:
+    """Judge by the common checker.  `acks`, `trace`: what the outside world knew before the recording began."""
+
     def judge(state: State, place: Path, full: bool) -> str | None:
-        # The trace of the recorded run is the future of this state: it may not be held against it.  What had ended by then is
-        # known from the acknowledgements alone, so the workload of a recording keeps everything.
-        del trace
         from crash.check import check
 
-        return patients.in_child(lambda: check(str(place / "journal"), base + state.acks, place / "trace", light=not full), seconds=60)
+        said, seen = split(state.acks)
+        (place / "trace").write_bytes(trace + seen)
+        return patients.in_child(lambda: check(str(place / "journal"), acks + said, place / "trace", light=not full), seconds=60)
 
     return judge
+
+
+def split(words: bytes) -> tuple[bytes, bytes]:
+    """Acknowledgements, and the trace of the handlers, which a recorded run sends down the same descriptor so that all have one order."""
+    lines = words.splitlines(keepends=True)
+    return b"".join(line for line in lines if line[:1] not in b"EX"), b"".join(line for line in lines if line[:1] in b"EX")
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -97,12 +104,13 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in directory.iterdir() if p.is_file() and p.name != "lock.mdb"}
 
 
-def _recorded(row: Row, scratch: Path, library: Path, target: int, chance: random.Random, *, past: bool, unsafe: bool = False) -> Counter[str]:
-    patient = Patient(scratch / ("past" if past else "fresh" if not unsafe else "unsafe"))
+def _recorded(
+    row: Row, scratch: Path, library: Path, target: int, chance: random.Random, *, past: bool, unsafe: bool = False
+) -> Counter[str]:
+    patient = Patient(scratch / ("unsafe" if unsafe else "past" if past else "fresh"))
     start: dict[str, bytes] = {}
-    options: list[object] = ["--pace", 0.2, "--producers", 2, "--keep", "--unsafe"] if unsafe else ["--pace", 0.2, "--producers", 2, "--keep"]
     if past:
-        running = patient.start("--seconds", 3, "--drain", "--keep", "--seed", 5)
+        running = patient.start("--seconds", 3, "--drain", "--seed", 5)
         ended = running.ended()
         patient.take(running)
         if ended.code:
@@ -110,17 +118,20 @@ def _recorded(row: Row, scratch: Path, library: Path, target: int, chance: rando
             return Counter()
         start = files_of(patient.journal)
     log = scratch / f"{patient.home.name}.log"
-    ops, ended = record(patient, library, log, "--seconds", 1.0 if target > 500 else 0.5, "--seed", 7, *options)
+    options: list[object] = ["--seconds", 1.2 if target > 500 else 0.7, "--seed", 7, "--pace", 0.2, "--producers", 2]
+    ops, ended = record(patient, library, log, *options, *(["--unsafe"] if unsafe else []))
     if ended.code:
         row.problems.append(f"the workload could not run under the recorder: {ended.how}, {ended.last_words}")
         return Counter()
     kinds = Counter(op.kind for op in ops)
-    row.note = f"recorded {kinds['W']} writes, {kinds['S']} syncs, {kinds['D']} synced writes, {kinds['A']} acknowledgements"
     label = "replay, no sync (control)" if unsafe else "replay, journal with a past" if past else "replay, from creation on"
-    return try_states(
-        row, label, ops, str(patient.journal), start, target, chance, engine_verdict(bytes(patient.acks), patient.trace),
+    trace = patient.trace.read_bytes() if past else b""
+    found = try_states(
+        row, label, ops, str(patient.journal), start, target, chance, engine_verdict(bytes(patient.acks), trace),
         stop_after=10**6 if unsafe else 5,
     )  # fmt: skip
+    row.note = f"recorded {kinds['W']} writes, {kinds['S']} syncs, {kinds['D']} synced writes, {kinds['A']} words"
+    return found
 
 
 def bare(row: Row, scratch: Path, library: Path, mode: str, target: int, chance: random.Random) -> Counter[str]:

@@ -95,9 +95,8 @@ class Report:
     def render(self) -> str:
         lines = [f"{'suite':<10} {'what':<58} {'tried':>7} {'time':>8}  verdict", "-" * 110]
         for row in self.rows:
-            lines.append(
-                f"{row.suite:<10} {row.what:<58.58} {row.tried:>7} {row.seconds:>6.1f} s  {row.verdict}{'  ' + row.note if row.note else ''}"
-            )
+            line = f"{row.suite:<10} {row.what:<58.58} {row.tried:>7} {row.seconds:>6.1f} s  {row.verdict}"
+            lines.append(f"{line}  {row.note}".rstrip())
             lines += [f"{'':<10}   ! {problem}" for problem in row.problems[:8]]
             if len(row.problems) > 8:
                 lines.append(f"{'':<10}   ! ... and {len(row.problems) - 8} more")

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from crash.programs import HERE
 from crash.report import Skip
@@ -75,7 +76,7 @@ def read_log(log: Path) -> Iterator[Op]:
 class Injector:
     """Failing calls, from inside the program under test (it must have been started with `loaded`)."""
 
-    CLASSES = {"write": "w", "meta": "d", "sync": "s", "size": "t", "name": "n"}
+    CLASSES: ClassVar = {"write": "w", "meta": "d", "sync": "s", "size": "t", "name": "n"}
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None)

@@ -1,6 +1,6 @@
 """A program under load, made to be killed: it submits without end and acknowledges each id after `submit` returned.
 
-    python -m crash.workload JOURNAL TRACE [--seconds S] [--seed N] [--die MARK:N] [--unsafe] [--small-map] [--pace P] [--most N]
+    python -m crash.workload JOURNAL TRACE [--seconds S] [--seed N] [--die MARK:N] [--unsafe] [--small-map] [--pace P]
 
 Acknowledgements go to descriptor 77, one line each, written after the call returned:
     A <task> <queue> <handler> <n>     submitted          c <task>   a cancel was asked for        C <task>   ... and granted
@@ -19,7 +19,7 @@ import time
 import trio
 
 from crash import marks
-from crash.lanes import Lanes, Trace, build
+from crash.lanes import EVIDENCE, Lanes, Trace, build
 from crash.programs import ACK_FD
 from journeyman.engine import Engine, JourneymanError, NotCancellable, Priority, TaskNotFound
 
@@ -93,13 +93,12 @@ class Load:
             if self.chance.random() < 0.05:
                 await trio.sleep(self.chance.random() * 0.01)
 
-    async def housekeeper(self, until: float) -> None:
+    async def pruner(self, until: float) -> None:
+        """Prune what has ended long enough ago, far more often than housekeeping would: kills are to meet snapshots and prunes too."""
         while time.monotonic() < until:
-            await trio.sleep(0.25)
-            await self.engine.prune(older_than=KEEP, queue=None)
-
-
-KEEP = 30.0
+            await trio.sleep(0.05 + self.chance.random() * 0.3)
+            for queue, kept in EVIDENCE.items():
+                await self.engine.prune(older_than=kept, queue=queue)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -116,6 +115,7 @@ async def main(options: argparse.Namespace) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(options.producers):
                 nursery.start_soon(load.producer, until)
+            nursery.start_soon(load.pruner, until)
         if options.drain:
             await engine.drain(timeout=30)
 
