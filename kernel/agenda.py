@@ -35,7 +35,10 @@ Due = tuple[int, int, TaskState]
 class Agenda:
     """The indexes of one queue."""
 
-    __slots__ = ("_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects", "suspects_out", "waiting")
+    __slots__ = (
+        "_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects",
+        "suspects_out", "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.handlers: Collection[str] | None = None  # names this process has; None: all

@@ -46,7 +46,7 @@ from journeyman.kernel.taskstate import TaskState
 
 def _leads_to(kind: str) -> State:
     """The one state at rest that every event of `kind` leads to, read off the table."""
-    targets = {target for (_, name), states in TRANSITIONS.items() if name == kind for target in states}
+    targets: set[State] = {target for (_, name), states in TRANSITIONS.items() if name == kind for target in states}
     assert len(targets) == 1, f"{kind} leads to {targets}"
     return targets.pop()
 

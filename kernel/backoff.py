@@ -27,7 +27,8 @@ from typing import Final
 from journeyman.kernel.bounds import BACKOFF_DEFAULT_CAP_US, DURATION_MAX_US, FACTOR_MAX, PPM
 from journeyman.kernel.duration import Seconds, microseconds
 
-Shape = tuple[str | int, ...]  # as compiled: ("exponential", base, num, den, cap) | ("constant", us) | ("linear", step, cap) | ("callable", name, cap)
+# As compiled: ("exponential", base, num, den, cap), ("constant", us), ("linear", step, cap) or ("callable", name, cap).
+Shape = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ def exponential_us(base: int, num: int, den: int, cap: int, n: int) -> int:
     if den == 1 and exponent > _EXACT_EXPONENT:
         return cap  # at least 2 ** 65 microseconds
     if exponent <= _EXACT_EXPONENT:
-        return min(cap, -(-base * num**exponent // den**exponent))
+        above: int = num**exponent
+        below: int = den**exponent
+        return min(cap, -(-base * above // below))
     precision = _FIRST_PRECISION
     while True:
         enclosed = _enclose(base, num, den, cap, exponent, precision)

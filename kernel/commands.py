@@ -189,7 +189,7 @@ class Accepted(NamedTuple):
 
     task: bytes | None = None
     existing: bool = False
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nobody calls on an answer
 
 
 class Refused(NamedTuple):

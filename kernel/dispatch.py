@@ -107,9 +107,8 @@ def expire(state: QueueState, command: Expire, now: int, env: Env) -> Decision:
 def cancelled(state: QueueState, task: TaskState, now: int, position: int, reason: str, by: str) -> TaskCancelled:
     """A waiting task ends; `position` is that of the event in its decision, from 1."""
     policy, final = state.policy, State.CANCELLED
-    return TaskCancelled(
-        now, state.name, state.qseq + position, state.epoch, task.id, 0, 0, policy.expiry(final, now), policy.keeps_payload(final), reason, by
-    )  # fmt: skip
+    expires_at, keep = policy.expiry(final, now), policy.keeps_payload(final)
+    return TaskCancelled(now, state.name, state.qseq + position, state.epoch, task.id, 0, 0, expires_at, keep, reason, by)
 
 
 __all__ = ["cancelled", "conforming", "dispatch", "expire", "free_slots", "startable", "suspects_allowed"]

@@ -20,7 +20,21 @@ from typing import Any, Final
 
 from journeyman.kernel.backoff import delay_us, jittered
 from journeyman.kernel.bounds import DURATION_MAX_US, INSTANT_MAX_US
-from journeyman.kernel.commands import Accepted, Answer, Decision, Env, Failed, Finish, Progress, Refused, Released, Snoozed, Stopped, Succeeded
+from journeyman.kernel.commands import (
+    Accepted,
+    Answer,
+    Decision,
+    Env,
+    Failed,
+    Finish,
+    Outcome,
+    Progress,
+    Refused,
+    Released,
+    Snoozed,
+    Stopped,
+    Succeeded,
+)
 from journeyman.kernel.events import (
     DUE_BY_DURATION,
     DUE_BY_INSTANT,
@@ -74,10 +88,9 @@ def progress(state: QueueState, command: Progress, now: int, env: Env) -> Decisi
 def _stale(state: QueueState, task: TaskState | None, id: bytes, epoch: int, attempt: int, kind: str, now: int) -> Decision:
     if task is None:
         return Decision([], [Refused("TaskNotFound", f"task {id.hex()} is gone; {kind} of its attempt {attempt} came too late")])
+    stands = f"it is {task.state} at attempt {task.attempt} (epoch {task.epoch})"
     answer: Answer = Refused(
-        "TransitionRejected",
-        f"{kind} of attempt {attempt} (epoch {epoch}) of task {id.hex()} was not applied: the task is {task.state} at attempt {task.attempt} "
-        f"(epoch {task.epoch})",
+        "TransitionRejected", f"{kind} of attempt {attempt} (epoch {epoch}) of task {id.hex()} was not applied: {stands}"
     )
     if task.rejected is not None and (attempt, kind) in task.rejected:
         return Decision([], [answer])
@@ -149,7 +162,7 @@ def _released(state: QueueState, task: TaskState, outcome: Released, now: int, e
     )  # fmt: skip
 
 
-def _cancelled(state: QueueState, task: TaskState, outcome: Failed | Snoozed | Stopped | Released, now: int) -> TaskCancelled:
+def _cancelled(state: QueueState, task: TaskState, outcome: Outcome, now: int) -> TaskCancelled:
     """The cancel that was asked for, or the handler's own; an exception raised on the way out is kept as evidence."""
     reason, by = task.cancel or ("", "handler")
     options: Options = outcome.options

@@ -29,8 +29,8 @@ DUE_BY_INSTANT: Final = 1  # `at=` or a cron fire time: stays where the wall clo
 class TaskSubmitted(NamedTuple):
     """A task exists from now on.  `due_at` is also its first due instant, by which it keeps its place.
 
-    `options`: key, unique, unique_for, owner [kind, id], source, tags, attempts, timeout_us, heartbeat_us, deadline_at, after, after_failure,
-    debounce_us, max_wait_us, meta, root, parent, group, schedule [name, fire_at], origin.
+    `options`: key, unique, unique_for, owner [kind, id], source, tags, attempts, timeout_us, heartbeat_us, deadline_at, after,
+    after_failure, debounce_us, max_wait_us, meta, root, parent, group, schedule [name, fire_at], origin.
     """
 
     at: int
@@ -68,7 +68,7 @@ class AttemptStarted(NamedTuple):
 
 
 class AttemptFailed(NamedTuple):
-    """A run failed and another will follow at `due_at`.  `options`: cause (timeout, heartbeat, retry_later, result), message, progress_ppm."""
+    """A run failed, another will follow at `due_at`.  `options`: cause (timeout, heartbeat, retry_later, result), message, progress_ppm."""
 
     at: int
     queue: str

@@ -14,6 +14,7 @@ Rule 3.  `scheduled` and `retrying` are states *at rest*: what they look like to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -38,7 +39,7 @@ TERMINAL: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, Sta
 _S = State
 
 # (state at rest, event kind) -> states at rest that may follow.  Where an event can lead to two states, its due instant decides.
-TRANSITIONS: Final = MappingProxyType(
+TRANSITIONS: Final[Mapping[tuple[State | None, str], tuple[State, ...]]] = MappingProxyType(
     {
         (None, "TaskSubmitted"): (_S.PENDING, _S.SCHEDULED),
         **{(s, "AttemptStarted"): (_S.RUNNING,) for s in (_S.PENDING, _S.SCHEDULED, _S.RETRYING)},

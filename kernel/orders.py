@@ -32,7 +32,8 @@ def cancel(state: QueueState, command: Cancel, now: int, env: Env) -> Decision:
         return _not_found(id)
     if may(task.state, "CancelRequested"):
         if not command.running:
-            return Decision([], [Refused("NotCancellable", f"task {id.hex()} is running; cancel it with running=True to signal its handler")])
+            text = f"task {id.hex()} is running; cancel it with running=True to signal its handler"
+            return Decision([], [Refused("NotCancellable", text)])
         if task.cancel is not None:
             return Decision([], [Accepted(id)])
         event: Event = CancelRequested(now, state.name, state.qseq + 1, state.epoch, id, task.attempt, command.reason, command.by)

@@ -56,7 +56,7 @@ class Retry:
     """
 
     attempts: int = 1
-    backoff: Backoff = Exponential()
+    backoff: Backoff = Exponential()  # noqa: RUF009 (frozen, so one may serve all)
     jitter: float = 0.1
     on: tuple[type[BaseException], ...] = (Exception,)
     crashes: int = 3
@@ -67,10 +67,9 @@ class Retry:
         compile_backoff(self.backoff)
         if isinstance(self.jitter, bool) or not isinstance(self.jitter, (int, float)) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
-        if isinstance(self.on, type):
-            object.__setattr__(self, "on", (self.on,))
-        if not isinstance(self.on, tuple) or not all(isinstance(t, type) and issubclass(t, BaseException) for t in self.on):
-            raise ValueError(f"on must be a tuple of exception types, not {self.on!r}")
+        on: object = self.on
+        if not isinstance(on, tuple) or not all(isinstance(t, type) and issubclass(t, BaseException) for t in on):
+            raise ValueError(f"on must be a tuple of exception types, not {on!r}")
 
 
 @dataclass(frozen=True, slots=True)

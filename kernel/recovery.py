@@ -63,7 +63,8 @@ def _verdict(task: TaskState, command: Open, policy: Policy, head: tuple[int, st
         return AttemptReleased(now, queue, qseq, epoch, id, attempt, elapsed, "actor")
     if policy.on_crash == "interrupt":
         final = State.INTERRUPTED
-        return TaskInterrupted(now, queue, qseq, epoch, id, attempt, policy.expiry(final, now), policy.keeps_payload(final), "the process died")
+        expires_at, keep = policy.expiry(final, now), policy.keeps_payload(final)
+        return TaskInterrupted(now, queue, qseq, epoch, id, attempt, expires_at, keep, "the process died")
     if id not in command.entered:
         return AttemptLost(now, queue, qseq, epoch, id, attempt, task.crashes, entered=False)
     crashes = task.crashes + 1

@@ -22,7 +22,8 @@ class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "config_seq", "configured", "epoch", "name", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at", "tat_seq",
+        "agenda", "config_seq", "configured", "epoch", "name", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at",
+        "tat_seq",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:

@@ -67,11 +67,13 @@ def _again(id: bytes, handler: str, size: int, digest: bytes, first: TaskState |
 
 
 def _full(queue: str, policy: Policy) -> Refused:
-    return Refused("QueueFull", f"queue {queue!r} holds max_pending={policy.max_pending} waiting tasks; try again later or raise max_pending")
+    text = f"queue {queue!r} holds max_pending={policy.max_pending} waiting tasks; try again later or raise max_pending"
+    return Refused("QueueFull", text)
 
 
 def _too_large(queue: str, size: int, limit: int) -> Refused:
-    return Refused("PayloadTooLarge", f"the encoded arguments are {size} bytes, queue {queue!r} takes {limit}; store them elsewhere or raise max_payload")
+    text = f"the encoded arguments are {size} bytes, queue {queue!r} takes {limit}; store them elsewhere or raise max_payload"
+    return Refused("PayloadTooLarge", text)
 
 
 __all__ = ["submit"]
