@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze, Steering
+from journeyman.engine.context import Context
 from journeyman.engine.errors import (
     BudgetExhausted,
     DuplicateTask,
@@ -24,13 +26,25 @@ from journeyman.engine.errors import (
     TaskNotFound,
     TransactionConflict,
 )
+from journeyman.engine.handle import Handle
+from journeyman.engine.handler import Handler, NamedHandler
+from journeyman.engine.queue import Queue
+from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
+from journeyman.engine.task import Failure, Task
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.kernel.lifecycle import State
+from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Rate, Retention, Retry
 
 __all__ = [
-    # states
-    "State",
+    # declaring
+    "Constant", "Exponential", "Handler", "Linear", "Priority", "Queue", "Rate", "Retention", "Retry", "UNSET",
+    # in a handler
+    "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
+    # submitting and looking
+    "BoundCall", "Failure", "Handle", "NamedHandler", "State", "SubmitSpec", "Task",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
-    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull",
-    "QueueNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",
+    "NotCancellable", "NotRetryable", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound", "TaskCancelled",
+    "TaskFailed", "TaskNotFound", "TransactionConflict",
 ]  # fmt: skip

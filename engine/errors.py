@@ -25,7 +25,7 @@
     │   ├── EngineStopped        the engine is closing or closed; what was acknowledged is in the journal
     │   ├── QueueBroken          one queue's actor died too often; the others go on
     │   └── FeedTruncated        prune has passed this cursor; start again from .first
-    └── the operator: the journal's disk
+    └── JournalError             the operator: the journal's disk (journal/errors.py)
         ├── JournalLocked        another engine has it open; names the process
         ├── JournalFull          no room for new tasks; running ones still finish
         ├── JournalCorrupt       a record does not check; names its position
@@ -124,31 +124,34 @@ class HandlerExists(JourneymanError):
 class TaskFailed(JourneymanError):
     """The task failed for good, or was interrupted.  `task` is how it stood, `failure` its last error, if it had one."""
 
-    def __init__(self, message: str, task: Task | None = None) -> None:
-        super().__init__(message, task)
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.task = task
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        task, failure = self.task, self.task.error
+        runs = f"{task.attempt} attempt" + ("" if task.attempt == 1 else "s")
+        cause = f": {failure.type}: {failure.message}" if failure is not None else ""
+        return f"task {task.id} ({task.handler}) {task.state} after {runs}, reason: {task.reason}{cause}"
 
     @property
     def failure(self) -> Failure | None:
-        return None if self.task is None else self.task.error
+        return self.task.error
 
 
 class TaskCancelled(JourneymanError):
     """The task was cancelled.  `task` is how it stood, `reason` what was given as the reason."""
 
-    def __init__(self, message: str, task: Task | None = None) -> None:
-        super().__init__(message, task)
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self.task = task
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return f"task {self.task.id} ({self.task.handler}) was cancelled" + (f": {self.task.reason}" if self.task.reason else "")
 
     @property
     def reason(self) -> str | None:
-        return None if self.task is None else self.task.reason
+        return self.task.reason
 
 
 # --- the owner of the engine ------------------------------------------------------------------------------------------

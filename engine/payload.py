@@ -1,0 +1,271 @@
+"""Arguments and results as bytes, and back: one codec a handler, compiled once.
+
+A call is stored as the canonical CBOR of `[positional, named]` in the shape that engine/signature.py defines; a result as the CBOR of the
+value.  docs/FORMAT.md names this codec 0.
+
+Problem.  Any value an annotation can describe should pass (dataclasses, enums, paths, msgspec and attrs classes ...), a call that does
+not fit must fail the caller and not a worker next week, and yet a submit of two strings has some 3 us for all of it.  Choice: three
+steps.  The binder checks the call.  If every argument's exact type is a primitive that its annotation admits, the bytes are made at once
+(`_ADMITTED`; the common case, about 1.3 us).  Otherwise msgspec turns the values into builtins and then, as the worker will, converts
+these to the annotated types: what it cannot convert now it could not convert then.  Decoding takes the same two roads.
+
+What an annotation does not say is not kept: without one, sets and tuples come back as lists, enums and paths as their values, dataclasses
+as maps.  Instants, UUIDs and decimals are CBOR values of their own and come back as themselves.  A path is text, or its bytes when it is
+not UTF-8 (file names need not be).
+
+Rejected: pickle (runs code, breaks with every rename); JSON (no bytes); validation of live objects by isinstance (does not look inside).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import PurePath
+from types import MappingProxyType, NoneType
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import inspect as kinds
+
+from journeyman.engine.errors import InvalidPayload
+from journeyman.engine.signature import Bound, Shape, Types
+from journeyman.journal.cbor import CodecError, decode_payload, encode_flat, encode_payload
+
+# What passes msgspec as it is, because CBOR has it.
+_NATIVE: Final = (bytes, bytearray, memoryview, datetime, Decimal, UUID)
+_REFUSALS: Final = (CodecError, TypeError, ValueError, OverflowError, RecursionError)
+
+_FLAT: Final[frozenset[type]] = frozenset(
+    {str, int, bool, bytes, NoneType}
+)  # their CBOR is the same from the fast encoder as from the canonical one
+_NOTHING: Final[frozenset[type]] = frozenset()
+
+# annotation -> exact types that need no conversion either way
+_ADMITTED: Final[Mapping[Any, frozenset[type]]] = MappingProxyType(
+    {
+        **{kind: frozenset({kind}) for kind in (str, int, float, bool, bytes, NoneType)},
+        **{kind | None: frozenset({kind, NoneType}) for kind in (str, int, float, bool, bytes)},
+        Any: _FLAT,
+    }
+)
+
+
+def _admitted(annotation: Any) -> frozenset[type]:
+    try:
+        return _ADMITTED.get(annotation, _NOTHING)
+    except TypeError:  # an unhashable annotation, such as Annotated[...] with a list inside
+        return _NOTHING
+
+
+# --- what msgspec does not know ---------------------------------------------------------------------------------------
+
+
+def _enc_hook(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        text = str(value)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return os.fsencode(text)
+        return text
+    raise NotImplementedError
+
+
+def _dec_hook(kind: type, value: Any) -> Any:
+    if issubclass(kind, PurePath) and isinstance(value, (str, bytes)):
+        return kind(os.fsdecode(value))
+    raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+
+
+def _to_builtins(value: Any) -> Any:
+    return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook)
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    return value if kind is Any else msgspec.convert(value, kind, builtin_types=_NATIVE, dec_hook=_dec_hook)
+
+
+def check_annotation(kind: Any, what: str) -> None:
+    """TypeError, naming `what`, if values of this annotation could not be rebuilt from stored bytes."""
+    try:
+        foreign = _foreign(kinds.type_info(kind), set())
+    except (TypeError, ValueError, NameError) as error:
+        raise TypeError(f"{what}: {error}") from None
+    if foreign is not None:
+        raise TypeError(
+            f"{what}: {foreign.__module__}.{foreign.__qualname__} cannot be stored and rebuilt; use a dataclass, a msgspec or attrs class, "
+            "an enum, a builtin type or Path"
+        )
+
+
+def _foreign(info: Any, seen: set[int]) -> type | None:
+    """The first class inside a type that msgspec would have to be taught, if there is one."""
+    if isinstance(info, kinds.CustomType):
+        return None if issubclass(info.cls, PurePath) else info.cls
+    if isinstance(info, (list, tuple)):
+        return next((found for part in info if (found := _foreign(part, seen)) is not None), None)
+    if not isinstance(info, (kinds.Type, kinds.Field)) or id(info) in seen:
+        return None
+    seen.add(id(info))
+    return _foreign([getattr(info, name) for name in info.__struct_fields__ if name != "default"], seen)
+
+
+# --- the codecs -------------------------------------------------------------------------------------------------------
+
+
+class ResultCodec:
+    """Results of one handler.  What it returns may be any value that can be stored; the annotation is applied on reading, where it fits."""
+
+    __slots__ = ("_admitted", "_kind")
+
+    def __init__(self, kind: Any = Any) -> None:
+        self._kind = kind
+        self._admitted = _admitted(kind)
+
+    def encode(self, value: Any, name: str) -> bytes:
+        """InvalidPayload, naming the handler, if the value has no encoding."""
+        try:
+            if type(value) in _FLAT:
+                return encode_flat(value)
+            data = encode_payload(_to_builtins(value))
+            decode_payload(data)
+        except _REFUSALS as error:
+            raise InvalidPayload(f"the result of {name} ({type(value).__name__}) cannot be stored: {_reason(error)}") from error
+        return data
+
+    def decode(self, data: bytes) -> Any:
+        """The value, typed if it fits the annotation of today, plain if it does not.  InvalidPayload if it is no value at all."""
+        try:
+            value = decode_payload(data)
+        except CodecError as error:
+            raise InvalidPayload(f"a stored result cannot be read: {error}") from error
+        if type(value) in self._admitted:
+            return value
+        try:
+            return _convert(value, self._kind)
+        except msgspec.ValidationError:
+            return value
+
+
+class CallCodec:
+    """Calls of one handler."""
+
+    __slots__ = ("_admitted", "_bind", "_flat", "_name", "_rest", "_rest_list", "_tuples", "_types")
+
+    def __init__(self, name: str, shape: Shape, types: Types) -> None:
+        for parameter, kind in types.every.items():
+            check_annotation(kind, f"handler {name!r}, parameter {parameter!r}")
+        self._name = name
+        self._bind = shape.binder
+        self._types = types
+        self._admitted = tuple(_admitted(kind) for kind in types.positional)
+        self._rest = _admitted(types.rest) if types.rest is not None else _NOTHING
+        self._flat = not any(float in kinds_ for kinds_ in (*self._admitted, self._rest))
+        # By number of arguments.  Made with a call, because types made of values are not for static checkers.
+        self._tuples: list[Any] = [Any, *(tuple.__class_getitem__(types.positional[:n]) for n in range(1, len(types.positional) + 1))]
+        self._rest_list: Any = list.__class_getitem__(types.rest)
+
+    def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """The bytes of a call.
+
+        TypeError, in Python's own words, for a wrong call; InvalidPayload, naming the parameter, for a value that does not fit its
+        annotation or cannot be stored.
+        """
+        positional, named = self._bind(*args, **kwargs)
+        try:
+            if not named and self._plain(positional):
+                return b"\x82" + encode_flat(positional) + b"\xa0" if self._flat else encode_payload([positional, {}])
+            data = encode_payload(_to_builtins([positional, named]))
+            self._converted(*decode_payload(data))  # as the worker will
+            return data
+        except _REFUSALS as error:
+            raise self._complaint(positional, named, error) from error
+
+    def decode(self, data: bytes) -> Bound:
+        """The arguments, typed.  InvalidPayload or TypeError if they no longer fit the handler."""
+        args, kwargs = _parts(data, self._name)
+        positional, named = self._bind(*args, **kwargs)
+        if not named and self._plain(positional):
+            return positional, named
+        try:
+            return self._converted(positional, named)
+        except _REFUSALS as error:
+            raise self._complaint(positional, named, error) from error
+
+    def _plain(self, positional: list[Any]) -> bool:
+        """Whether every argument is a primitive that its annotation admits as it is."""
+        for value, admitted in zip(positional, self._admitted, strict=False):
+            if type(value) not in admitted:
+                return False
+        return len(positional) <= len(self._admitted) or all(type(value) in self._rest for value in positional[len(self._admitted) :])
+
+    def _converted(self, positional: list[Any], named: dict[str, Any]) -> Bound:
+        count = min(len(positional), len(self._tuples) - 1)
+        args = list(_convert(positional[:count], self._tuples[count]))
+        if len(positional) > count:
+            args += _convert(positional[count:], self._rest_list)
+        types = self._types
+        return args, {name: _convert(value, types.named.get(name, types.extra)) for name, value in named.items()}
+
+    def _complaint(self, positional: list[Any], named: dict[str, Any], error: Exception) -> InvalidPayload:
+        """The error said again with the name of the parameter, found by trying one at a time."""
+        types = self._types
+        names = [*types.every, *(str(n) for n in range(len(types.every), len(positional)))]
+        kinds_ = [*types.positional, *[types.rest] * len(positional)]
+        values = [*zip(names, positional, kinds_, strict=False)]
+        values += [(name, value, types.named.get(name, types.extra)) for name, value in named.items()]
+        for name, value, kind in values:
+            if (reason := _unfit(value, kind)) is not None:
+                return InvalidPayload(f"argument {name!r} of {self._name}: {reason}")
+        return InvalidPayload(f"the arguments of {self._name} cannot be stored: {_reason(error)}")
+
+
+def _unfit(value: Any, kind: Any) -> str | None:
+    """Why one value cannot be stored and rebuilt as `kind`; None if it can."""
+    try:
+        _convert(decode_payload(encode_payload(_to_builtins(value))), kind)
+    except _REFUSALS as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deeply, or holds itself" if isinstance(error, RecursionError) else str(error)
+
+
+def _parts(data: bytes, name: str) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        args, kwargs = decode_payload(data)
+    except (CodecError, TypeError, ValueError) as error:
+        raise InvalidPayload(f"the stored arguments of {name} cannot be read: {error}") from error
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise InvalidPayload(f"the stored arguments of {name} are not a call")
+    return args, kwargs
+
+
+class AnyCall:
+    """Calls of a handler that this process knows by name only: nothing is checked but that the values can be stored."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """The bytes of a call.  InvalidPayload if a value cannot be stored."""
+        try:
+            data = encode_payload(_to_builtins([list(args), dict(kwargs)]))
+            decode_payload(data)
+        except _REFUSALS as error:
+            raise InvalidPayload(f"the arguments of {self._name} cannot be stored: {_reason(error)}") from error
+        return data
+
+    def decode(self, data: bytes) -> Bound:
+        """The arguments as plain values."""
+        return _parts(data, self._name)
+
+
+__all__ = ["AnyCall", "CallCodec", "ResultCodec", "check_annotation"]

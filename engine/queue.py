@@ -1,0 +1,205 @@
+"""A queue as its owner declares it: one policy and the handlers that run under it.
+
+A Queue is not tied to an engine.  Its policy never changes, its handlers are read and sealed when the first engine is entered, and any
+number of engines may share it.  What tasks it holds is the journal's business.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from journeyman.engine.errors import HandlerExists
+from journeyman.engine.handler import Handler, RunIn
+from journeyman.engine.names import check_name
+from journeyman.engine.spec import UNSET, Limit
+from journeyman.kernel.bounds import PAYLOAD_DEFAULT_MAX_BYTES
+from journeyman.kernel.duration import Seconds
+from journeyman.kernel.policy import OnCrash, Policy, Rate, Retention, Retry
+
+if TYPE_CHECKING:
+    from journeyman.engine.context import Context
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ContextDecorator(Protocol):
+    """Takes functions whose first parameter is the context, whatever its annotation."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Handler[P, R]: ...
+
+
+class PlainDecorator(Protocol):
+    """Takes functions without a context."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Handler[P, R]: ...
+
+
+class Decorator(Protocol):
+    """Takes either: the annotation of the first parameter tells."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Handler[P, R]: ...
+
+
+class Queue:
+    """A named lane.
+
+    name: 1 to 128 bytes of UTF-8.  concurrency: attempts at once.  retry: how often a task may fail and be lost, and the pauses between.
+    on_crash: "retry", or "interrupt" to never run again what was running when the process died.  rate: starts per time.  timeout: seconds
+    for an attempt.  heartbeat: seconds without `ctx.heartbeat()` that fail an attempt.  retention: how long ended tasks are kept.
+    max_pending: waiting tasks, beyond which submits raise QueueFull.  max_payload: bytes of a task's encoded arguments, inclusive.
+
+    InvalidName or ValueError if one of them is out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int = 1,
+        retry: Retry | None = None,
+        on_crash: OnCrash = "retry",
+        rate: Rate | None = None,
+        timeout: Seconds | None = None,
+        heartbeat: Seconds | None = None,
+        retention: Retention | None = None,
+        max_pending: int | None = None,
+        max_payload: int = PAYLOAD_DEFAULT_MAX_BYTES,
+    ) -> None:
+        self._name = check_name(name, "queue name")
+        self._retry = retry if retry is not None else Retry()
+        self._policy = Policy.compile(
+            concurrency=concurrency,
+            retry=self._retry,
+            on_crash=on_crash,
+            rate=rate,
+            timeout=timeout,
+            heartbeat=heartbeat,
+            retention=retention,
+            max_pending=max_pending,
+            max_payload=max_payload,
+        )
+        self._handlers: dict[str, Handler[..., Any]] = {}
+        self._sealed = False
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._name!r} concurrency={self._policy.concurrency} handlers={sorted(self._handlers)}>"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def retry(self) -> Retry:
+        """As declared: what a journal cannot hold of it (exception types, a backoff function) lives here."""
+        return self._retry
+
+    @property
+    def policy(self) -> Policy:
+        """Everything else, compiled."""
+        return self._policy
+
+    @property
+    def handlers(self) -> Mapping[str, Handler[..., Any]]:
+        """By name."""
+        return MappingProxyType(self._handlers)
+
+    def enter(self) -> Mapping[str, Handler[..., Any]]:
+        """For an engine that is being entered: no handler can be added from now on, and every annotation must be known by now.
+
+        NameError if one of them is not, TypeError if one cannot be stored.
+        """
+        for handler in self._handlers.values():
+            handler.resolve()
+        self._sealed = True
+        return self.handlers
+
+    @overload
+    def handler(self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def handler(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R]: ...
+    @overload
+    def handler(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+    @overload
+    def handler(self, function: Callable[P, R], /) -> Handler[P, R]: ...
+    @overload
+    def handler(
+        self, /, *, name: str | None = None, timeout: Limit = UNSET, heartbeat: Limit = UNSET, run_in: RunIn | None = None, ctx: None = None
+    ) -> Decorator: ...
+    @overload
+    def handler(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        timeout: Limit = UNSET,
+        heartbeat: Limit = UNSET,
+        run_in: RunIn | None = None,
+        ctx: Literal[True],
+    ) -> ContextDecorator: ...
+    @overload
+    def handler(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        timeout: Limit = UNSET,
+        heartbeat: Limit = UNSET,
+        run_in: RunIn | None = None,
+        ctx: Literal[False],
+    ) -> PlainDecorator: ...
+    def handler(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        timeout: Limit = UNSET,
+        heartbeat: Limit = UNSET,
+        run_in: RunIn | None = None,
+        ctx: bool | None = None,
+    ) -> Any:
+        """Register a function, as `@queue.handler` or `@queue.handler(name="send", timeout=5)`; what it returns is submitted and still
+        callable.
+
+        name: by which the journal knows it (default: the function's).  timeout, heartbeat: seconds for an attempt, None for none, instead
+        of the queue's.  run_in: "thread", which is where a plain `def` runs anyway.  ctx: whether the first parameter is the context; by
+        default its annotation says.
+
+        HandlerExists if the queue has one of that name, RuntimeError once an engine has been entered with this queue, TypeError for a
+        signature or an annotation that cannot be stored.
+        """
+
+        def register(function: Callable[..., Any], depth: int) -> Handler[..., Any]:
+            if self._sealed:
+                raise RuntimeError(f"queue {self._name!r} has been read by an engine; register handlers before the engine is entered")
+            # A class defined in a function can be named in an annotation of a handler defined beside it.
+            scope = sys._getframe(depth).f_locals if "<locals>" in getattr(function, "__qualname__", "") else None
+            made: Handler[..., Any] = Handler(
+                function, self._name, name=name, timeout=timeout, heartbeat=heartbeat, run_in=run_in, ctx=ctx, scope=scope
+            )
+            if made.name in self._handlers:
+                raise HandlerExists(f"queue {self._name!r} has a handler {made.name!r} already; give this one another name=")
+            self._handlers[made.name] = made
+            return made
+
+        return register(function, 2) if function is not None else lambda function: register(function, 2)
+
+
+__all__ = ["ContextDecorator", "Decorator", "PlainDecorator", "Queue"]

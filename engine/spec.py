@@ -1,0 +1,235 @@
+"""How one task should be submitted: the options of `using()`, checked and turned into the kernel's integers once.
+
+Problem.  The same options must be understood for a handler, for a handler that is only a name, for a call bound for later and on top of
+other options, and a submit without any of them must cost nothing.  Choice: `SubmitSpec` is an immutable value; every handler owns the
+empty one, `using` makes another, and `command` puts it together with what only the moment of submission knows: id, instant, payload.  A
+relative `delay` or `deadline` counts from that moment, not from the call of `using`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
+
+from journeyman.actors.instants import instant_us
+from journeyman.engine.ids import id_bytes
+from journeyman.engine.names import check_name
+from journeyman.kernel.bounds import ATTEMPTS_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
+from journeyman.kernel.commands import Submit
+from journeyman.kernel.duration import Seconds, microseconds
+from journeyman.kernel.events import DUE_BY_DURATION, DUE_BY_INSTANT
+from journeyman.kernel.policy import Priority
+
+
+class Unset(Enum):
+    """The type of UNSET, which stands for "not said here": None may mean "none at all"."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+Limit = Seconds | None | Literal[Unset.UNSET]
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Target(Protocol):
+    """The handler a task is for, as far as submitting needs to know it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def queue_name(self) -> str: ...
+    def encode_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes: ...
+    def decode_result(self, data: bytes) -> Any: ...
+
+
+class BoundCall(NamedTuple, Generic[R_co]):
+    """A call of a handler, ready for `Engine.submit_many`; made by `bind`."""
+
+    spec: SubmitSpec[..., R_co]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+class Submittable(Generic[P, R_co]):
+    """What can be submitted: a handler, or a handler with options."""
+
+    __slots__ = ()
+
+    @property
+    def spec(self) -> SubmitSpec[P, R_co]:
+        """The options so far."""
+        raise NotImplementedError
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R_co]:
+        """A typed call for `Engine.submit_many`.  The arguments are checked when it is submitted."""
+        return BoundCall(self.spec, args, kwargs)
+
+    def using(
+        self,
+        *,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        priority: int | None = None,
+        id: str | None = None,
+        owner: tuple[str, str] | None = None,
+        source: str | None = None,
+        tags: Collection[str] | None = None,
+        attempts: int | None = None,
+        timeout: Limit = UNSET,
+        heartbeat: Limit = UNSET,
+        deadline: Seconds | datetime | None = None,
+        meta: Mapping[str, str | int | bool | None] | None = None,
+    ) -> SubmitSpec[P, R_co]:
+        """The same handler with options for one task (or several); what is not given stays as it was.
+
+        delay: seconds from the submit until it may run.  at: the instant from which it may run, aware; past ones mean now.  priority:
+        higher first, a Priority or any int.  id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags:
+        labels to list by.  attempts: instead of the queue's.  timeout, heartbeat: seconds for an attempt, None for none, instead of the
+        handler's and the queue's.  deadline: it must have started by then (an aware datetime, or seconds from the submit), or it is
+        cancelled.  meta: a small map that travels along.
+
+        ValueError (InvalidName for a name) if one of them is out of range, or if both `delay` and `at` are given.
+        """
+        spec = self.spec
+        changed: dict[str, Any] = {}
+        if delay is not None or at is not None:
+            changed |= _due(delay, at)
+        if priority is not None:
+            changed["priority"] = _whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
+        if id is not None:
+            changed["task"] = id_bytes(id)
+        if deadline is not None:
+            changed |= _deadline(deadline)
+        fixed: dict[str, Any] = {}
+        if owner is not None:
+            fixed["owner"] = _owner(owner)
+        if source is not None:
+            fixed["source"] = check_name(source, "source")
+        if tags is not None:
+            fixed["tags"] = _tags(tags)
+        if attempts is not None:
+            fixed["attempts"] = _whole(attempts, "attempts", 1, ATTEMPTS_MAX)
+        if timeout is not UNSET:
+            fixed["timeout_us"] = limit_us(timeout, "timeout")
+        if heartbeat is not UNSET:
+            fixed["heartbeat_us"] = limit_us(heartbeat, "heartbeat")
+        if meta is not None:
+            fixed["meta"] = _meta(meta)
+        if fixed:
+            changed["fixed"] = {**(spec.fixed or {}), **fixed}
+        return replace(spec, **changed) if changed else spec
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitSpec(Submittable[P, R_co]):
+    """A handler with options.  Durations in microseconds, instants in microseconds UTC.
+
+    `fixed`: those of the event's options (kernel/events.py) that do not depend on the instant of submission; None if there are none.
+    """
+
+    handler: Target
+    task: bytes | None = None
+    priority: int = Priority.NORMAL.value
+    delay_us: int | None = None
+    at_us: int | None = None
+    deadline_us: int | None = None
+    deadline_at: int | None = None
+    fixed: Mapping[str, Any] | None = None
+
+    @property
+    def spec(self) -> SubmitSpec[P, R_co]:
+        return self
+
+    def command(
+        self, task: bytes, now: int, payload: bytes, digest: bytes, *, more: Mapping[str, Any] | None = None, internal: bool = False
+    ) -> Submit:
+        """The kernel's command for a submit at `now`.  `task` is minted by the caller, and used unless `id=` chose another.
+
+        `more`: further options of the event (parent, root).
+        """
+        due_at, due_kind = None, DUE_BY_DURATION
+        if self.delay_us is not None:
+            due_at = now + self.delay_us
+        elif self.at_us is not None:
+            due_at, due_kind = self.at_us, DUE_BY_INSTANT
+        options = self.fixed
+        if more:
+            options = {**(options or {}), **more}
+        if self.deadline_us is not None:
+            options = {**(options or {}), "deadline_at": now + self.deadline_us}
+        elif self.deadline_at is not None:
+            options = {**(options or {}), "deadline_at": self.deadline_at}
+        task = task if self.task is None else self.task
+        return Submit(task, self.handler.name, self.priority, due_at, due_kind, len(payload), digest, 0, None, options, internal)
+
+
+# --- each option ------------------------------------------------------------------------------------------------------
+
+
+def limit_us(value: Seconds | None, what: str) -> int:
+    """Microseconds; 0 for None, which says "no limit" out loud where an absent one would leave it to the next in line."""
+    return 0 if value is None else microseconds(value, what, least=1)
+
+
+def _whole(value: object, what: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{what} must be a whole number from {least} to {most}, not {value!r}")
+    return int(value)
+
+
+def _due(delay: Seconds | None, at: datetime | None) -> dict[str, Any]:
+    if delay is not None and at is not None:
+        raise ValueError("give delay (from the submit) or at (an instant), not both")
+    if delay is not None:
+        return {"delay_us": microseconds(delay, "delay") or None, "at_us": None}
+    if not isinstance(at, datetime):
+        raise ValueError(f"at must be an aware datetime, not {at!r}")
+    return {"at_us": max(0, instant_us(at, "at")), "delay_us": None}
+
+
+def _deadline(deadline: Seconds | datetime) -> dict[str, Any]:
+    if isinstance(deadline, datetime):
+        return {"deadline_at": max(0, instant_us(deadline, "deadline")), "deadline_us": None}
+    if isinstance(deadline, (int, float, timedelta)):
+        return {"deadline_us": microseconds(deadline, "deadline"), "deadline_at": None}
+    raise ValueError(f"deadline must be an aware datetime or seconds, not {deadline!r}")
+
+
+def _owner(owner: tuple[str, str]) -> list[str]:
+    if not isinstance(owner, (tuple, list)) or len(owner) != 2:
+        raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")
+    return [check_name(owner[0], "owner kind"), check_name(owner[1], "owner id")]
+
+
+def _tags(tags: Collection[str]) -> list[str]:
+    if isinstance(tags, str):
+        raise ValueError(f"tags must be a collection of str, not one str: did you mean ({tags!r},)?")
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"a task can have {TAGS_MAX} tags, not {len(tags)}")
+    return list(dict.fromkeys(check_name(tag, "tag") for tag in tags))
+
+
+def _meta(meta: Mapping[str, str | int | bool | None]) -> dict[str, str | int | bool | None]:
+    size = 0
+    for key, value in meta.items():
+        check_name(key, "meta key")
+        if isinstance(value, str):
+            size += len(value.encode("utf-8"))
+        elif value is not None and (not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63):
+            raise ValueError(f"meta {key!r} must be str, int of 64 bits, bool or None, not {value!r}")
+        size += len(key.encode("utf-8")) + 8
+    if size > META_MAX_BYTES:
+        raise ValueError(f"meta takes {size:,} bytes, the limit is {META_MAX_BYTES:,}; large things belong into the arguments")
+    return dict(meta)
+
+
+__all__ = ["UNSET", "BoundCall", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us"]
