@@ -5,7 +5,8 @@ commit is put together (`seal`), so a commit holds whatever gathered while the l
 others need and that cost next to nothing here:
 
 - `dirty`: ids of tasks touched since the newest checkpoint began -> queue name (checkpoint.py swaps it out);
-- `loose`: seqs of the records that a JournalCompacted may one day replace (compact.py).
+- `loose`: seqs of the records that a JournalCompacted may one day replace (compact.py);
+- `steps`: seqs of the clock's steps, which concern tasks without being theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.record import GENESIS, TAG_OF, Chain, Ignored, decode_records, encode_commit
 from journeyman.journal.store import Batch, Store, Table
 from journeyman.kernel.events import (
+    ClockStepped,
     EngineBooted,
     EngineClosed,
     Event,
@@ -50,6 +52,8 @@ class Journal:
         self.chain = chain
         self.dirty: dict[bytes, str] = {}
         self.loose: list[int] = []
+        self.steps: list[int] = []
+        self.stepped = False  # a clock step moved every waiting task since the newest checkpoint began
 
     def take(self, n: int) -> int:
         """Reserve `n` numbers; the first of them."""
@@ -74,12 +78,7 @@ class Journal:
                 raise ValueError(f"events must be sealed in order: expected {self.sealed + 1}, got {items[0][0]}..{items[-1][0]}")
             records, self.chain = encode_commit(items, self.chain)
             self.sealed = items[-1][0]
-            dirty, tasks = self.dirty, _TASK_KINDS
-            for seq, event in items:
-                if type(event) in tasks:
-                    dirty[event[4]] = event[1]  # type: ignore[index, misc]
-                elif type(event) in LOOSE_KINDS:
-                    self.loose.append(seq)
+            self.note(items)
             batch.put(Table.EVENTS, records, append=True)
         if payloads:
             dropped = set(drop_payloads)
@@ -89,6 +88,18 @@ class Journal:
         if extra is not None:
             batch.absorb(extra)
         return batch
+
+    def note(self, items: Sequence[tuple[int, Event | Ignored]]) -> None:
+        """Keep `dirty`, `loose` and `steps` up with these events."""
+        dirty, tasks = self.dirty, _TASK_KINDS
+        for seq, event in items:
+            if type(event) in tasks:
+                dirty[event[4]] = event[1]  # type: ignore[index, misc]
+            elif type(event) in LOOSE_KINDS:
+                self.loose.append(seq)
+            elif type(event) is ClockStepped:
+                self.steps.append(seq)
+                self.stepped = True
 
     # --- reading: only what is durable ---
 
