@@ -319,7 +319,7 @@ def _translated(path: str) -> Iterator[None]:
     """LMDB's errors, as what the operator must do."""
     try:
         yield
-    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbError, lmdb.NotFoundError) as failure:
+    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError) as failure:
         raise JournalCorrupt(
             f"the journal at {path} is damaged ({failure}): keep a copy of the directory and restore a backup"
         ) from failure
