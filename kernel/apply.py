@@ -293,7 +293,7 @@ def _resumed(state: QueueState, _event: QueueResumed, seq: int) -> None:
     state.pause_seq = seq
 
 
-def _pruned(state: QueueState, event: TasksPruned, seq: int) -> None:
+def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     """Drop those that are still in memory; most were settled long ago."""
     rosters = [state.agenda.rosters[final] for final in State if final in TERMINAL]
     for entry in event.entries:
@@ -302,9 +302,9 @@ def _pruned(state: QueueState, event: TasksPruned, seq: int) -> None:
             if task is not None:
                 state.forget(task)
                 break
-    tat_at = event.residue.get("tat_at") if event.residue else None
-    if tat_at is not None and tat_at > state.tat_at:
-        state.tat_at, state.tat_seq = tat_at, seq
+    tat_seq = event.residue.get("tat_seq", 0) if event.residue else 0
+    if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
+        state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq
 
 
 _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {

@@ -80,7 +80,7 @@ class QueueState:
             paused = facts["paused"]
             self.paused = None if paused is None else (paused[0], paused[1], paused[2])
             self.pause_seq = facts["pause_seq"]
-        if facts["tat_seq"] > self.tat_seq:
+        if facts["tat_seq"] >= self.tat_seq:  # equal: a clock step moved the limiter, and a start before it is pruned
             self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
 
     def set_policy(self, policy: Mapping[str, Any], seq: int) -> None:
