@@ -86,11 +86,10 @@ class LmdbStore:
             self._env.reader_check()
             with self._env.begin() as txn:
                 fresh = txn.stat()["entries"] == 0
-            if not fresh:
-                with self._env.begin() as txn:
-                    return {table: self._env.open_db(name, txn=txn, create=False) for table, name in _NAMES.items()}
+            # A handle outlives its transaction only by a commit, and py-lmdb resets read transactions instead.  Nothing is written
+            # to a journal that has its tables.
             with self._env.begin(write=True) as txn:
-                return {table: self._env.open_db(name, txn=txn) for table, name in _NAMES.items()}
+                return {table: self._env.open_db(name, txn=txn, create=fresh) for table, name in _NAMES.items()}
 
     # --- writing ---
 
