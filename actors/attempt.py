@@ -80,7 +80,7 @@ class Attempt:
         self.hold_us = 0
         self.fraction_ppm: int | None = None
         self.message: str | None = None
-        self.sampled_at = 0.0
+        self.sampled_at = -math.inf
         self.submits: list[Any] = []
 
     def open_scope(self) -> trio.CancelScope:

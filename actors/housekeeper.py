@@ -6,6 +6,7 @@ retention no longer keeps, and lets the store look after itself (stale readers, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -13,9 +14,12 @@ import trio
 from journeyman.actors.shell import Shell
 from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
+from journeyman.journal.compact import compact
 from journeyman.journal.prune import Pruner
-from journeyman.kernel.bounds import PRUNE_TASKS
+from journeyman.kernel.bounds import COMPACT_RECORDS, PRUNE_TASKS
 from journeyman.kernel.events import ClockStepped
+from journeyman.kernel.lifecycle import State
+from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
 
@@ -58,11 +62,88 @@ class Housekeeper:
             actor.wake()
 
     async def prune(self, now: int) -> int:
-        """Delete what has expired by `now` from memory and disk, in bounded batches; the count of tasks."""
-        total = 0
-        while n := await self._prune_some(now):
-            total += n
+        """Delete what has expired by `now`, in bounded commits; the count of tasks.  Then fold old bookkeeping records into one."""
+        shell, pruner = self._shell, self._pruner
+
+        def expired() -> Sequence[TaskState]:
+            return pruner.expired(shell.world, now, PRUNE_TASKS, shell.writer.durable_seq)
+
+        total = await self._remove(expired, now, "retention")
+        await self._compact(now)
         return total
 
-    async def _prune_some(self, now: int) -> int:
-        raise NotImplementedError(PRUNE_TASKS)
+    async def prune_by_hand(self, ended_by: int, queue: str | None, states: Collection[State], by: str) -> int:
+        """Delete tasks that ended at or before `ended_by` whatever their retention says; the count."""
+        shell, pruner = self._shell, self._pruner
+        await self._snapshotter.take()
+        now = shell.now()
+        wanted = iter(list(self._ended(ended_by, queue, states, now)))
+
+        def listed() -> Sequence[TaskState]:
+            found: list[TaskState] = []
+            for task in wanted:
+                held = shell.actors[task.queue].state.tasks.get(task.id)
+                if held is None or (held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq)):
+                    found.append(task if held is None else held)
+                if len(found) == PRUNE_TASKS:
+                    break
+            return found
+
+        return await self._remove(listed, now, by)
+
+    def _ended(self, ended_by: int, queue: str | None, states: Collection[State], now: int) -> Iterator[TaskState]:
+        shell = self._shell
+        for name in [queue] if queue is not None else sorted(shell.actors):
+            for state in states:
+                yield from self._ended_before(shell.actors[name].state.listed(state, now), ended_by)
+                before: int | None = None
+                while page := shell.catalog.newest(name, state, now, before=before, limit=PRUNE_TASKS):
+                    yield from self._ended_before(page, ended_by)
+                    before = page[-1].seq
+
+    @staticmethod
+    def _ended_before(tasks: Iterable[TaskState], ended_by: int) -> Iterator[TaskState]:
+        return (task for task in tasks if task.finished_at is not None and task.finished_at <= ended_by)
+
+    async def _remove(self, some: Callable[[], Sequence[TaskState]], now: int, by: str) -> int:
+        """Prune what `some` finds, commit after commit, until it finds nothing."""
+        shell, pruner = self._shell, self._pruner
+        total = 0
+        async with self._snapshotter.lock:
+            while True:
+                await shell.writer.settled()
+                count = await shell.sealed(lambda: self._remove_once(some(), now, by))
+                if not count:
+                    return total
+                total += count
+                await shell.writer.settled()
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _remove_once(self, tasks: Sequence[TaskState], now: int, by: str) -> int:
+        """One commit's worth, in one step."""
+        if not tasks:
+            return 0
+        shell, pruner = self._shell, self._pruner
+        pruning = pruner.prune(tasks, shell.world, now, by=by)
+        step = Step()
+        for event in pruning.events:
+            shell.actors[event.queue].take(event, step)
+        step.extras.append(pruning.extra)
+        step.effects.append((pruner.durable, pruning))
+        shell.writer.record(step)
+        return len(tasks)
+
+    async def _compact(self, now: int) -> None:
+        shell = self._shell
+        async with self._snapshotter.lock:
+            await shell.writer.settled()
+            await shell.sealed(lambda: self._compact_once(now))
+
+    def _compact_once(self, now: int) -> None:
+        shell = self._shell
+        compaction = compact(shell.journal, shell.checkpoint, shell.world, now, at_least=COMPACT_RECORDS)
+        if compaction is not None:
+            step = Step()
+            shell.record_journal_event(compaction.event, step)
+            step.extras.append(compaction.extra)
+            shell.writer.record(step)

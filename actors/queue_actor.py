@@ -12,6 +12,7 @@ Rejected: a lock around the state (somebody always forgets it), a task a message
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from hashlib import blake2b
@@ -24,6 +25,7 @@ from journeyman.actors.call import Call
 from journeyman.actors.durations import Durations
 from journeyman.actors.executor import run_attempt
 from journeyman.actors.gate import Gate
+from journeyman.actors.meter import Meter
 from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply
 from journeyman.kernel.bounds import FRESH_PAYLOAD_BYTES, PROGRESS_MESSAGE_MAX
@@ -44,8 +46,21 @@ from journeyman.kernel.commands import (
     Submit,
 )
 from journeyman.kernel.decide import decide
-from journeyman.kernel.events import AttemptStarted, CancelRequested, Event, TaskSucceeded
-from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.events import (
+    AttemptStarted,
+    CancelRequested,
+    Event,
+    QueueConfigured,
+    QueueOpened,
+    QueuePaused,
+    QueueResumed,
+    TaskCancelled,
+    TaskFailed,
+    TaskInterrupted,
+    TasksPruned,
+    TaskSucceeded,
+)
+from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -56,6 +71,8 @@ if TYPE_CHECKING:
 _SUBMIT: Final = 0
 _ASK: Final = 1
 _FINISH: Final = 2
+_OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, TasksPruned})
+_ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 
 
 class Lane(Protocol):
@@ -90,6 +107,8 @@ class QueueActor:
         self.state = state
         self.gate = Gate()
         self.durations = Durations()
+        now = shell.now()
+        self.submitted, self.started, self.ended = Meter(now), Meter(now), Meter(now)
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
@@ -108,7 +127,9 @@ class QueueActor:
     def adopt(self, state: QueueState) -> None:
         """Take over a state as read from the journal."""
         self.state = state
-        state.set_handlers(self._handler_names)
+        if state.handlers != self._handler_names:
+            state.set_handlers(self._handler_names)
+        self.handler_counts = Counter(task.handler for task in state.tasks.values() if task.state not in TERMINAL)
         self._policy_changed()
 
     def declare(self, lane: Lane) -> None:
@@ -202,6 +223,22 @@ class QueueActor:
     def idle(self) -> bool:
         return not self._mailbox
 
+    def view(self) -> Env:
+        """What the kernel's readers (explain) must know of the world around the queue."""
+        return self._env(free_slots=self.shell.slots.free())
+
+    def moving(self) -> bool:
+        """Whether anything is left here that can move by itself (DECISIONS 19)."""
+        state = self.state
+        if self._mailbox or state.running or self.attempts:
+            return True
+        if state.paused is not None or self.broken is not None:
+            return False
+        counts = state.counts(self.shell.now())
+        if counts[State.RETRYING] or counts[State.PENDING] > len(state.agenda.parked):
+            return True
+        return any(task.attempt for task in state.listed(State.SCHEDULED, self.shell.now()))  # snoozed
+
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
@@ -244,8 +281,11 @@ class QueueActor:
             self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
             raise
         if step.items or step.effects:
+            shell.world.last_at = now
             shell.writer.record(step)
             shell.recorded()
+        if shell.news is not None:
+            shell.news.set()
         shell.timer.set(self, next_wakeup(self.state, now, self._env()))
 
     def break_off(self, error: BaseException) -> None:
@@ -295,14 +335,16 @@ class QueueActor:
         for answer, payload in zip(decision.answers, payloads, strict=True):
             if type(answer) is Accepted and not answer.existing:
                 event: Any = next(events)
-                step.payloads.append((self._take(event, step), payload))
+                step.payloads.append((self.take(event, step), payload))
                 self._keep_fresh(event.task, payload)
+        if decision.events:
+            self.submitted.add(len(decision.events), decision.events[0].at)
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
         decision = decide(self.state, [command], now, self._env())
         for event in decision.events:
-            self._take(event, step)
+            self.take(event, step)
             if type(event) is CancelRequested:
                 attempt = self.attempts.get(event.task)
                 if attempt is not None:
@@ -316,7 +358,7 @@ class QueueActor:
         decision = decide(self.state, [command], now, self._env())
         self.reserved_back(attempt)
         for event in decision.events:
-            seq = self._take(event, step)
+            seq = self.take(event, step)
             if type(event) is TaskSucceeded:
                 if result:
                     step.payloads.append((seq, result))
@@ -331,29 +373,33 @@ class QueueActor:
         for submission in attempt.submits:
             submission.actor.reserved -= 1
 
-    def _take(self, event: Event, step: Step) -> int:
+    def take(self, event: Event, step: Step) -> int:
         """Apply one event and put it on its way; returns its seq."""
         shell = self.shell
         seq = shell.journal.next_seq
         shell.journal.next_seq = seq + 1
         state = self.state
-        task_id = getattr(event, "task", None)
-        if task_id is not None:
-            known = state.tasks.get(task_id)
-            if known is not None:
-                shell.checkpoint.before_apply(known)
+        kind = type(event)
+        if shell.checkpoint.unwritten:
+            shell.checkpoint.before_apply(event)
+        if kind in _OF_QUEUE:
             apply(state, event, seq)
-            task = state.tasks[task_id]
-            if task.state in TERMINAL:
-                self._ended(task, event, step)
-        else:
-            apply(state, event, seq)
-            if type(event).__name__ == "QueueConfigured":
+            if kind is QueueConfigured:
                 self._policy_changed()
+        else:
+            task_id = event.task  # type: ignore[union-attr]
+            new = task_id not in state.tasks
+            apply(state, event, seq)
+            if kind in _ENDS:
+                self._ended(state.tasks[task_id], event, step)
+            elif new:
+                self.handler_counts[state.tasks[task_id].handler] += 1
         step.items.append((seq, event))
         return seq
 
     def _ended(self, task: TaskState, event: Event, step: Step) -> None:
+        self.ended.add(1, event.at)
+        self.handler_counts[task.handler] -= 1
         elapsed_us = getattr(event, "elapsed_us", 0)
         if elapsed_us:
             self.durations.add(elapsed_us)
@@ -378,9 +424,10 @@ class QueueActor:
         launches: list[Attempt] = []
         for event in events:
             assert type(event) is AttemptStarted
-            seq = self._take(event, step)
+            seq = self.take(event, step)
             launches.append(self._attempt(state.tasks[event.task], seq, now))
         if launches:
+            self.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
         if granted is not None:
             wants = len(launches) >= granted and self.live() < state.policy.concurrency and has_ready(state)
@@ -434,6 +481,10 @@ class QueueActor:
         if self._fresh_bytes + len(payload) <= FRESH_PAYLOAD_BYTES:
             self._fresh[task_id] = payload
             self._fresh_bytes += len(payload)
+
+    def fresh(self, task_id: bytes) -> bytes | None:
+        """The arguments of a task submitted in this boot that has not started, if they are at hand."""
+        return self._fresh.get(task_id)
 
     def _forget_fresh(self, task_id: bytes) -> None:
         payload = self._fresh.pop(task_id, None)

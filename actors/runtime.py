@@ -164,7 +164,7 @@ class Runtime:
                         actor.wake()
                     await trio.lowlevel.checkpoint()
             await shell.writer.settled()
-            if shell.checkpoint.tail(shell.journal.next_seq) > CLOSING_TAIL_EVENTS:
+            if shell.journal.next_seq - shell.checkpoint.through_seq > CLOSING_TAIL_EVENTS:
                 await self.snapshotter.take()
             step = Step()
             shell.record_journal_event(EngineClosed(shell.now(), "", 0, shell.boot), step)
@@ -182,6 +182,10 @@ class Runtime:
         for actor in self.shell.actors.values():
             actor.stop_attempts()
             actor.break_off(error)
+        self._closing.set()
+
+    def close_now(self) -> None:
+        """End the runtime whatever has not wound up: as a kill would, and as safe."""
         self._closing.set()
 
     def _close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 
@@ -16,6 +16,7 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
 from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.room import Room
 from journeyman.actors.slots import Claimant, Slots
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.timer import Timer
@@ -28,7 +29,10 @@ from journeyman.kernel.bounds import CHECKPOINT_EVENTS
 from journeyman.kernel.commands import Accepted, Answer, Decision, Refused, Submit
 from journeyman.kernel.events import Event
 from journeyman.kernel.state import TaskState
-from journeyman.kernel.world import JournalState
+from journeyman.kernel.world import JournalState, fold
+
+
+T = TypeVar("T")
 
 
 class Submission(NamedTuple):
@@ -76,10 +80,12 @@ class Shell:
         self.closed = False
         self.interruption: BaseException | None = None
         self.on_interrupt: Callable[[], None] = lambda: None
+        self.room = Room(store)
+        self.news: trio.Event | None = None  # set at each step of a queue while somebody waits for that
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
         self.checkpoint_wanted: Callable[[], None] = lambda: None
-        self._checkpoint_seq = journal.next_seq
+        self._checkpoint_seq = checkpoint.through_seq
         self._free_marks: list[int] = []
         self._marks = 0
 
@@ -102,6 +108,7 @@ class Shell:
         return mark
 
     def leave(self, mark: int) -> None:
+        self.store.leave(mark)
         self._free_marks.append(mark)
 
     # --- what decisions need from outside a queue ---------------------------------------------------------------------
@@ -126,12 +133,13 @@ class Shell:
         return found
 
     def find(self, task_id: bytes) -> TaskState | None:
-        """The newest state of a task, in memory or on disk, expired ones included."""
+        """The newest state of a task that retention still keeps, in memory or on disk."""
+        now = self.now()
         for actor in self.actors.values():
             task = actor.state.tasks.get(task_id)
             if task is not None:
-                return task
-        return self.catalog.get(task_id)
+                return None if task.expires_at is not None and task.expires_at <= now else task
+        return self.catalog.get(task_id, now)
 
     # --- steps over several queues ------------------------------------------------------------------------------------
 
@@ -175,9 +183,25 @@ class Shell:
         """Fold an event that concerns the whole journal and put it on its way."""
         seq = self.journal.next_seq
         self.journal.next_seq = seq + 1
-        self.world.fold(event, seq)
+        self.checkpoint.before_apply(event)
+        fold(self.world, event, seq)
         step.items.append((seq, event))
         return seq
+
+    async def sealed(self, run: Callable[[], T]) -> T:
+        """Run something at a moment when everything decided so far has been handed to the store, which is right after a commit was handed over."""
+        call: Call[T] = Call()
+
+        def now_sealed(_: object) -> None:
+            try:
+                call.answer = run()
+            except Exception as error:  # a bug; its place is with whoever asked, not with the writer
+                call.fail(error)
+            else:
+                call.settle()
+
+        self.writer.after(now_sealed, None)
+        return await call.wait()
 
     # --- news ---------------------------------------------------------------------------------------------------------
 
@@ -204,6 +228,12 @@ class Shell:
             return
         self.changed.set()
         self.slots.freed()
+
+    async def next_news(self) -> None:
+        """Wait until some queue has taken a step."""
+        if self.news is None or self.news.is_set():
+            self.news = trio.Event()
+        await self.news.wait()
 
     async def next_ending(self) -> None:
         """Wait until an attempt or a straggler ends."""

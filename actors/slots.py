@@ -53,6 +53,10 @@ class Slots:
             for claimant in self._line[: max(0, self._free())]:
                 claimant.wake()
 
+    def free(self) -> int | None:
+        """Slots nobody holds; None: there is no bound."""
+        return None if self._limit is None else max(0, self._free())
+
     def _free(self) -> int:
         assert self._limit is not None
         return self._limit - sum(claimant.live() for claimant in self._claimants())

@@ -9,13 +9,14 @@ from __future__ import annotations
 import trio
 
 from journeyman.actors.shell import Shell
+from journeyman.actors.writer import Step
 from journeyman.kernel.bounds import CHECKPOINT_ROWS
 
 
 class Snapshotter:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._lock = trio.Lock()
+        self.lock = trio.Lock()  # rows are written or deleted by one hand at a time; the pruner takes it too
         self._wanted = trio.Event()
         shell.checkpoint_wanted = self.want
 
@@ -32,15 +33,15 @@ class Snapshotter:
     async def take(self) -> bool:
         """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last."""
         shell = self._shell
-        async with self._lock:
-            through_seq = shell.journal.next_seq - 1
-            if not shell.checkpoint.begin(shell.world, through_seq, shell.now()):
+        async with self.lock:
+            if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
                 return False
+            await shell.sealed(lambda: shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now()))
             while (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
-                shell.writer.attach(chunk)
+                if chunk:
+                    step = Step()
+                    step.extras.append(chunk)
+                    shell.writer.record(step)
                 await shell.writer.settled()
-            for name, ids in shell.checkpoint.finished().items():
-                actor = shell.actors.get(name)
-                if actor is not None:
-                    actor.state.settle(ids)
+                await trio.lowlevel.cancel_shielded_checkpoint()
             return True

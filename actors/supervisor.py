@@ -56,10 +56,10 @@ class Supervisor:
         """Rebuild the actor's state from what is durable and take charge again."""
         shell = self._shell
         actor.stop_attempts()
+        shell.checkpoint.encode_all()  # a running checkpoint must not meet the state read anew
         await shell.writer.settled()
         state = self._reload(actor.name)
         shell.world.queues[actor.name] = state
-        shell.checkpoint.replaced(state)
         actor.adopt(state)
         actor.open(shell.boot, frozenset(), crashed=False)
 

@@ -28,13 +28,17 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "items", "payloads")
+    __slots__ = ("drops", "effects", "extras", "items", "payloads")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
         self.payloads: list[tuple[int, bytes]] = []
         self.drops: list[int] = []  # seqs whose payload record goes
         self.effects: list[Effect] = []
+        self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
+
+    def __bool__(self) -> bool:
+        return bool(self.items or self.effects or self.extras or self.payloads or self.drops)
 
 
 class Writer:
@@ -49,7 +53,6 @@ class Writer:
         self._on_failure = on_failure
         self._token = trio.lowlevel.current_trio_token()
         self._gathering = Step()
-        self._extras: list[Batch] = []
         self._in_flight: Step | None = None
         self._in_flight_last = 0
         self._waiting: set[Call[None]] = set()
@@ -66,29 +69,23 @@ class Writer:
         if self.failure is not None:
             return
         gathering = self._gathering
-        if gathering.items or gathering.effects or gathering.payloads or gathering.drops:
+        if gathering:
             gathering.items += step.items
             gathering.payloads += step.payloads
             gathering.drops += step.drops
             gathering.effects += step.effects
+            gathering.extras += step.extras
         else:
             self._gathering = step
         if self._in_flight is None:
             self._ship()
-
-    def attach(self, extra: Batch) -> None:
-        """Let puts and deletes that are not events (a checkpoint's rows, a prune's deletes) ride in the next commit."""
-        if self.failure is None:
-            self._extras.append(extra)
-            if self._in_flight is None:
-                self._ship()
 
     def after(self, run: Callable[[Any], object], argument: Any) -> None:
         """Run an effect as soon as everything recorded so far is durable; at once if it is."""
         if self.failure is not None:
             return
         gathering = self._gathering
-        if gathering.items or gathering.effects or self._extras:
+        if gathering:
             gathering.effects.append((run, argument))
         elif self._in_flight is not None:
             self._in_flight.effects.append((run, argument))
@@ -111,17 +108,15 @@ class Writer:
 
     def _ship(self) -> None:
         step = self._gathering
-        extras = self._extras
         self._gathering = Step()
-        self._extras = []
         self._in_flight = step
         self._in_flight_last = step.items[-1][0] if step.items else 0
-        if not (step.items or extras or step.payloads or step.drops):
+        if not (step.items or step.extras or step.payloads or step.drops):
             self._committed(None)
             return
         try:
             batch = self._journal.seal(step.items, step.payloads, step.drops)
-            for extra in extras:
+            for extra in step.extras:
                 batch.absorb(extra)
             self._store.begin_append(batch, self._done)
         except BaseException as error:  # noqa: BLE001 - whatever it is, memory is ahead of the disk now
@@ -145,7 +140,7 @@ class Writer:
         if self._in_flight_last:
             self.durable_seq = self._in_flight_last
         # Ship what has gathered first: the disk works while the effects run.
-        if self._gathering.items or self._extras or self._gathering.effects:
+        if self._gathering:
             self._ship()
         for run, argument in step.effects:
             run(argument)

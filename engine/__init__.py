@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze, Steering
 from journeyman.engine.context import Context
+from journeyman.engine.engine import Engine
 from journeyman.engine.errors import (
     BudgetExhausted,
     DuplicateTask,
@@ -28,20 +29,24 @@ from journeyman.engine.errors import (
 )
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
+from journeyman.engine.history import HistoryEvent
+from journeyman.engine.questions import Explanation
 from journeyman.engine.queue import Queue
 from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
+from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.kernel.explain import Reason
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Rate, Retention, Retry
 
 __all__ = [
     # declaring
-    "Constant", "Exponential", "Handler", "Linear", "Priority", "Queue", "Rate", "Retention", "Retry", "UNSET",
+    "Constant", "Engine", "Exponential", "Handler", "Linear", "Priority", "Queue", "Rate", "Retention", "Retry", "UNSET",
     # in a handler
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
-    "BoundCall", "Failure", "Handle", "NamedHandler", "State", "SubmitSpec", "Task",
+    "BoundCall", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueueStats", "Reason", "State", "SubmitSpec", "Task",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",

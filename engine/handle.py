@@ -55,8 +55,9 @@ class Handle(Generic[R]):
             value: R = task.result
             return value
         if task.state is State.CANCELLED:
-            raise TaskCancelled(task)
-        raise TaskFailed(task)
+            raise TaskCancelled(f"task {task.id} ({task.handler}) was cancelled: {task.reason or 'no reason given'}", task)
+        told = f"{task.error.type}: {task.error.message}" if task.error is not None else task.reason
+        raise TaskFailed(f"task {task.id} ({task.handler}) {task.state}: {told}", task)
 
     async def cancel(self, reason: str = "", *, running: bool = True) -> None:
         """As `Engine.cancel`."""

@@ -172,6 +172,10 @@ class SubmitSpec(Submittable[P, R_co]):
         return Submit(task, self.handler.name, self.priority, due_at, due_kind, len(payload), digest, 0, None, options, internal)
 
 
+# What `Engine.submit_many` takes: a handler, with options or without, or its name; arguments; named arguments.  A BoundCall is one.
+Item = tuple[Submittable[..., Any] | str, Sequence[Any], Mapping[str, Any]]
+
+
 # --- each option ------------------------------------------------------------------------------------------------------
 
 
@@ -232,4 +236,4 @@ def _meta(meta: Mapping[str, str | int | bool | None]) -> dict[str, str | int | 
     return dict(meta)
 
 
-__all__ = ["UNSET", "BoundCall", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us"]
+__all__ = ["UNSET", "BoundCall", "Item", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us"]

@@ -101,6 +101,11 @@ class Task:
         """What the handler returned, typed by its annotation where that fits; None unless the task succeeded."""
         return self._result.value
 
+    def read(self) -> Self:
+        """Read arguments and result now, so that the picture outlives the engine."""
+        _ = self._payload.value, self._result.value
+        return self
+
     @property
     def ended(self) -> bool:
         """Whether it is succeeded, failed, cancelled or interrupted."""

@@ -54,6 +54,7 @@ CHECKPOINT_EVENTS: Final = 50_000  # events after which a checkpoint is due
 CHECKPOINT_ROWS: Final = 200  # rows encoded between two turns of the loop: about half a millisecond
 CLOSING_TAIL_EVENTS: Final = 20_000  # a shorter tail is replayed sooner than it is checkpointed at close
 PRUNE_TASKS: Final = 500  # tasks deleted in one commit
+COMPACT_RECORDS: Final = 200  # bookkeeping records that are folded into one
 
 assert HOUR_US <= BACKOFF_DEFAULT_CAP_US <= DURATION_MAX_US
 assert DURATION_MAX_US < INSTANT_MAX_US < 1 << 62, "now + any duration must fit 63 bits"

@@ -1,0 +1,232 @@
+"""The public door: `async with Engine(path, queues=[...]) as engine`.
+
+The engine decides nothing and stores nothing.  It turns calls into commands, hands them to the queue that owns them, and waits for the commit their
+answer rests on; reads are answered when what they saw is durable (law 3).  Opening and closing are in engine/session.py, the reads in
+engine/reading.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import trio
+
+from journeyman.actors.attempt import Attempt, current_attempt
+from journeyman.actors.call import Call
+from journeyman.actors.clock import Clock
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.shell import Submission
+from journeyman.actors.threads import ThreadRunner
+from journeyman.engine.context import Context
+from journeyman.engine.errors import QueueBroken, QueueFull, TaskNotFound
+from journeyman.engine.handle import Handle
+from journeyman.engine.handler import NamedHandler, named_handler
+from journeyman.engine.ids import id_text
+from journeyman.engine.operating import Operations
+from journeyman.engine.questions import refusal
+from journeyman.engine.queue import Queue
+from journeyman.engine.session import Session, Settings
+from journeyman.engine.submitting import call_of, prepare
+from journeyman.engine.task import Task
+from journeyman.journal.errors import JournalFull
+from journeyman.journal.store import Store
+from journeyman.kernel.bounds import SUBMIT_MANY_MAX
+from journeyman.kernel.commands import Refused
+from journeyman.kernel.duration import microseconds
+from journeyman.kernel.lifecycle import TERMINAL
+
+
+class Engine(Operations):
+    """Durable tasks in one directory.
+
+    path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the store.
+    queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for no bound beyond each
+    queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last commit may vanish on power loss, never
+    corruption).  grace: seconds that running handlers have to finish when the block is left.
+
+    Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and HandlerExists for
+    names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        queues: Iterable[Queue] = (),
+        *,
+        max_concurrency: int | None = None,
+        durability: Literal["full", "relaxed"] = "full",
+        grace: float = 10.0,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        threads: ThreadRunner | None = None,
+        entropy: Callable[[int], bytes] | None = None,
+        allow_unsafe_fs: bool = False,
+    ) -> None:
+        if durability not in ("full", "relaxed"):
+            raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
+        if max_concurrency is not None and (isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1):
+            raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
+        microseconds(grace, "grace")
+        self._queues = tuple(queues)
+        place = None if path is None else Path(path)
+        self._settings = Settings(place, max_concurrency, durability, grace, clock, store, threads, entropy, allow_unsafe_fs)
+        self._session: Session | None = None
+
+    # --- open and close -----------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> Self:
+        if self._session is not None:
+            raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
+        session = Session(self._settings, self._queues, lambda attempt: Context(self, attempt))
+        self._session = session
+        try:
+            await session.enter()
+        except BaseException:
+            self._session = None
+            raise
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        session = self._session
+        assert session is not None
+        try:
+            return await session.leave(error)
+        finally:
+            self._session = None
+
+    async def stop(self, grace: float | None = None) -> bool:
+        """Stop now: start nothing new, wait `grace` seconds (default: the engine's), tell the rest to end, uncharged.
+
+        True if everything that was running could finish.  Leaving the block does the same.
+        """
+        if current_attempt.get() is not None:
+            raise RuntimeError("stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it")
+        session = self._opened()
+        return await session.runtime.stop(self._settings.grace if grace is None else microseconds(grace, "grace") / 1_000_000)
+
+    # --- submit -------------------------------------------------------------------------------------------------------
+
+    async def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Record a task and return when it is durable.
+
+        `handler` is a handler, `handler.using(...)`, or a handler's name.  Raises TypeError or InvalidPayload for a call that does not fit,
+        PayloadTooLarge, QueueFull, DuplicateTask, QueueNotFound, HandlerNotFound, JournalFull, EngineStopped.
+        A caller that is cancelled while it waits cannot know whether the task exists; with `id=` it can ask again safely.
+        """
+        session = self._opened()
+        ready = prepare(session, handler, args, kwargs)
+        actor = ready.actor
+        self._admit(session, actor, len(ready.payload))
+        answer = await actor.submit(ready.command, ready.payload).wait()
+        if type(answer) is Refused:
+            raise refusal(answer)
+        return Handle(self, ready.command.task)
+
+    async def submit_many(self, items: Iterable[Any]) -> list[Handle[Any]]:
+        """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.
+
+        An item is `(handler, args, kwargs)` or `handler.bind(*args, **kwargs)`.  Raises what `submit` raises, and then nothing was stored.
+        """
+        session = self._opened()
+        submissions: list[Submission] = []
+        for item in items:
+            handler, args, kwargs = call_of(item)
+            submissions.append(prepare(session, handler, args, kwargs))
+            if len(submissions) > SUBMIT_MANY_MAX:
+                raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks at once, because they are one commit; submit in portions")
+        if not submissions:
+            await trio.lowlevel.checkpoint()
+            return []
+        for submission in submissions:
+            self._admit(session, submission.actor, len(submission.payload))
+        shell = session.shell
+        answers, step = shell.submit_together(submissions)
+        call: Call[None] = Call()
+        if step is not None:
+            shell.writer.record(step)
+            shell.recorded()
+        shell.writer.after(Call.settle, call)
+        await call.wait()
+        for answer in answers:
+            if type(answer) is Refused:
+                raise refusal(answer)
+        return [Handle(self, submission.command.task) for submission in submissions]
+
+    def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
+        """For `ctx.submit`: decide now whether there is room, and keep it until the attempt ends."""
+        session = self._opened()
+        ready = prepare(session, handler, args, kwargs, parent=attempt)
+        actor = ready.actor
+        self._admit(session, actor, len(ready.payload))
+        limit = actor.state.policy.max_pending
+        if limit is not None and actor.state.agenda.waiting + actor.reserved >= limit:
+            raise QueueFull(f"queue {actor.name!r} has {limit} tasks waiting, its max_pending")
+        actor.reserved += 1
+        attempt.submits.append(ready)
+        return Handle(self, ready.command.task, attempt)
+
+    @staticmethod
+    def _admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:
+        if actor.broken is not None:
+            raise QueueBroken(f"queue {actor.name!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
+        tight = session.shell.room.refuse(payload_bytes)
+        if tight is not None:
+            raise JournalFull(tight)
+
+    # --- one task -----------------------------------------------------------------------------------------------------
+
+    async def wait_for(self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None) -> Task:
+        """For `Handle.wait`."""
+        if pending_in is not None and current_attempt.get() is pending_in:
+            raise RuntimeError("a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit")
+        session = self._opened()
+        task = session.reader.find(task_id)
+        if task is None:
+            raise TaskNotFound(f"no task {id_text(task_id)}: it was never submitted here, or retention has dropped it")
+        if task.state in TERMINAL:
+            seen = session.task(task)
+            await self._seen(session)
+            return seen.read()
+        call: Call[Any] = Call()
+        waiting = session.shell.waiters.setdefault(task_id, [])
+        waiting.append(call)
+        try:
+            if timeout is None:
+                ended = await call.wait()
+            else:
+                with trio.fail_after(timeout):
+                    ended = await call.wait()
+        finally:
+            if call in waiting:
+                waiting.remove(call)
+            if not waiting and session.shell.waiters.get(task_id) is waiting:
+                del session.shell.waiters[task_id]
+        return session.task(ended).read()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is scheduled, paused or parked.
+
+        Raises trio.TooSlowError after `timeout` seconds.
+        """
+        session = self._opened()
+        with trio.CancelScope() if timeout is None else trio.fail_after(timeout):
+            while any(actor.moving() for actor in session.shell.actors.values()):
+                await session.shell.next_news()
+                self._opened()
+            await self._seen(session)
+
+    # --- queues -------------------------------------------------------------------------------------------------------
+
+    async def create_queue(self, queue: Queue) -> None:
+        """Declare a queue while the engine runs; durable on return.  QueueExists, HandlerExists."""
+        session = self._opened()
+        await session.create_queue(queue)
+
+    def handler(self, name: str, queue: str) -> NamedHandler:
+        """A handler of `queue` by name, for work that another process will run: it can be submitted, `.using(...)` and `.bind(...)`."""
+        return named_handler(name, queue)

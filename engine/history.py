@@ -1,0 +1,44 @@
+"""A task's own life, read from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from journeyman.actors.instants import instant_of
+from journeyman.engine.ids import id_text
+from journeyman.journal.record import Ignored
+from journeyman.kernel.events import Event
+
+_NAMED: Final = frozenset({"at", "queue", "qseq", "epoch", "task", "attempt", "options"})
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One event.  `details` holds the fields of its kind (docs/FORMAT.md), durations in microseconds, instants as microseconds UTC."""
+
+    seq: int
+    kind: str
+    at: datetime
+    queue: str
+    epoch: int
+    task: str | None
+    attempt: int | None
+    details: Mapping[str, Any]
+
+
+def history_of(seq: int, event: Event | Ignored) -> HistoryEvent | None:
+    """The public form of a journalled event; None for a kind this version ignores."""
+    if isinstance(event, Ignored):
+        return None
+    fields = event._asdict()
+    details = {name: value for name, value in fields.items() if name not in _NAMED}
+    details.update(fields.get("options") or {})
+    task = fields.get("task")
+    return HistoryEvent(
+        seq, type(event).__name__, instant_of(event.at), event.queue, event.epoch, None if task is None else id_text(task), fields.get("attempt"),
+        MappingProxyType(details),
+    )  # fmt: skip

@@ -1,0 +1,27 @@
+"""A declared queue as the shell sees it: read once, when an engine is entered (DECISIONS 34)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from journeyman.actors.attempt import Runnable
+from journeyman.engine.handler import Handler
+from journeyman.engine.queue import Queue
+from journeyman.kernel.policy import Policy
+
+
+class DeclaredLane:
+    """One engine's reading of a `Queue`: its policy and its handlers, sealed."""
+
+    __slots__ = ("backoff", "handlers", "name", "policy", "queue", "retry_on", "runnables")
+
+    def __init__(self, queue: Queue) -> None:
+        self.handlers: Mapping[str, Handler[..., Any]] = dict(queue.enter())
+        self.queue = queue
+        self.name: str = queue.name
+        self.policy: Policy = queue.policy
+        self.retry_on: tuple[type[BaseException], ...] = queue.retry.on
+        backoff = queue.retry.backoff
+        self.backoff: Callable[[int], float] | None = backoff if callable(backoff) else None
+        self.runnables: Mapping[str, Runnable] = self.handlers

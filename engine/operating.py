@@ -1,0 +1,81 @@
+"""The engine's operator actions: cancel, retry, clear, prune, pause, resume.  Each is an event that names who acted and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from journeyman.engine.errors import NotCancellable, NotRetryable
+from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
+from journeyman.kernel.commands import Accepted, Cancel, Clear, Pause, Resume, Retry
+from journeyman.kernel.duration import microseconds
+from journeyman.kernel.lifecycle import TERMINAL, State
+
+
+class Operations(Questions):
+    """What an operator may do to tasks and queues of an open engine."""
+
+    async def cancel(self, id: str, reason: str = "", *, running: bool = True, by: str = "api") -> None:
+        """Cancel a task.  One that waits ends at once; one that runs is signalled and ends when its handler does.
+
+        NotCancellable for one that has ended, and with `running=False` for one that runs.  TaskNotFound.
+        """
+        session = self._opened()
+        actor = await self._owner(session, id, NotCancellable)
+        unless_refused(await actor.ask(Cancel(id_of(id), reason, by, running)).wait())
+
+    async def retry(self, id: str, *, reason: str = "", by: str = "api") -> None:
+        """Give an ended task a fresh budget and send it to the back of its queue.  NotRetryable unless it failed, was cancelled or interrupted."""
+        session = self._opened()
+        task = session.reader.find(id_of(id))
+        if task is None:
+            await self._seen(session)
+            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+        if task.state in TERMINAL and not task.keep_payload:
+            raise NotRetryable(f"the arguments of task {id} were dropped at its end (Retention.payload); submit it anew")
+        actor = session.shell.actors[task.queue]
+        unless_refused(await actor.ask(Retry(id_of(id), reason, by, None if task.id in actor.state.tasks else task)).wait())
+
+    async def retry_all(self, queue: str, state: StateLike = State.FAILED, *, reason: str = "", by: str = "api") -> int:
+        """Retry every task of `queue` in `state` (failed, cancelled or interrupted); how many."""
+        session = self._opened()
+        filters = self._filters(session, queue, state)
+        wanted = State(state)
+        if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):
+            raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
+        actor = session.shell.actors[queue]
+        ids = [task.id for task in session.reader.newest(filters, None) if task.keep_payload]
+        count = 0
+        for task_id in reversed(ids):  # oldest first, so that they keep their order
+            task = session.reader.find(task_id)
+            if task is not None and task.state is wanted:
+                answer = await actor.ask(Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)).wait()
+                count += type(answer) is Accepted
+        return count
+
+    async def clear(self, queue: str, *, reason: str = "cleared", by: str = "api") -> int:
+        """Cancel everything of `queue` that waits; running tasks are untouched.  How many were cancelled."""
+        session = self._opened()
+        return unless_refused(await self._actor(session, queue).ask(Clear(reason, by)).wait()).count
+
+    async def prune(self, older_than: float = 0.0, queue: str | None = None, *, states: Iterable[StateLike] = ("succeeded", "cancelled"), by: str = "api") -> int:
+        """Delete ended tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
+
+        Succeeded and cancelled ones unless `states` names others.
+        """
+        session = self._opened()
+        if queue is not None:
+            self._actor(session, queue)
+        wanted = frozenset(State(state) for state in states)
+        if wanted - TERMINAL:
+            raise ValueError(f"only ended tasks can be pruned, not {', '.join(sorted(wanted - TERMINAL))}")
+        ended_by = session.shell.now() - microseconds(older_than, "older_than")
+        return await session.runtime.housekeeper.prune_by_hand(ended_by, queue, wanted, by)
+
+    async def pause(self, queue: str, *, reason: str = "", by: str = "api") -> None:
+        """Start nothing more on `queue` until `resume`, restarts included.  What runs goes on."""
+        session = self._opened()
+        unless_refused(await self._actor(session, queue).ask(Pause(by, reason)).wait())
+
+    async def resume(self, queue: str, *, reason: str = "", by: str = "api") -> None:
+        session = self._opened()
+        unless_refused(await self._actor(session, queue).ask(Resume(by, reason)).wait())

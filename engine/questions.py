@@ -1,0 +1,210 @@
+"""The engine's questions: one task, many tasks, how the queues are doing.
+
+Answers obey law 3: what was read from memory is said only when the commit it rests on is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import trio
+
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
+from journeyman.engine.history import HistoryEvent, history_of
+from journeyman.engine.ids import id_bytes
+from journeyman.engine.reading import Filters
+from journeyman.engine.session import Session
+from journeyman.engine.stats import QueueStats, stats_of
+from journeyman.engine.task import Task
+from journeyman.kernel.commands import Accepted, Answer, Refused
+from journeyman.kernel.explain import Reason, explain
+from journeyman.kernel.lifecycle import State
+from journeyman.kernel.state import TaskState
+
+StateLike = State | str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a task is not running (or that it is): one or more reasons, each with `kind`, `text` and, where time alone lifts it, `until_at`."""
+
+    id: str
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+class Questions:
+    """What can be asked of an open engine."""
+
+    _session: Session | None
+
+    def _opened(self) -> Session:
+        session = self._session
+        if session is None or not session.open:
+            raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
+        return session
+
+    async def get(self, id: str) -> Task:
+        """The task as it stands.  TaskNotFound when it is unknown, or retention has dropped it."""
+        session = self._opened()
+        task = session.reader.find(id_of(id))
+        if task is None:
+            await self._seen(session)
+            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+        seen = session.task(task)
+        await self._seen(session)
+        return seen.read()
+
+    async def explain(self, id: str) -> Explanation:
+        """Why a task is not running: `.reasons`, each with `kind` and `text`."""
+        session = self._opened()
+        task = session.reader.find(id_of(id))
+        if task is None:
+            await self._seen(session)
+            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+        actor = session.shell.actors[task.queue]
+        found = explain(actor.state, task.id, session.shell.now(), actor.view())
+        await self._seen(session)
+        return Explanation(id, tuple(found or [Reason("ended", f"it has ended: {task.state}")]))
+
+    async def history(self, id: str) -> list[HistoryEvent]:
+        """The task's whole life, from the journal, oldest first."""
+        session = self._opened()
+        await self._seen(session)
+        task = session.reader.find(id_of(id))
+        if task is None:
+            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+        durable = [seq for seq in task.seqs if seq <= session.shell.writer.durable_seq]
+        found = (history_of(seq, event) for seq, event in session.shell.journal.events(durable))
+        return [event for event in found if event is not None]
+
+    # --- many tasks ---------------------------------------------------------------------------------------------------
+
+    async def list(
+        self,
+        queue: str | None = None,
+        state: StateLike | Iterable[StateLike] | None = None,
+        handler: str | None = None,
+        owner: tuple[str, str] | None = None,
+        source: str | None = None,
+        tag: str | None = None,
+        key: str | None = None,
+        limit: int = 100,
+        before: Task | str | int | None = None,
+        parent: str | None = None,
+    ) -> list[Task]:
+        """Matching tasks, newest first.  `before` (a Task, an id or a seq) goes on from an earlier page.  QueueNotFound for an unknown queue."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000:
+            raise ValueError(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
+        session = self._opened()
+        filters = self._filters(session, queue, state, handler, owner, source, tag, key, parent)
+        seq = await self._seq_of(session, before)
+        found: list[Task] = []
+        for task in session.reader.newest(filters, seq):
+            found.append(session.task(task))
+            if len(found) == limit:
+                break
+        await self._seen(session)
+        return found
+
+    async def count(
+        self,
+        queue: str | None = None,
+        state: StateLike | Iterable[StateLike] | None = None,
+        handler: str | None = None,
+        owner: tuple[str, str] | None = None,
+        source: str | None = None,
+        tag: str | None = None,
+        key: str | None = None,
+        parent: str | None = None,
+    ) -> int:
+        """How many tasks match.  Cheap for queue and state; other filters look at every task of those."""
+        session = self._opened()
+        number = session.reader.count(self._filters(session, queue, state, handler, owner, source, tag, key, parent))
+        await self._seen(session)
+        return number
+
+    async def stats(self) -> dict[str, QueueStats]:
+        """Every queue, stored or declared: counts by state, ages, rates, durations."""
+        session = self._opened()
+        now = session.shell.now()
+        found = {name: stats_of(actor, session.reader.counts(actor), now) for name, actor in sorted(session.shell.actors.items())}
+        await self._seen(session)
+        return found
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _seen(self, session: Session) -> None:
+        """Wait until everything applied so far is durable (law 3).  Always a checkpoint."""
+        shell = session.shell
+        if shell.writer.idle:
+            await trio.lowlevel.checkpoint()
+        else:
+            try:
+                await shell.writer.settled()
+            except JourneymanError:
+                raise
+            except Exception as error:
+                raise EngineStopped(f"the journal failed: {error}") from error
+
+    @staticmethod
+    def _actor(session: Session, queue: str) -> QueueActor:
+        actor = session.shell.actors.get(queue)
+        if actor is None:
+            raise QueueNotFound(f"no queue {queue!r}: neither declared in this process nor stored in the journal")
+        return actor
+
+    async def _owner(self, session: Session, id: str, ended_error: type[JourneymanError]) -> QueueActor:
+        """The actor that holds an unfinished task; errors for tasks that are gone or ended."""
+        task = session.reader.find(id_of(id))
+        if task is None:
+            await self._seen(session)
+            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+        if task.state in TERMINAL and task.id not in session.shell.actors[task.queue].state.tasks:
+            await self._seen(session)
+            raise ended_error(f"task {id} has ended ({task.state})")
+        return session.shell.actors[task.queue]
+
+    def _filters(
+        self, session: Session, queue: str | None, state: StateLike | Iterable[StateLike] | None = None, handler: str | None = None,
+        owner: tuple[str, str] | None = None, source: str | None = None, tag: str | None = None, key: str | None = None, parent: str | None = None,
+    ) -> Filters:  # fmt: skip
+        if queue is not None:
+            self._actor(session, queue)
+        states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
+        return Filters(
+            queue, states, handler, None if owner is None else (owner[0], owner[1]), source, tag, key, None if parent is None else id_of(parent)
+        )
+
+    async def _seq_of(self, session: Session, before: Task | str | int | None) -> int | None:
+        if before is None or (isinstance(before, int) and not isinstance(before, bool)):
+            return before
+        if isinstance(before, Task):
+            return before.seq
+        task = session.reader.find(id_of(before))
+        if task is None:
+            await self._seen(session)
+            raise TaskNotFound(f"no task {before} to page from: retention may have dropped it since; page by seq instead")
+        return task.seq
+
+
+def id_of(id: str) -> bytes:
+    try:
+        return id_bytes(id)
+    except ValueError as error:
+        raise TaskNotFound(str(error)) from None
+
+
+def refusal(refused: Refused) -> JourneymanError:
+    return REFUSALS[refused.error](refused.message)
+
+
+def unless_refused(answer: Answer) -> Accepted:
+    if type(answer) is Refused:
+        raise refusal(answer)
+    assert type(answer) is Accepted
+    return answer

@@ -1,0 +1,107 @@
+"""Reading: tasks in memory and tasks on disk as one list.
+
+Unfinished tasks, and ended ones until a checkpoint has written them, live in their queue's state; older ended ones live in the catalog's tables.
+Every reader here looks at both, prefers memory (it is newer), and leaves out what retention has expired: invisible exactly on time,
+deleted soon after.  What was read is only answered once it is durable; the callers in engine.py see to that.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.shell import Shell
+from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.state import TaskState
+
+_PAGE = 64  # rows read from disk at a time while listing
+
+
+class Filters(NamedTuple):
+    """What a listing is narrowed to; None: anything."""
+
+    queue: str | None = None
+    states: frozenset[State] | None = None
+    handler: str | None = None
+    owner: tuple[str, str] | None = None
+    source: str | None = None
+    tag: str | None = None
+    key: str | None = None
+    parent: bytes | None = None
+
+    @property
+    def coarse(self) -> bool:
+        """Whether queue and state say it all, so that counts need no look at tasks."""
+        return self[2:] == (None,) * 6
+
+    def admit(self, task: TaskState) -> bool:
+        options = task.options or {}
+        if self.handler is not None and task.handler != self.handler:
+            return False
+        if self.owner is not None and tuple(options.get("owner") or ()) != self.owner:
+            return False
+        if self.tag is not None and self.tag not in (options.get("tags") or ()):
+            return False
+        if self.parent is not None and options.get("parent") != self.parent:
+            return False
+        return (self.source is None or options.get("source") == self.source) and (self.key is None or options.get("key") == self.key)
+
+
+class Reader:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def find(self, task_id: bytes) -> TaskState | None:
+        """The task, unless it is unknown, pruned or expired."""
+        return self._shell.find(task_id)
+
+    def newest(self, filters: Filters, before: int | None) -> Iterator[TaskState]:
+        """Matching tasks by descending seq, lazily.  Not to be used across an await."""
+        now = self._shell.now()
+        states = filters.states if filters.states is not None else frozenset(State)
+        streams: list[Iterator[TaskState]] = []
+        for actor in self._actors(filters.queue):
+            for state in states:
+                streams.append(actor.state.listed(state, now, before))
+                if state in TERMINAL:
+                    streams.append(self._settled(actor, state, before, now))
+        for task in heapq.merge(*streams, key=_newest_first):
+            if filters.admit(task) and not self._expired(task, now):
+                yield task
+
+    def count(self, filters: Filters) -> int:
+        """How many tasks match.  O(queues) when only queue and state are asked for and nothing has expired unpruned."""
+        if not filters.coarse:
+            return sum(1 for _ in self.newest(filters, None))
+        wanted = filters.states if filters.states is not None else frozenset(State)
+        return sum(n for actor in self._actors(filters.queue) for state, n in self.counts(actor).items() if state in wanted)
+
+    def counts(self, actor: QueueActor) -> dict[State, int]:
+        """Visible tasks of one queue by observed state."""
+        now = self._shell.now()
+        found = dict(actor.state.counts(now))
+        settled = self._shell.catalog.counts(now).get(actor.name, {})
+        for state in TERMINAL:
+            memory = sum(1 for task in actor.state.listed(state, now) if self._expired(task, now)) if found[state] else 0
+            found[state] += settled.get(state, 0) - memory
+        return found
+
+    def _settled(self, actor: QueueActor, state: State, before: int | None, now: int) -> Iterator[TaskState]:
+        """Ended tasks on disk, page by page; memory's are not among them."""
+        while page := self._shell.catalog.newest(actor.name, state, now, before=before, limit=_PAGE):
+            yield from page
+            before = page[-1].seq
+
+    def _actors(self, queue: str | None) -> list[QueueActor]:
+        actors = self._shell.actors
+        return list(actors.values()) if queue is None else [actors[queue]]
+
+    @staticmethod
+    def _expired(task: TaskState, now: int) -> bool:
+        return task.expires_at is not None and task.expires_at <= now
+
+
+def _newest_first(task: TaskState) -> int:
+    return -task.seq

@@ -1,0 +1,276 @@
+"""One entry of an engine: the journal opened, the runtime started, both undone.
+
+Problem.  `async with Engine(...)` must give the caller's own errors back bare, end the block when the journal fails, survive the block being
+cancelled, and never leave a lock behind.  Choice: the block runs inside a nursery whose only child is the runtime, shielded; a failure of
+the runtime cancels the block and is raised, bare, when it has ended; an error of the block stops the engine and goes on unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import trio
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.clock import Clock, KernelClock, SystemClock
+from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
+from journeyman.actors.shell import Shell
+from journeyman.actors.threads import RealThreads, ThreadRunner
+from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
+from journeyman.engine.handler import Handler, NamedHandler, named_handler
+from journeyman.engine.ids import IdSource
+from journeyman.engine.lane import DeclaredLane
+from journeyman.engine.queue import Queue
+from journeyman.engine.reading import Reader
+from journeyman.engine.task import Task
+from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.recovery import recover
+from journeyman.journal.store import Store
+from journeyman.kernel.state import QueueState, TaskState
+from journeyman.kernel.world import JournalState
+
+if TYPE_CHECKING:
+    from journeyman.engine.engine import Engine
+
+
+class Settings(NamedTuple):
+    """What `Engine(...)` was given."""
+
+    path: Path | None
+    max_concurrency: int | None
+    durability: Literal["full", "relaxed"]
+    grace: float
+    clock: Clock | None
+    store: Store | None
+    threads: ThreadRunner | None
+    entropy: Callable[[int], bytes] | None
+    allow_unsafe_fs: bool
+
+
+class Session:
+    """From `__aenter__` to `__aexit__`."""
+
+    def __init__(self, settings: Settings, queues: Sequence[Queue], context: Callable[[Attempt], Any]) -> None:
+        self._settings = settings
+        self.lanes = read_lanes(queues)
+        self._handlers: dict[str, Handler[..., Any]] = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
+        self._context = context
+        self.ids = IdSource(settings.entropy or os.urandom)
+        self.shell: Shell
+        self.runtime: Runtime
+        self.reader: Reader
+        self._nursery_manager: Any = None
+        self._block: trio.CancelScope | None = None
+        self.open = False
+
+    @property
+    def handlers(self) -> Mapping[str, Handler[..., Any]]:
+        """Every handler of this process by name; names are unique in an engine."""
+        return self._handlers
+
+    def task(self, task: TaskState) -> Task:
+        """The public form of a task, with its arguments, its result and the progress of this very moment."""
+        shell = self.shell
+        actor = shell.actors[task.queue]
+        handler = self._handlers.get(task.handler) or named_handler(task.handler, task.queue)
+        attempt = actor.attempts.get(task.id)
+        progress = None
+        if attempt is not None and attempt.number == task.attempt and attempt.last_words() is not None:
+            progress = (attempt.fraction_ppm, attempt.message)
+        return Task.of(
+            task,
+            shell.now(),
+            attempts=actor.state.policy.attempts,
+            payload=partial(self._payload, handler, task.seq, actor.fresh(task.id)),
+            result=partial(self._result, handler, task.result_seq),
+            progress=progress,
+        )
+
+    def _payload(self, handler: Handler[..., Any] | NamedHandler, seq: int, fresh: bytes | None) -> Any:
+        data = fresh if fresh is not None else self.shell.journal.payload(seq)
+        if data is None:
+            return None
+        try:
+            return handler.decode_call(data)
+        except (TypeError, ValueError):
+            return named_handler(handler.name, handler.queue_name).decode_call(data)
+
+    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int) -> Any:
+        data = self.shell.journal.payload(seq) if seq else None
+        return None if data is None else handler.decode_result(data)
+
+    async def create_queue(self, queue: Queue) -> None:
+        if queue.name in self.lanes:
+            raise QueueExists(f"queue {queue.name!r} is declared already; names are unique in an engine")
+        lane = read_lanes([*(lane.queue for lane in self.lanes.values()), queue])[queue.name]
+        self.lanes[queue.name] = lane
+        self._handlers.update(lane.handlers)
+        await self.runtime.declare(lane)
+
+    # --- open ---------------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        self._assemble()
+        self._nursery_manager = trio.open_nursery()
+        nursery = await self._nursery_manager.__aenter__()
+        self._block = nursery.cancel_scope
+        try:
+            await nursery.start(self._guarded)
+        except BaseException as error:
+            await self._nursery_manager.__aexit__(None, None, None)
+            raise bare(error) from None
+        self.open = True
+
+    async def _guarded(self, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await self.runtime.run(task_status)
+        except BaseException as error:  # noqa: BLE001 - told to the owner of the block, bare, in leave()
+            if self.runtime.failure is None:
+                self.runtime.failure = bare(error)
+        finally:
+            self.open = False
+            if self.runtime.failure is not None and self._block is not None:
+                self._block.cancel()
+
+    def _assemble(self) -> None:
+        """Open the store, recover the state, wire the shell.  Whatever fails, the store does not stay open."""
+        s = self._settings
+        if s.store is not None:
+            store = s.store
+        elif s.path is None:
+            store = MemoryStore()
+        else:
+            from journeyman.journal.opening import open_store
+
+            store = open_store(s.path, durability=s.durability, allow_unsafe_fs=s.allow_unsafe_fs)
+        try:
+            marks = store.entered()
+            found = recover(store, self._prepare)
+            clock = KernelClock(s.clock or SystemClock(), found.state.last_at)
+            self.shell = Shell(
+                store=store,
+                journal=found.journal,
+                world=found.state,
+                catalog=found.catalog,
+                checkpoint=found.checkpoint,
+                clock=clock,
+                threads=s.threads or RealThreads(),
+                context=self._context,
+                max_concurrency=s.max_concurrency,
+                on_failure=lambda error: self.runtime.fail(error),
+            )
+            self.reader = Reader(self.shell)
+            self.runtime = Runtime(
+                self.shell,
+                self.lanes,
+                entered=entered_tasks(found.state, marks),
+                clean=found.state.clean,
+                facts={"durability": s.durability},
+                reload=lambda name: recover(store, self._prepare).state.queue(name),
+                broken_error=broken_error,
+                stopped_error=stopped_error,
+            )
+            self.shell.on_interrupt = self._interrupted
+        except BaseException:
+            store.close()
+            raise
+
+    def _prepare(self, state: QueueState) -> None:
+        """Before a queue's tasks are read: what this process can run, so that nothing is indexed twice."""
+        lane = self.lanes.get(state.name)
+        state.set_handlers(frozenset(lane.runnables) if lane is not None else frozenset())
+
+    def _interrupted(self) -> None:
+        """A handler was hit by Ctrl-C: the block ends, and with it the engine."""
+        if self._block is not None:
+            self._block.cancel()
+
+    # --- close --------------------------------------------------------------------------------------------------------
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """End the runtime; whether the block's own error must be swallowed because it was only the news of ours.  Raises ours, bare."""
+        gentle = error is None and self.runtime.failure is None and self.shell.interruption is None
+        if gentle:
+            # The surrounding scope may yet be cancelled while we wait for handlers: then they have had their grace.
+            try:
+                await self.runtime.stop(self._settings.grace)
+            except trio.Cancelled:
+                await self._stop_now()
+                raise
+            finally:
+                await self._close_nursery(None)
+        else:
+            await self._stop_now()
+            swallowed = await self._close_nursery(error)
+            if self.shell.interruption is not None and (error is None or swallowed):
+                raise self.shell.interruption
+            if self.runtime.failure is not None and (error is None or swallowed):
+                raise self.runtime.failure
+            return swallowed
+        if self.runtime.failure is not None:
+            raise self.runtime.failure
+        return False
+
+    async def _stop_now(self) -> None:
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLEANUP_SECONDS):
+                await self.runtime.stop(0.0)
+            self.runtime.close_now()
+
+    async def _close_nursery(self, error: BaseException | None) -> bool:
+        """Leave the nursery with the block's error; whether it was our own cancellation."""
+        self.open = False
+        kind = type(error) if error is not None else None
+        if error is None and self._block is not None:
+            self._block.shield = True
+        try:
+            swallowed: bool = bool(await self._nursery_manager.__aexit__(kind, error, error.__traceback__ if error else None))
+        except BaseException as wrapped:
+            if error is not None and bare(wrapped) is error:
+                return False
+            raise bare(wrapped) from None
+        return swallowed and error is not None
+
+
+def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
+    """Read every declared queue.  QueueExists and HandlerExists for names that come twice."""
+    lanes: dict[str, DeclaredLane] = {}
+    names: dict[str, str] = {}
+    for queue in queues:
+        if queue.name in lanes:
+            raise QueueExists(f"queue {queue.name!r} is declared twice; names are unique in an engine")
+        lane = lanes[queue.name] = DeclaredLane(queue)
+        for name in lane.runnables:
+            if name in names:
+                raise HandlerExists(f"handler {name!r} is on queue {names[name]!r} and on queue {queue.name!r}; give one of them another name=")
+            names[name] = queue.name
+    return lanes
+
+
+def entered_tasks(world: JournalState, marks: set[int]) -> dict[str, frozenset[bytes]]:
+    """Which running tasks had their handler entered when the last boot ended, by queue."""
+    return {
+        name: frozenset(task.id for task in state.running.values() if not marks.isdisjoint(task.seqs)) for name, state in world.queues.items()
+    }
+
+
+def bare(error: BaseException) -> BaseException:
+    """An exception without the groups of one that nurseries wrap around it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def broken_error(name: str, error: BaseException) -> BaseException:
+    broken = QueueBroken(f"the actor of queue {name!r} died of {type(error).__name__}: {error}; please report this with the log's traceback")
+    broken.__cause__ = error
+    return broken
+
+
+def stopped_error() -> BaseException:
+    return EngineStopped("the engine is closed; what was acknowledged is in the journal and goes on at the next start")

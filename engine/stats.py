@@ -1,0 +1,57 @@
+"""How a queue is doing, as `Engine.stats` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.kernel.lifecycle import State
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """One queue.  Ages and durations in seconds, rates per second over the last minute.
+
+    `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that cannot run in this process.  `oldest_pending`: how long
+    the longest-waiting due task has been due.  Durations are of attempts that ended since this engine was opened; quantiles are within 5 %.
+    """
+
+    name: str
+    counts: Mapping[State, int]
+    handlers: Mapping[str, int]
+    declared: bool
+    paused: bool
+    broken: bool
+    parked: int
+    stragglers: int
+    oldest_pending: float | None
+    submitted_rate: float
+    started_rate: float
+    ended_rate: float
+    mean: float | None
+    p50: float | None
+    p99: float | None
+
+
+def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueStats:
+    state = actor.state
+    state.advance(now)
+    oldest = state.agenda.rosters[State.PENDING].oldest()
+    return QueueStats(
+        name=actor.name,
+        counts=counts,
+        handlers={name: n for name, n in actor.handler_counts.items() if n},
+        declared=actor.lane is not None,
+        paused=state.paused is not None,
+        broken=actor.broken is not None,
+        parked=len(state.agenda.parked),
+        stragglers=len(actor.stragglers),
+        oldest_pending=None if oldest is None else max(0, now - oldest.due_at) / 1_000_000,
+        submitted_rate=actor.submitted.rate(now),
+        started_rate=actor.started.rate(now),
+        ended_rate=actor.ended.rate(now),
+        mean=actor.durations.mean,
+        p50=actor.durations.quantile(0.5),
+        p99=actor.durations.quantile(0.99),
+    )

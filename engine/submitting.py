@@ -1,0 +1,78 @@
+"""From a call to a command: which handler, which queue, which bytes, which options.
+
+A handler may be given as itself, with options (`using`), as a bound call, or by name.  What is wrong with a call is found here, in the submitting
+task, and not in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.queue_actor import QueueActor, digest
+from journeyman.actors.shell import Submission
+from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueNotFound
+from journeyman.engine.handler import Handler
+from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
+
+if TYPE_CHECKING:
+    from journeyman.engine.session import Session
+
+
+def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
+    """What a submit of `target` with these arguments comes to.
+
+    Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound.
+    """
+    spec = spec_of(session, target)
+    handler = spec.handler
+    actor = session.shell.actors.get(handler.queue_name)
+    if actor is None:
+        raise QueueNotFound(f"no queue {handler.queue_name!r} in this engine: add it to Engine(queues=[...]) or create_queue it")
+    payload = handler.encode_call(args, kwargs)
+    limit = actor.state.policy.max_payload
+    if len(payload) > limit:
+        raise PayloadTooLarge(len(payload), limit)
+    now = session.shell.now()
+    more: dict[str, Any] | None = None
+    if parent is not None:
+        root = (parent.task.options or {}).get("root", parent.task.id)
+        more = {"parent": parent.task.id, "root": root}
+    command = spec.command(session.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
+    if spec.task is not None:
+        session.shell.chosen.add(spec.task)
+    return Submission(actor, command, payload)
+
+
+def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
+    """The options and the handler of whatever was given to `submit`."""
+    if isinstance(target, Submittable):
+        spec = target.spec
+        handler = spec.handler
+        if isinstance(handler, Handler) and session.handlers.get(handler.name) is not handler:
+            raise HandlerNotFound(
+                f"handler {handler.name!r} is not in this engine: give its queue {handler.queue_name!r} to Engine(queues=[...])"
+            )
+        return spec
+    if isinstance(target, str):
+        found = session.handlers.get(target)
+        if found is None:
+            raise HandlerNotFound(f"no handler {target!r} in this engine; for one of another process use engine.handler({target!r}, queue=...)")
+        return found.spec
+    if callable(target):
+        raise TypeError(f"{target!r} is a plain function; register it with @queue.handler, or give the name of a handler")
+    raise TypeError(f"submit takes a handler, handler.using(...) or a handler's name, not {type(target).__name__}")
+
+
+def call_of(item: Any) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
+    """An item of `submit_many`: a bound call, or a tuple (handler, args, kwargs) whose tail may be left out."""
+    if isinstance(item, BoundCall):
+        return item.spec, item.args, item.kwargs
+    if isinstance(item, (tuple, list)) and 1 <= len(item) <= 3:
+        args = item[1] if len(item) > 1 else ()
+        kwargs = item[2] if len(item) > 2 else {}
+        if isinstance(args, (str, bytes)) or not isinstance(args, Sequence) or not isinstance(kwargs, Mapping):
+            raise TypeError(f"an item of submit_many is (handler, args, kwargs) with args a sequence and kwargs a mapping, not {item!r}")
+        return item[0], args, kwargs
+    raise TypeError(f"an item of submit_many is (handler, args, kwargs) or handler.bind(...), not {item!r}")
