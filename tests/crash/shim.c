@@ -14,7 +14,8 @@
  *
  * Injection.  A class of calls (w d s t n: write, O_DSYNC write, sync, truncate and allocate, names) is armed by
  * shim_arm(class, n, errno, count, after): the n-th to (n+count-1)-th such call from now on fail with errno.  after=1: the call is
- * made first and then reported as failed, which is what "outcome unknown" means.  errno 0: a short write (half of it).
+ * made first and then reported as failed, which is what "outcome unknown" means; after=2: and from then on every call fails, so that
+ * nobody can take it back (LMDB tries to).  errno 0: a short write (half of it).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -112,6 +113,12 @@ static int verdict(int op) {
   failed_calls++;
   if (!armed[op].err) return 3;
   errno = armed[op].err;
+  if (armed[op].after == 2) {
+    for (const char *each = "wds"; *each; each++) {
+      armed[(int)*each].n = 1; armed[(int)*each].count = 1L << 60; armed[(int)*each].err = EIO; armed[(int)*each].after = 0;
+    }
+    return 2;
+  }
   return armed[op].after ? 2 : 1;
 }
 

@@ -84,9 +84,12 @@ class Injector:
         self._calls.restype = self._failed.restype = ctypes.c_long
         self._arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_long, ctypes.c_int]
 
-    def arm(self, kind: str, nth: int, error: int, *, count: int = 1, after: bool = False) -> None:
-        """From now on let the nth call of `kind` fail with errno `error` (0: a short write), and the count-1 calls after it."""
-        self._arm(ord(self.CLASSES[kind]), nth, error, count, int(after))
+    def arm(self, kind: str, nth: int, error: int, *, count: int = 1, after: int = 0) -> None:
+        """From now on let the nth call of `kind` fail with errno `error` (0: a short write), and the count-1 calls after it.
+
+        `after` 1: the call is made and then reported as failed; 2: and then the disk is gone.
+        """
+        self._arm(ord(self.CLASSES[kind]), nth, error, count, after)
 
     def disarm(self) -> None:
         self._disarm()

@@ -44,11 +44,12 @@ class Case:
     nth: int
     error: str
     count: int
-    after: bool
+    after: int
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else "from then on"
-        return f"{self.operation}: {self.error} on {self.kind} call {self.nth}, {times}{', after it was made' if self.after else ''}"
+        made = ("", ", after it was made", ", after it was made, and the disk is gone")[self.after]
+        return f"{self.operation}: {self.error} on {self.kind} call {self.nth}, {times}{made}"
 
 
 class Scene:
@@ -270,14 +271,14 @@ class Trials:
         return told, f"{told['outcome']}, then the checker: {problem}" if problem else None
 
     def cases(self, operation: str, kind: str) -> Iterator[Case]:
-        told, problem = self.attempt(Case(operation, kind, 0, "EIO", 1, False))
+        told, problem = self.attempt(Case(operation, kind, 0, "EIO", 1, 0))
         if problem or told is None:
-            yield Case(operation, kind, 0, "nothing", 1, False)
+            yield Case(operation, kind, 0, "nothing", 1, 0)
             return
         for nth in range(1, min(told["calls"], MOST_CALLS) + 1):
             for error in ("EIO", "ENOSPC") if kind == "sync" else ("EIO", "ENOSPC", "short"):
                 for count in (1, 1 << 30):
-                    for after in (False, True) if kind in ("sync", "meta") and error == "EIO" and count == 1 else (False,):
+                    for after in (0, 1, 2) if kind in ("sync", "meta") and error == "EIO" and count == 1 else (0,):
                         if self.share >= 1 or self.chance.random() < self.share:
                             yield Case(operation, kind, nth, error, count, after)
 
