@@ -68,8 +68,8 @@ class Housekeeper:
         def expired() -> Sequence[TaskState]:
             return pruner.expired(shell.world, now, PRUNE_TASKS, shell.writer.durable_seq)
 
-        total = await self._remove(expired, now, "retention")
-        await self._compact(now)
+        total = await self._remove(expired, "retention")
+        await self._compact()
         return total
 
     async def prune_by_hand(self, ended_by: int, queue: str | None, states: Collection[State], by: str) -> int:
@@ -89,7 +89,7 @@ class Housekeeper:
                     break
             return found
 
-        return await self._remove(listed, now, by)
+        return await self._remove(listed, by)
 
     def _ended(self, ended_by: int, queue: str | None, states: Collection[State], now: int) -> Iterator[TaskState]:
         shell = self._shell
@@ -105,26 +105,26 @@ class Housekeeper:
     def _ended_before(tasks: Iterable[TaskState], ended_by: int) -> Iterator[TaskState]:
         return (task for task in tasks if task.finished_at is not None and task.finished_at <= ended_by)
 
-    async def _remove(self, some: Callable[[], Sequence[TaskState]], now: int, by: str) -> int:
+    async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str) -> int:
         """Prune what `some` finds, commit after commit, until it finds nothing."""
         shell, pruner = self._shell, self._pruner
         total = 0
         async with self._snapshotter.lock:
             while True:
                 await shell.writer.settled()
-                count = await shell.sealed(lambda: self._remove_once(some(), now, by))
+                count = await shell.sealed(lambda: self._remove_once(some(), by))
                 if not count:
                     return total
                 total += count
                 await shell.writer.settled()
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _remove_once(self, tasks: Sequence[TaskState], now: int, by: str) -> int:
+    def _remove_once(self, tasks: Sequence[TaskState], by: str) -> int:
         """One commit's worth, in one step."""
         if not tasks:
             return 0
         shell, pruner = self._shell, self._pruner
-        pruning = pruner.prune(tasks, shell.world, now, by=by)
+        pruning = pruner.prune(tasks, shell.world, shell.now(), by=by)
         step = Step()
         for event in pruning.events:
             shell.actors[event.queue].take(event, step)
@@ -133,15 +133,15 @@ class Housekeeper:
         shell.writer.record(step)
         return len(tasks)
 
-    async def _compact(self, now: int) -> None:
+    async def _compact(self) -> None:
         shell = self._shell
         async with self._snapshotter.lock:
             await shell.writer.settled()
-            await shell.sealed(lambda: self._compact_once(now))
+            await shell.sealed(self._compact_once)
 
-    def _compact_once(self, now: int) -> None:
+    def _compact_once(self) -> None:
         shell = self._shell
-        compaction = compact(shell.journal, shell.checkpoint, shell.world, now, at_least=COMPACT_RECORDS)
+        compaction = compact(shell.journal, shell.checkpoint, shell.world, shell.now(), at_least=COMPACT_RECORDS)
         if compaction is not None:
             step = Step()
             shell.record_journal_event(compaction.event, step)
