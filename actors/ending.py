@@ -45,7 +45,7 @@ def _text(make: Callable[[], str]) -> str:
     try:
         # A lone surrogate cannot be stored as UTF-8; show it escaped.
         return make().encode("utf-8", "backslashreplace").decode("utf-8")
-    except BaseException as problem:  # noqa: BLE001 - a broken __str__ must not end the engine
+    except BaseException as problem:
         return f"<no text: {type(problem).__name__} while it was made>"
 
 

@@ -49,7 +49,7 @@ async def run_attempt(shell: Shell, attempt: Attempt) -> None:
             outcome, result = await _enter(shell, attempt)
         elif attempt.why == CANCEL:
             outcome = Stopped(0)
-    except BaseException as error:  # noqa: BLE001 - the last line of defence
+    except BaseException as error:
         if attempt.why is None and not isinstance(error, trio.Cancelled):
             outcome = Failed(0, describe(error), "exception", False)
             shell.log.exception("the executor failed; this is a bug in Journeyman", extra={"queue": attempt.actor.name})
@@ -69,13 +69,16 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
     with attempt.open_scope() as scope:
         try:
             if attempt.handler.threaded:
+                attempt.straggling = True  # until its thread has ended, should it be abandoned
                 value = await shell.threads.run(partial(_call_sync, attempt), attempt.actor.straggler(attempt))
+                attempt.straggling = False
             else:
                 value = await _call_async(attempt)
         except trio.Cancelled:
             raise  # the scope it belongs to decides
-        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+        except BaseException as error:
             raised = error
+            attempt.straggling = False
     elapsed_us = attempt.elapsed_us()
     words = attempt.last_words()
     if raised is None and not scope.cancelled_caught:
@@ -102,7 +105,7 @@ def _encoded(attempt: Attempt, value: Any, elapsed_us: int, words: dict[str, Any
         return Succeeded(elapsed_us, 0, b"", 0, words), b""
     try:
         result = attempt.handler.encode_result(value)
-    except BaseException as error:  # noqa: BLE001 - a result that cannot be stored ends the attempt, never the engine
+    except BaseException as error:
         retryable = isinstance(error, attempt.actor.retry_on)
         return Failed(elapsed_us, describe(error), "result", retryable, None, words), b""
     if not attempt.actor.keeps_results:

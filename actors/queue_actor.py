@@ -51,10 +51,12 @@ from journeyman.kernel.events import (
     CancelRequested,
     Event,
     QueueConfigured,
+    QueueEvent,
     QueueOpened,
     QueuePaused,
     QueueResumed,
     TaskCancelled,
+    TaskEvent,
     TaskFailed,
     TaskInterrupted,
     TasksPruned,
@@ -202,12 +204,12 @@ class QueueActor:
         """For the thread runner: what to call when an abandoned thread has ended at last."""
 
         def ended() -> None:
+            attempt.straggling = False
             if self.stragglers.get(attempt.task.id) is attempt:
                 del self.stragglers[attempt.task.id]
                 self.shell.straggler_ended()
                 self.wake()
 
-        attempt.straggling = True
         return ended
 
     def stop_attempts(self) -> None:
@@ -373,7 +375,7 @@ class QueueActor:
         for submission in attempt.submits:
             submission.actor.reserved -= 1
 
-    def take(self, event: Event, step: Step) -> int:
+    def take(self, event: TaskEvent | QueueEvent, step: Step) -> int:
         """Apply one event and put it on its way; returns its seq."""
         shell = self.shell
         seq = shell.journal.next_seq
@@ -472,7 +474,8 @@ class QueueActor:
                 fits = False
                 self.state.park(task_id, f"its arguments do not fit handler {task.handler!r}: {error}")
                 self.shell.log.warning(
-                    "task parked: its arguments do not fit its handler", extra={"queue": self.name, "handler": task.handler, "error": str(error)}
+                    "task parked: its arguments do not fit its handler",
+                    extra={"queue": self.name, "handler": task.handler, "error": str(error)},
                 )
             self._forget_fresh(task_id)
         return fits

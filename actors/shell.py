@@ -31,7 +31,6 @@ from journeyman.kernel.events import Event
 from journeyman.kernel.state import TaskState
 from journeyman.kernel.world import JournalState, fold
 
-
 T = TypeVar("T")
 
 
@@ -247,5 +246,3 @@ class Shell:
     @property
     def straggling(self) -> int:
         return sum(len(actor.stragglers) for actor in self.actors.values())
-
-

@@ -21,7 +21,9 @@ class RetryLater(Steering):
     `cause` is the error, or a text, that the failure records.  It spends one of the task's attempts, whatever `on=` says.
     """
 
-    def __init__(self, cause: BaseException | str = "retry later", delay: float | timedelta = 0.0, *, scope: Literal["task"] = "task") -> None:
+    def __init__(
+        self, cause: BaseException | str = "retry later", delay: float | timedelta = 0.0, *, scope: Literal["task"] = "task"
+    ) -> None:
         if scope != "task":
             raise ValueError(f'scope={scope!r} is not available in this release; only scope="task" is')
         super().__init__(str(cause))

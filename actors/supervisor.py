@@ -42,7 +42,9 @@ class Supervisor:
                     return
                 now = trio.current_time()
                 deaths = [at for at in deaths if now - at < RESTART_WINDOW] + [now]
-                self._shell.log.exception("queue actor died; restarting it from the journal", extra={"queue": actor.name, "deaths": len(deaths)})
+                self._shell.log.exception(
+                    "queue actor died; restarting it from the journal", extra={"queue": actor.name, "deaths": len(deaths)}
+                )
                 actor.break_off(self._broken(actor.name, error))
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error

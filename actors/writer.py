@@ -119,7 +119,7 @@ class Writer:
             for extra in step.extras:
                 batch.absorb(extra)
             self._store.begin_append(batch, self._done)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, memory is ahead of the disk now
+        except BaseException as error:
             self._fail(error)
 
     def _done(self, error: BaseException | None) -> None:
@@ -152,4 +152,3 @@ class Writer:
             for call in list(self._waiting):
                 call.fail(error)
             self._on_failure(error)
-

@@ -67,7 +67,9 @@ class Engine(Operations):
     ) -> None:
         if durability not in ("full", "relaxed"):
             raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
-        if max_concurrency is not None and (isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1):
+        if max_concurrency is not None and (
+            isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1
+        ):
             raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
         microseconds(grace, "grace")
         self._queues = tuple(queues)
@@ -105,7 +107,9 @@ class Engine(Operations):
         True if everything that was running could finish.  Leaving the block does the same.
         """
         if current_attempt.get() is not None:
-            raise RuntimeError("stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it")
+            raise RuntimeError(
+                "stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it"
+            )
         session = self._opened()
         return await session.runtime.stop(self._settings.grace if grace is None else microseconds(grace, "grace") / 1_000_000)
 
@@ -138,7 +142,9 @@ class Engine(Operations):
             handler, args, kwargs = call_of(item)
             submissions.append(prepare(session, handler, args, kwargs))
             if len(submissions) > SUBMIT_MANY_MAX:
-                raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks at once, because they are one commit; submit in portions")
+                raise ValueError(
+                    f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks at once, because they are one commit; submit in portions"
+                )
         if not submissions:
             await trio.lowlevel.checkpoint()
             return []
@@ -183,7 +189,9 @@ class Engine(Operations):
     async def wait_for(self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None) -> Task:
         """For `Handle.wait`."""
         if pending_in is not None and current_attempt.get() is pending_in:
-            raise RuntimeError("a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit")
+            raise RuntimeError(
+                "a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit"
+            )
         session = self._opened()
         task = session.reader.find(task_id)
         if task is None:

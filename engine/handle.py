@@ -35,8 +35,8 @@ class Handle(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, Handle[R]]:
         """`await ctx.submit(...)` and `ctx.submit(...)` give the same handle."""
+        yield from ()
         return self
-        yield
 
     async def wait(self, timeout: float | None = None) -> Task:
         """The task once it has ended, however it ended.
@@ -55,9 +55,8 @@ class Handle(Generic[R]):
             value: R = task.result
             return value
         if task.state is State.CANCELLED:
-            raise TaskCancelled(f"task {task.id} ({task.handler}) was cancelled: {task.reason or 'no reason given'}", task)
-        told = f"{task.error.type}: {task.error.message}" if task.error is not None else task.reason
-        raise TaskFailed(f"task {task.id} ({task.handler}) {task.state}: {told}", task)
+            raise TaskCancelled(task)
+        raise TaskFailed(task)
 
     async def cancel(self, reason: str = "", *, running: bool = True) -> None:
         """As `Engine.cancel`."""

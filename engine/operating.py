@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from journeyman.engine.errors import NotCancellable, NotRetryable
+from journeyman.engine.errors import NotCancellable, NotRetryable, TaskNotFound
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
 from journeyman.kernel.commands import Accepted, Cancel, Clear, Pause, Resume, Retry
 from journeyman.kernel.duration import microseconds
@@ -57,7 +57,14 @@ class Operations(Questions):
         session = self._opened()
         return unless_refused(await self._actor(session, queue).ask(Clear(reason, by)).wait()).count
 
-    async def prune(self, older_than: float = 0.0, queue: str | None = None, *, states: Iterable[StateLike] = ("succeeded", "cancelled"), by: str = "api") -> int:
+    async def prune(
+        self,
+        older_than: float = 0.0,
+        queue: str | None = None,
+        *,
+        states: Iterable[StateLike] = ("succeeded", "cancelled"),
+        by: str = "api",
+    ) -> int:
         """Delete ended tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
 
         Succeeded and cancelled ones unless `states` names others.

@@ -20,8 +20,7 @@ from journeyman.engine.stats import QueueStats, stats_of
 from journeyman.engine.task import Task
 from journeyman.kernel.commands import Accepted, Answer, Refused
 from journeyman.kernel.explain import Reason, explain
-from journeyman.kernel.lifecycle import State
-from journeyman.kernel.state import TaskState
+from journeyman.kernel.lifecycle import TERMINAL, State
 
 StateLike = State | str
 
@@ -177,11 +176,18 @@ class Questions:
             self._actor(session, queue)
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
         return Filters(
-            queue, states, handler, None if owner is None else (owner[0], owner[1]), source, tag, key, None if parent is None else id_of(parent)
+            queue,
+            states,
+            handler,
+            None if owner is None else (owner[0], owner[1]),
+            source,
+            tag,
+            key,
+            None if parent is None else id_of(parent),
         )
 
     async def _seq_of(self, session: Session, before: Task | str | int | None) -> int | None:
-        if before is None or (isinstance(before, int) and not isinstance(before, bool)):
+        if before is None or isinstance(before, int):
             return before
         if isinstance(before, Task):
             return before.seq

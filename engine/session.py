@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import trio
@@ -35,7 +34,7 @@ from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
 
 if TYPE_CHECKING:
-    from journeyman.engine.engine import Engine
+    pass
 
 
 class Settings(NamedTuple):
@@ -129,7 +128,7 @@ class Session:
     async def _guarded(self, task_status: trio.TaskStatus[None]) -> None:
         try:
             await self.runtime.run(task_status)
-        except BaseException as error:  # noqa: BLE001 - told to the owner of the block, bare, in leave()
+        except BaseException as error:
             if self.runtime.failure is None:
                 self.runtime.failure = bare(error)
         finally:
@@ -247,7 +246,9 @@ def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
         lane = lanes[queue.name] = DeclaredLane(queue)
         for name in lane.runnables:
             if name in names:
-                raise HandlerExists(f"handler {name!r} is on queue {names[name]!r} and on queue {queue.name!r}; give one of them another name=")
+                raise HandlerExists(
+                    f"handler {name!r} is on queue {names[name]!r} and on queue {queue.name!r}; give one of them another name="
+                )
             names[name] = queue.name
     return lanes
 
@@ -255,7 +256,8 @@ def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
 def entered_tasks(world: JournalState, marks: set[int]) -> dict[str, frozenset[bytes]]:
     """Which running tasks had their handler entered when the last boot ended, by queue."""
     return {
-        name: frozenset(task.id for task in state.running.values() if not marks.isdisjoint(task.seqs)) for name, state in world.queues.items()
+        name: frozenset(task.id for task in state.running.values() if not marks.isdisjoint(task.seqs))
+        for name, state in world.queues.items()
     }
 
 
@@ -267,7 +269,9 @@ def bare(error: BaseException) -> BaseException:
 
 
 def broken_error(name: str, error: BaseException) -> BaseException:
-    broken = QueueBroken(f"the actor of queue {name!r} died of {type(error).__name__}: {error}; please report this with the log's traceback")
+    broken = QueueBroken(
+        f"the actor of queue {name!r} died of {type(error).__name__}: {error}; please report this with the log's traceback"
+    )
     broken.__cause__ = error
     return broken
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.queue_actor import QueueActor, digest
+from journeyman.actors.queue_actor import digest
 from journeyman.actors.shell import Submission
 from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueNotFound
 from journeyman.engine.handler import Handler
@@ -58,7 +58,9 @@ def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
     if isinstance(target, str):
         found = session.handlers.get(target)
         if found is None:
-            raise HandlerNotFound(f"no handler {target!r} in this engine; for one of another process use engine.handler({target!r}, queue=...)")
+            raise HandlerNotFound(
+                f"no handler {target!r} in this engine; for one of another process use engine.handler({target!r}, queue=...)"
+            )
         return found.spec
     if callable(target):
         raise TypeError(f"{target!r} is a plain function; register it with @queue.handler, or give the name of a handler")

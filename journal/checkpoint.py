@@ -40,7 +40,7 @@ from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.row import Place, decode_rows, digest_value, encode_named, encode_row
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.journal.tally import Tally
-from journeyman.kernel.events import ClockStepped, Event
+from journeyman.kernel.events import ClockStepped, Event, TaskRetried
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -141,8 +141,9 @@ class Checkpoint:
     # --- copy on write ----------------------------------------------------------------------------------------------------
 
     def before_apply(self, event: Event) -> None:
-        """Encode what `event` is about to change.  Call it before the fold; not needed while `unwritten` is empty."""
-        if type(event) is ClockStepped:
+        """Keep what `event` is about to change.  Call it before the fold of every event while `unwritten` is not empty, and of every TaskRetried."""
+        kind = type(event)
+        if kind is ClockStepped:
             while self.unwritten:
                 self._encode_next()
             return
@@ -150,6 +151,21 @@ class Checkpoint:
             id = event[4]
             if isinstance(id, bytes) and id in self.unwritten:
                 self._encode(id, self.unwritten.pop(id))
+        if kind is TaskRetried:
+            self._revive(event.task)  # type: ignore[union-attr]
+
+    def _revive(self, id: bytes) -> None:
+        """A settled task comes back into memory: the catalog falls silent about it, and the next checkpoint takes its row out."""
+        if id in self._tally.shadowed:
+            return
+        value = self._journal.store.get(Table.TASKS, id)
+        if value is not None:
+            self._tally.shadow(self._tally.place(decode_rows(Table.TASKS, [(id, value)])[0][0]))
+
+    def encode_all(self) -> None:
+        """Encode every row that is still unwritten, because the state is about to be replaced by one read anew."""
+        while self.unwritten:
+            self._encode_next()
 
     def _encode_next(self) -> None:
         for id in self._order:

@@ -228,6 +228,10 @@ class LmdbStore:
             reader_lag=info["last_txnid"] - oldest,
         )
 
+    def tend(self) -> None:
+        """Free the slots of readers that died."""
+        self.reader_check()
+
     def reader_check(self) -> int:
         """Free the slots of readers that died.  How many there were.  Wanted once a minute."""
         with self._gate:

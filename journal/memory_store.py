@@ -113,6 +113,9 @@ class MemoryStore:
     def gauge(self) -> Gauge:
         return Gauge(map_size=_PLENTY, map_used=0, disk_free=_PLENTY, disk_size=_PLENTY, readers=0, reader_lag=0)
 
+    def tend(self) -> None:
+        """Nothing is held here that could go stale."""
+
     def enter(self, slot: int, seq: int) -> None:
         self.marks[slot] = seq
 

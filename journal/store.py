@@ -105,6 +105,10 @@ class Store(Protocol):
 
     def gauge(self) -> Gauge: ...
 
+    def tend(self) -> None:
+        """Housekeeping, wanted once a minute: free what dead readers hold."""
+        ...
+
     def enter(self, slot: int, seq: int) -> None:
         """Mark that the handler of the attempt started by event `seq` was entered.  Survives the death of the process, at no cost of a sync."""
         ...

@@ -62,6 +62,11 @@ class Roster:
                 if chunk[index].shown is self._state:
                     yield chunk[index]
 
+    def oldest(self) -> TaskState | None:
+        """The one with the lowest seq.  Costs by the entries that have left since the last sweep."""
+        self._merge()
+        return next((task for chunk in self._chunks for task in chunk if task.shown is self._state), None)
+
     def find(self, seq: int) -> TaskState | None:
         """The task with this seq, if it stands here."""
         task = next(self.newest(seq + 1), None)
