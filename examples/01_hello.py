@@ -24,7 +24,7 @@ async def main(journal: str) -> None:
         task = await engine.get(handle.id)
         print(f"{task.handler} in {task.queue}: {task.state}, attempt {task.attempt}")
         for event in await engine.history(task.id):
-            print("  ", type(event).__name__)
+            print("  ", event.kind)
 
 
 with tempfile.TemporaryDirectory() as folder:

@@ -25,9 +25,9 @@ async def main(journal: str) -> None:
         task = await engine.get(handle.id)
         print(f"attempts {task.attempt} of {task.max_attempts}, of which failed: {task.failures}")
         for event in await engine.history(task.id):
-            if type(event).__name__ == "AttemptFailed":
-                wait = (event.due_at - event.at) / 1_000_000
-                print(f"  attempt {event.attempt}: {event.error[1]}; again in {wait:.2f} s")
+            if event.kind == "AttemptFailed":
+                wait = event.details["due_at"] / 1_000_000 - event.at.timestamp()
+                print(f"  attempt {event.attempt}: {event.details['error'][1]}; again in {wait:.2f} s")
 
 
 with tempfile.TemporaryDirectory() as folder:

@@ -34,7 +34,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # Output:
 # scheduled
-# ['paused', 'not due']
+# ['not due', 'paused']
 # serving Cleo, who is bleeding
 # serving Ada
 # serving Dan, after Ada

@@ -25,7 +25,8 @@ async def main(journal: str) -> None:
 
         for task in await engine.list(queue="orders", state="failed"):
             assert task.error is not None
-            print(f"dead letter: {task.handler}{task.payload}: {task.error.type}: {task.error.message}, {task.failures} failures")
+            arguments, _ = task.payload
+            print(f"dead letter: {task.handler}{tuple(arguments)}: {task.error.type}: {task.error.message}, {task.failures} failures")
 
         prices["nut"] = 3
         await engine.retry(handle.id)
@@ -38,6 +39,6 @@ with tempfile.TemporaryDirectory() as folder:
 
 # Output:
 # result() raises TaskFailed
-# dead letter: bill(('nut', 10), {}): KeyError: 'nut', 2 failures
+# dead letter: bill('nut', 10): KeyError: 'nut', 2 failures
 # after the repair: 30
 # attempt numbers are never used twice: 3

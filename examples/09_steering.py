@@ -29,7 +29,7 @@ async def main(journal: str) -> None:
         handles = await engine.submit_many([deliver.bind(case) for case in cases])
         for case, handle in zip(cases, handles, strict=True):
             task = await handle.wait()
-            why = task.result or task.reason or (task.error and task.error.message)
+            why = task.error.message if task.state == "failed" and task.error else task.result or task.reason
             print(f"{case:9} {task.state:10} runs {task.attempt}, failures {task.failures}: {why}")
 
 

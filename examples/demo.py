@@ -123,12 +123,11 @@ async def ask_journal(journal: Path) -> Witness:
 async def hear(engine: Engine, task: str, witness: Witness) -> None:
     ended = False
     for event in await engine.history(task):
-        kind = type(event).__name__
-        if kind == "AttemptStarted":
+        if event.kind == "AttemptStarted":
             witness.starts.setdefault(task, []).append(event.epoch)
             if ended:
                 witness.ends_before_start.append(task)
-        elif kind == "TaskSucceeded":
+        elif event.kind == "TaskSucceeded":
             demand(task not in witness.recorded, f"task {task} was recorded twice")
             witness.recorded[task] = event.epoch
             ended = True
