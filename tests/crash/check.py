@@ -104,6 +104,7 @@ class Check:
                 if task.id in found:
                     self.wrong(f"{task.id} is listed twice")
                 found[task.id] = task
+                _ = task.result  # read now: a task's result cannot be fetched any more when the engine is closed
             before = page[-1]
         return found
 

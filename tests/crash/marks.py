@@ -109,6 +109,6 @@ class MarkedStore:
 
 
 def store_for(path: str, mark: Mark) -> Any:
-    from journeyman.journal.lmdb_store import open_store
+    from journeyman.journal.opening import open_store
 
     return MarkedStore(open_store(path), mark)
