@@ -21,6 +21,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from queue import SimpleQueue
@@ -28,6 +29,7 @@ from typing import Any, Final, Literal
 
 import lmdb
 
+from journeyman.journal.ballast import give_way
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
@@ -53,6 +55,7 @@ class LmdbStore:
         *,
         durability: Durability = "full",
         readonly: bool = False,
+        locking: bool = True,
         map_size: int = GIB,
         marks: EnteredMarks | None = None,
         release: Callable[[bool], None] | None = None,
@@ -60,6 +63,7 @@ class LmdbStore:
         self.path = path
         self.readonly = readonly
         self.failure: BaseException | None = None  # set once: why nothing is written any more
+        self.empty = False  # there was nothing at all when it was opened
         self.commits = 0
         self.last_commit_us = 0  # duration of the newest commit, microseconds
         self._pid = os.getpid()
@@ -68,7 +72,7 @@ class LmdbStore:
         self._gate = threading.Lock()
         self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
         self._closed = False
-        self._env = _open(path, durability, readonly, map_size)
+        self._env = _open(path, durability, readonly, locking and not readonly, map_size)
         try:
             self._tables = self._open_tables()
         except BaseException:
@@ -78,6 +82,7 @@ class LmdbStore:
         if not readonly:
             self._thread = threading.Thread(target=self._write_forever, name="journeyman-writer", daemon=True)
             self._thread.start()
+        _stores.add(self)
 
     def _open_tables(self) -> dict[Table, Any]:
         with _translated(self.path):
@@ -247,6 +252,18 @@ class LmdbStore:
 
     # --- marks, life ---
 
+    def tend(self) -> None:
+        """Wanted once a minute: free the slots of readers that died."""
+        self.reader_check()
+
+    def give_way(self) -> int:
+        """On a full disk: give up the ballast.  The bytes that are free now."""
+        return give_way(self.path)
+
+    def spoil(self) -> None:
+        """The next owner shall look twice, whatever the close says."""
+        self.failure = self.failure or JournalError("this journal was not opened completely")
+
     def enter(self, slot: int, seq: int) -> None:
         if self._marks is not None:
             self._marks.set(slot, seq)
@@ -282,12 +299,29 @@ class LmdbStore:
             self._marks.close()
 
 
+_stores: weakref.WeakSet[LmdbStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.abandon()
+    _stores.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def engine_version() -> tuple[int, ...]:
+    """Of the LMDB that new journals are made with."""
+    return tuple(lmdb.version())
+
+
 _FORKED = (
     "this journal was opened before a fork: only the process that opened it may use it; open your own engine, or start workers with spawn"
 )
 
 
-def _open(path: str, durability: Durability, readonly: bool, map_size: int) -> lmdb.Environment:
+def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_size: int) -> lmdb.Environment:
     data = os.path.join(path, "data.mdb")
     creating = not os.path.exists(data)
     stored = 0 if creating else os.path.getsize(data)
@@ -300,7 +334,7 @@ def _open(path: str, durability: Durability, readonly: bool, map_size: int) -> l
     with _translated(path):
         return lmdb.open(
             path, map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly, sync=True,
-            metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=not readonly, **options,
+            metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=locking, **options,
         )  # fmt: skip
 
 

@@ -125,5 +125,11 @@ class MemoryStore:
     def entered(self) -> set[int]:
         return set(self.marks.values())
 
+    def tend(self) -> None:
+        """Nothing to do."""
+
+    def give_way(self) -> int:
+        return 0
+
     def close(self) -> None:
         """Nothing to close: the object is the disk."""

@@ -1,0 +1,103 @@
+"""One engine per journal: a lock file of our own, which also tells how the last owner went.
+
+Problem.  LMDB's own lock file lets several writers take turns, and must never be opened by anyone else.  Choice: flock(2) on `owner.lock`.  The lock goes with
+the process whatever kills it; the file's text stays: "open ..." while owned, "closed SIZE MTIME" after a close in good order.  So the next owner knows whether to look
+at the data in a child process first: after an unclean end, or when data.mdb is not as it was left.
+
+A forked child closes its copy of the descriptor, else it would hold the lock beyond the parent's death.  Rejected: pid files (stale after a crash), fcntl locks (lost
+when any descriptor of the file is closed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from typing import Final
+
+from journeyman.journal.errors import JournalLocked
+
+LOCK_NAME: Final = "owner.lock"
+_held: weakref.WeakSet[OwnerLock]
+
+
+class OwnerLock:
+    """Held from construction to `release`.  JournalLocked when another has it."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = os.path.join(directory, LOCK_NAME)
+        self._data = os.path.join(directory, "data.mdb")
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as failure:
+            pid = _pid_in(os.pread(self._fd, 200, 0))
+            os.close(self._fd)
+            owner = "another engine" if pid is None else f"the engine of process {pid}" + (" (this process)" if pid == os.getpid() else "")
+            raise JournalLocked(
+                f"the journal at {directory} is open in {owner}: one engine per journal; stop that one or use another path", pid
+            ) from failure
+        self._last = os.pread(self._fd, 200, 0)
+        os.fchmod(self._fd, 0o600)
+        _held.add(self)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the last owner did not close in good order, or data.mdb is not as it left it.  True too where nobody ever was."""
+        return self._last != self._closing_words()
+
+    @property
+    def unclean(self) -> bool:
+        """Whether the last owner died."""
+        return self._last.startswith(b"open")
+
+    def _closing_words(self) -> bytes:
+        try:
+            found = os.stat(self._data)
+        except FileNotFoundError:
+            return b""
+        return b"closed %d %d\n" % (found.st_size, found.st_mtime_ns)
+
+    def own(self) -> None:
+        """Write down who owns the journal; on disk, so that a power cut counts as an unclean end."""
+        self._write(b"open pid %d\n" % os.getpid())
+        os.fsync(self._fd)
+
+    def release(self, *, clean: bool) -> None:
+        """Let go.  `clean`: the store was closed in good order."""
+        if self._fd < 0:
+            return
+        if clean:
+            with contextlib.suppress(OSError):  # a full disk: then the next owner looks twice
+                self._write(self._closing_words())
+        os.close(self._fd)
+        self._fd = -1
+        _held.discard(self)
+
+    def _write(self, text: bytes) -> None:
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
+
+    def abandon(self) -> None:
+        """In a forked child: the lock is the parent's."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+_held = weakref.WeakSet()
+
+
+def _pid_in(text: bytes) -> int | None:
+    words = text.split()
+    return int(words[2]) if len(words) == 3 and words[:2] == [b"open", b"pid"] and words[2].isdigit() else None
+
+
+def _after_fork() -> None:
+    for lock in list(_held):
+        lock.abandon()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

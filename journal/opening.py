@@ -1,0 +1,148 @@
+"""Opening a journal's directory safely: locks, examines, creates, and only then hands out a store.
+
+In this order, and why:
+
+ 1. the file system is asked whether it can keep a journal (filesystem.py);
+ 2. the directory is made by us, 0700, because LMDB's default shows every task to every user;
+ 3. `owner.lock` (lock.py): everything after it happens to nobody else's journal;
+ 4. missing or empty data beside an identity is refused (identity.py), because LMDB would call it a fresh database;
+ 5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map kills
+    the process that reads it, and that must not be yours;
+ 6. LMDB is opened, its tables too, stale readers freed;
+ 7. identity: created (and its names made durable), or checked for version and features, and migrated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from journeyman.journal.ballast import lay_ballast
+from journeyman.journal.entered import EnteredMarks
+from journeyman.journal.errors import JournalError, JournalFull
+from journeyman.journal.filesystem import check_directory, make_directory, refuse_unsafe, sync_directory
+from journeyman.journal.identity import (
+    check_features,
+    compare_sidecar,
+    identity_batch,
+    new_identity,
+    read_identity,
+    refuse_lost_data,
+    write_sidecar,
+)
+from journeyman.journal.lmdb_store import GIB, Durability, LmdbStore, engine_version
+from journeyman.journal.lock import OwnerLock
+from journeyman.journal.migrate import append_now, migrate
+from journeyman.journal.probe import examine
+from journeyman.journal.store import Store
+
+ENTERED: Final = "entered"
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    durability: Durability = "full",
+    allow_unsafe_fs: bool = False,
+    readonly: bool = False,
+    map_size: int = GIB,
+    examine_first: Literal["when suspicious", "always", "never"] = "when suspicious",
+) -> LmdbStore:
+    """Open or create the journal in the directory `path`.
+
+    `durability`: "full" loses nothing acknowledged; "relaxed" may lose the newest commit on a power cut.  `readonly`: for tools; takes no lock.
+    `map_size`: bytes of address space to begin with.  JournalLocked, JournalCorrupt, JournalVersion, JournalFull, JournalError.
+    """
+    if durability not in ("full", "relaxed"):
+        raise ValueError(f'durability is "full" or "relaxed", not {durability!r}')
+    directory = os.path.abspath(os.fspath(path))
+    with _readable_errors(directory):
+        if readonly:
+            return _open_readonly(directory, allow_unsafe_fs, map_size)
+        made = make_directory(directory)
+        refuse_unsafe(directory, allow_unsafe_fs)
+        if not made:
+            check_directory(directory)
+        lock = OwnerLock(directory)
+        try:
+            return _open_locked(directory, lock, durability, map_size, examine_first)
+        except BaseException:
+            lock.release(clean=False)
+            raise
+
+
+def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_size: int, examine_first: str) -> LmdbStore:
+    refuse_lost_data(directory)
+    data = os.path.join(directory, "data.mdb")
+    if os.path.exists(data):
+        if examine_first == "always" or (examine_first == "when suspicious" and lock.suspicious):
+            examine(directory, thorough=not lock.unclean)
+        os.chmod(data, 0o600)
+    lock.own()
+    marks = EnteredMarks(os.path.join(directory, ENTERED))
+    try:
+        store = LmdbStore(
+            directory, durability=durability, map_size=map_size, marks=marks, release=lambda clean: lock.release(clean=clean)
+        )  # fmt: skip
+    except BaseException:
+        marks.close()
+        raise
+    try:
+        prepare_identity(store, directory)
+        lay_ballast(directory)
+    except BaseException:
+        store.spoil()
+        store.close()
+        raise
+    return store
+
+
+def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> LmdbStore:
+    if not os.path.isdir(directory):
+        raise JournalError(f"there is no journal at {directory}")
+    refuse_unsafe(directory, allow_unsafe_fs)
+    refuse_lost_data(directory)
+    examine(directory, thorough=False)
+    store = LmdbStore(directory, readonly=True, map_size=map_size)
+    try:
+        identity = None if store.empty else read_identity(store)
+        if identity is None:
+            raise JournalError(f"there is no journal at {directory}")
+        check_features(identity, readonly=True)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def prepare_identity(store: Store, directory: str | None = None) -> None:
+    """Give a new store its identity, or check and migrate the one it has.  `directory`: of the sidecar, None for stores without files."""
+    identity = read_identity(store)
+    if identity is None:
+        identity = new_identity(lmdb=engine_version() if directory else ())
+        append_now(store, identity_batch(identity))
+        if directory is not None:
+            write_sidecar(directory, identity)
+            sync_directory(os.path.dirname(directory))
+        return
+    check_features(identity, readonly=False)
+    identity = migrate(store, identity)
+    if directory is not None:
+        compare_sidecar(directory, identity)
+
+
+@contextlib.contextmanager
+def _readable_errors(directory: str) -> Iterator[None]:
+    """What the operating system refuses, as what the operator must do."""
+    try:
+        yield
+    except PermissionError as failure:
+        raise JournalError(
+            f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename})"
+        ) from failure
+    except OSError as failure:
+        if failure.errno in (28, 122):
+            raise JournalFull(f"no space left for the journal at {directory}: free some and try again") from failure
+        raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure

@@ -1,0 +1,104 @@
+"""Looking at suspicious data in a child process, because the look may kill.
+
+Problem.  LMDB trusts its file.  Reading a truncated one raises SIGBUS, some damage aborts the process on an assertion; neither is an exception.  Choice: a child process
+(`python -m journeyman.journal.probe DIR`) opens the data without locks and reads what recovery will read: checkpoint, LIVE, the tail, every crc; when the file was
+changed by others, or is suspiciously short, or is small anyway, every page of every table.  How the child ends is the verdict:
+
+    0  sound as far as it looked       3  damage found, named on stderr       killed by a signal, or anything else: damage that LMDB does not survive
+
+Not a health check by file size: a healthy file may be shorter than its last page number says, since pages freed at once are never written.  A file *much* shorter
+is only a reason to look at everything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Final
+
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion
+
+TIMEOUT: Final = 600.0  # seconds; a thorough look reads about 200 MB/s
+SMALL: Final = 32 << 20  # bytes; a smaller file is always read whole
+SLACK: Final = 8 << 20  # bytes a healthy file may be shorter than its last page
+_DAMAGED: Final = 3
+_VERSION: Final = 4
+
+
+def examine(directory: str, *, thorough: bool) -> None:
+    """Let a child look at the data.  JournalCorrupt or JournalVersion when it must not be opened here."""
+    environment = dict(os.environ)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
+    command = [sys.executable, "-m", "journeyman.journal.probe", directory, "thorough" if thorough else "quick"]
+    try:
+        child = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT, check=False, cwd=os.sep)
+    except subprocess.TimeoutExpired as failure:
+        raise JournalError(
+            f"the journal at {directory} took over {TIMEOUT:.0f} s to examine after an unclean end: is the disk failing?"
+        ) from failure
+    words = child.stderr.decode(errors="replace").strip().splitlines()
+    said = words[-1] if words else ""
+    if child.returncode == 0:
+        return
+    if child.returncode == _VERSION:
+        raise JournalVersion(said)
+    if child.returncode == _DAMAGED:
+        raise JournalCorrupt(said, _seq_in(said))
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise JournalCorrupt(
+            f"the journal at {directory} is damaged: reading it killed the examining process ({name}); data.mdb was probably cut short.  "
+            "Keep a copy of the directory and restore a backup"
+        )
+    raise JournalError(f"the journal at {directory} could not be examined (exit {child.returncode}): {said}")
+
+
+def _seq_in(said: str) -> int | None:
+    words = said.split()
+    if "record" in words:
+        word = words[min(words.index("record") + 1, len(words) - 1)]
+        return int(word) if word.isdigit() else None
+    return None
+
+
+def look(directory: str, *, thorough: bool) -> None:
+    """The child's work.  JournalCorrupt, JournalVersion, or the end of the process."""
+    from journeyman.journal.lmdb_store import LmdbStore
+    from journeyman.journal.recovery import check_records, recover
+    from journeyman.journal.store import Table
+
+    store = LmdbStore(directory, readonly=True, locking=False)
+    if store.empty:
+        return
+    gauge = store.gauge()
+    size = os.path.getsize(os.path.join(directory, "data.mdb"))
+    recover(store)
+    if thorough or size < SMALL or size + SLACK < gauge.map_used:
+        check_records(store)
+        for table in Table:
+            start = b""
+            while pairs := store.scan(table, start, limit=5_000):
+                start = pairs[-1][0] + b"\0"
+    store.close()
+
+
+def main(directory: str, depth: str) -> int:
+    try:
+        look(directory, thorough=depth == "thorough")
+    except JournalVersion as failure:
+        print(failure, file=sys.stderr)
+        return _VERSION
+    except JournalCorrupt as failure:
+        print(failure, file=sys.stderr)
+        return _DAMAGED
+    except JournalError as failure:
+        print(failure, file=sys.stderr)
+        return _DAMAGED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))
