@@ -71,7 +71,7 @@ def _enc_hook(value: Any) -> Any:
         except UnicodeEncodeError:
             return os.fsencode(text)
         return text
-    raise NotImplementedError
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no stored form; use a dataclass, a builtin type or bytes")
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
@@ -213,7 +213,7 @@ class CallCodec:
     def _complaint(self, positional: list[Any], named: dict[str, Any], error: Exception) -> InvalidPayload:
         """The error said again with the name of the parameter, found by trying one at a time."""
         types = self._types
-        names = [*types.every, *(str(n) for n in range(len(types.every), len(positional)))]
+        names = [*list(types.every)[: len(types.positional)], *[types.rest_name] * len(positional)]
         kinds_ = [*types.positional, *[types.rest] * len(positional)]
         values = [*zip(names, positional, kinds_, strict=False)]
         values += [(name, value, types.named.get(name, types.extra)) for name, value in named.items()]

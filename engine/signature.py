@@ -42,6 +42,7 @@ class Types(NamedTuple):
     every: Mapping[str, Any]  # of all parameters, in their order
     positional: tuple[Any, ...]
     rest: Any  # of *args; None if there is none
+    rest_name: str
     named: Mapping[str, Any]  # of every parameter that can be given by name
     extra: Any  # of **kwargs; None if there is none
     result: Any
@@ -102,11 +103,13 @@ def types_of(function: Callable[..., Any], name: str, shape: Shape, scope: Mappi
     found = {p.name: resolve(p.annotation, f"parameter {p.name!r}") for p in shape.parameters}
     kinds = inspect.Parameter
     returns = inspect.signature(function).return_annotation
+    rest = next((p.name for p in shape.parameters if p.kind is kinds.VAR_POSITIONAL), "")
     by_name = {p.name: found[p.name] for p in shape.parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
     return Types(
         every=found,
         positional=tuple(found[p.name] for p in shape.parameters if p.kind in _POSITIONAL),
-        rest=next((found[p.name] for p in shape.parameters if p.kind is kinds.VAR_POSITIONAL), None),
+        rest=found.get(rest),
+        rest_name=rest,
         named=by_name,
         extra=next((found[p.name] for p in shape.parameters if p.kind is kinds.VAR_KEYWORD), None),
         result=resolve(returns, "the result"),
