@@ -41,6 +41,10 @@ class Ready:
         self._dead = 0
         self.count = 0
 
+    def __len__(self) -> int:
+        """Entries kept, dead ones included: what it costs, not how many wait here (that is `count`)."""
+        return len(self._line) + len(self._heap)
+
     def push(self, task: TaskState) -> None:
         """`task` joins the line at its place."""
         entry = task.entry = (-task.priority, task.first_due, task.seq, task)

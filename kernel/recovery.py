@@ -43,13 +43,14 @@ def open_queue(state: QueueState, command: Open, now: int, env: Env) -> Decision
         if policy != state.policy or not state.configured:
             qseq += 1
             events.append(QueueConfigured(now, queue, qseq, epoch, policy.facts(), "open"))
+    entered = frozenset(command.entered)
     for task in sorted(state.running.values()):
         qseq += 1
-        events.append(_verdict(task, command, policy, (now, queue, qseq, epoch)))
+        events.append(_verdict(task, command.crashed, task.id in entered, policy, (now, queue, qseq, epoch)))
     return Decision(events, [Accepted(count=len(state.running))])
 
 
-def _verdict(task: TaskState, command: Open, policy: Policy, head: tuple[int, str, int, int]) -> Event:
+def _verdict(task: TaskState, crashed: bool, entered: bool, policy: Policy, head: tuple[int, str, int, int]) -> Event:
     now, queue, qseq, epoch = head
     id, attempt = task.id, task.attempt
     elapsed = max(0, now - (task.started_at or now))  # an upper bound: when it died is not known
@@ -59,13 +60,13 @@ def _verdict(task: TaskState, command: Open, policy: Policy, head: tuple[int, st
         return TaskCancelled(
             now, queue, qseq, epoch, id, attempt, elapsed, policy.expiry(final, now), policy.keeps_payload(final), reason, by
         )  # fmt: skip
-    if not command.crashed:
+    if not crashed:
         return AttemptReleased(now, queue, qseq, epoch, id, attempt, elapsed, "actor")
     if policy.on_crash == "interrupt":
         final = State.INTERRUPTED
         expires_at, keep = policy.expiry(final, now), policy.keeps_payload(final)
         return TaskInterrupted(now, queue, qseq, epoch, id, attempt, expires_at, keep, "the process died")
-    if id not in command.entered:
+    if not entered:
         return AttemptLost(now, queue, qseq, epoch, id, attempt, task.crashes, entered=False)
     crashes = task.crashes + 1
     if crashes <= policy.crashes:

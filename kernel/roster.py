@@ -37,6 +37,10 @@ class Roster:
         self._limit = STALE_MIN
         self.count = 0
 
+    def __len__(self) -> int:
+        """Entries kept, dead ones included: what it costs, not how many stand here (that is `count`)."""
+        return self._kept + len(self._fresh)
+
     def add(self, task: TaskState) -> None:
         """`task.shown` is this roster's state from now on."""
         task.shown = self._state

@@ -24,7 +24,7 @@ from journeyman.kernel.commands import (
     Succeeded,
 )
 from journeyman.kernel.decide import decide
-from journeyman.kernel.events import DUE_BY_DURATION, Event, Options
+from journeyman.kernel.events import DUE_BY_DURATION, Event, Options, TaskRetried
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, observed
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState
@@ -101,6 +101,8 @@ class Lane:
     def _take(self, event: Any) -> None:
         known = self.state.tasks.get(event.task) if hasattr(event, "task") else None
         before = known.state if known is not None else None
+        if isinstance(event, TaskRetried) and known is None:  # settled: the event brings the task along
+            before = TaskState.from_row(event.row).state
         self.journal.append(event)
         assert event.qseq == self.state.qseq + 1, "a queue's events are numbered without gaps"
         apply(self.state, event, len(self.journal))

@@ -21,8 +21,8 @@ MAY = {
     State.SCHEDULED: {"AttemptStarted", "TaskCancelled"},
     State.RETRYING: {"AttemptStarted", "TaskCancelled"},
     State.RUNNING: {
-        "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted", "AttemptFailed", "AttemptLost", "AttemptReleased", "AttemptSnoozed",
-        "CancelRequested", "ProgressSampled",
+        "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted", "AttemptFailed", "AttemptLost", "AttemptReleased",
+        "AttemptSnoozed", "CancelRequested", "ProgressSampled",
     },
     State.SUCCEEDED: set(),
     State.FAILED: {"TaskRetried"},

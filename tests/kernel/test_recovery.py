@@ -107,7 +107,7 @@ def test_a_suspect_running_in_another_queue_counts() -> None:
 
 
 def test_a_single_crash_slows_nobody() -> None:
-    lane = Lane(Policy(concurrency=3)).when(*(task(n) for n in range(3))).start(0, 1, 2).reopen(entered=[0, 1, 2]).start(0, 1, 2)
+    Lane(Policy(concurrency=3)).when(*(task(n) for n in range(3))).start(0, 1, 2).reopen(entered=[0, 1, 2]).start(0, 1, 2)
 
 
 def test_a_changed_crash_budget_changes_who_is_suspect() -> None:
