@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -73,6 +74,8 @@ if TYPE_CHECKING:
 _SUBMIT: Final = 0
 _ASK: Final = 1
 _FINISH: Final = 2
+_NOTHING: Final[Mapping[bytes, Any]] = MappingProxyType({})
+_new: Final = tuple.__new__
 _OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, TasksPruned})
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 
@@ -124,6 +127,8 @@ class QueueActor:
         self._loaded: dict[bytes, tuple[list[Any], dict[str, Any]]] = {}
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
+        self._crashed: Exception | None = None
+        self._backoff = lane.backoff if lane is not None else None
         self.adopt(state)
 
     def adopt(self, state: QueueState) -> None:
@@ -139,6 +144,7 @@ class QueueActor:
         self.lane = lane
         self.retry_on = lane.retry_on
         self.runnables = lane.runnables
+        self._backoff = lane.backoff
         self._handler_names = frozenset(lane.runnables)
         self.state.set_handlers(self._handler_names)
         self.open(self.shell.boot, frozenset(), crashed=False)
@@ -148,13 +154,13 @@ class QueueActor:
     def submit(self, command: Submit, payload: bytes) -> Call[Answer]:
         call: Call[Answer] = Call()
         self._mailbox.append((_SUBMIT, call, command, payload))
-        self.wake()
+        self._step_or_wake()
         return call
 
     def ask(self, command: Command) -> Call[Answer]:
         call: Call[Answer] = Call()
         self._mailbox.append((_ASK, call, command, None))
-        self.wake()
+        self._step_or_wake()
         return call
 
     def finished(self, attempt: Attempt, outcome: Outcome, result: bytes) -> None:
@@ -164,13 +170,32 @@ class QueueActor:
             self.stragglers[attempt.task.id] = attempt
         self.shell.attempt_ended()
         self._mailbox.append((_FINISH, attempt, outcome, result))
-        self.wake()
+        if self.attempts:
+            self.wake()  # others are likely to end in this same turn of the loop: let them share the commit
+        else:
+            self._step_or_wake()
 
     def wake(self) -> None:
         self._woken = True
         if self._parked_task is not None:
             task, self._parked_task = self._parked_task, None
             trio.lowlevel.reschedule(task)
+
+    @trio.lowlevel.enable_ki_protection
+    def _step_or_wake(self) -> None:
+        """Take the step here and now if nothing could share its commit, which saves a turn of the loop; else let the loop gather."""
+        if self._parked_task is None or self._woken or len(self._mailbox) > 1 or not self.shell.writer.idle:
+            self.wake()
+            return
+        try:
+            self.step()
+        except Exception as error:  # a bug; the actor's own loop dies of it, and its supervisor decides
+            self.crash(error)
+
+    def crash(self, error: Exception) -> None:
+        """Let the actor's loop raise `error`."""
+        self._crashed = error
+        self.wake()
 
     def live(self) -> int:
         """Attempts that hold a slot: the running ones and the stragglers whose task is not counted among them."""
@@ -248,6 +273,9 @@ class QueueActor:
         """Drain and decide until cancelled.  An exception here is a bug; the supervisor rebuilds the state from the journal."""
         while True:
             await self.woken()
+            if self._crashed is not None:
+                error, self._crashed = self._crashed, None
+                raise error
             self.step()
 
     async def woken(self) -> None:
@@ -280,6 +308,7 @@ class QueueActor:
         except BaseException:
             # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
             shell.journal.next_seq = mark
+            self._undo(step)
             self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
             raise
         if step.items or step.effects:
@@ -289,6 +318,14 @@ class QueueActor:
         if shell.news is not None:
             shell.news.set()
         shell.timer.set(self, next_wakeup(self.state, now, self._env()))
+
+    def _undo(self, step: Step) -> None:
+        """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
+        for task_id, waiting in step.ended:
+            self.shell.waiters.setdefault(task_id, []).extend(waiting)
+        for other in step.touched:
+            if other is not self:
+                other.crash(RuntimeError(f"a step of queue {self.name!r} that had reached into {other.name!r} failed"))
 
     def break_off(self, error: BaseException) -> None:
         """Fail every caller whose message has not been answered."""
@@ -333,14 +370,28 @@ class QueueActor:
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
+        if not decision.events:
+            return
         events = iter(decision.events)
+        state, journal, counts = self.state, self.shell.journal, self.handler_counts
+        first = seq = journal.next_seq
+        room = FRESH_PAYLOAD_BYTES - self._fresh_bytes
         for answer, payload in zip(decision.answers, payloads, strict=True):
             if type(answer) is Accepted and not answer.existing:
                 event: Any = next(events)
-                step.payloads.append((self.take(event, step), payload))
-                self._keep_fresh(event.task, payload)
-        if decision.events:
-            self.submitted.add(len(decision.events), decision.events[0].at)
+                # What `take` does, without what a new task cannot need: this loop is the bulk submit.
+                apply(state, event, seq)
+                counts[event.handler] += 1
+                step.items.append((seq, event))
+                step.payloads.append((seq, payload))
+                size = len(payload)
+                if size <= room:
+                    self._fresh[event.task] = payload
+                    room -= size
+                seq += 1
+        journal.next_seq = seq
+        self._fresh_bytes = FRESH_PAYLOAD_BYTES - room
+        self.submitted.add(seq - first, decision.events[0].at)
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
@@ -410,7 +461,11 @@ class QueueActor:
         self._forget_fresh(task.id)
         waiting = self.shell.waiters.pop(task.id, None)
         if waiting:
-            step.effects.append((_tell, (waiting, copy(task))))
+            step.ended.append((task.id, waiting))
+            seen = copy(task)
+            for call in waiting:
+                call.answer = seen
+                step.effects.append((Call.settle, call))
 
     def _dispatch(self, now: int, step: Step) -> None:
         """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
@@ -480,11 +535,6 @@ class QueueActor:
             self._forget_fresh(task_id)
         return fits
 
-    def _keep_fresh(self, task_id: bytes, payload: bytes) -> None:
-        if self._fresh_bytes + len(payload) <= FRESH_PAYLOAD_BYTES:
-            self._fresh[task_id] = payload
-            self._fresh_bytes += len(payload)
-
     def fresh(self, task_id: bytes) -> bytes | None:
         """The arguments of a task submitted in this boot that has not started, if they are at hand."""
         return self._fresh.get(task_id)
@@ -494,17 +544,11 @@ class QueueActor:
         if payload is not None:
             self._fresh_bytes -= len(payload)
 
-    def _env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] | None = None) -> Env:
+    def _env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
-        return Env(
-            free_slots,
-            self._handler_names,
-            {},
-            self.stragglers,
-            shell.suspects_running(),
-            self.lane.backoff if self.lane is not None else None,
-            known or {},
-            shell.stopping,
+        return _new(
+            Env,
+            (free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self._backoff, known, shell.stopping),
         )
 
     def _policy_changed(self) -> None:
@@ -538,10 +582,3 @@ def _first(options: Mapping[str, Any] | None, key: str, *others: int | None) -> 
         if value is not None:
             return value or None
     return None
-
-
-def _tell(waiting_and_task: tuple[list[Call[TaskState]], TaskState]) -> None:
-    waiting, task = waiting_and_task
-    for call in waiting:
-        call.answer = task
-        call.settle()

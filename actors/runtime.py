@@ -57,6 +57,7 @@ class Runtime:
         self._closing = trio.Event()
         self._stop_lock = trio.Lock()
         self._stop_result: bool | None = None
+        self.closing = False  # past the last moment at which something could still be said; what comes now is refused
         self.failure: BaseException | None = None
 
     # --- boot ---------------------------------------------------------------------------------------------------------
@@ -157,6 +158,7 @@ class Runtime:
     async def _wind_up(self) -> None:
         """Everything said so far becomes durable, then the boot ends on the record."""
         shell = self.shell
+        self.closing = True
         try:
             with trio.move_on_after(CLEANUP_SECONDS):
                 while not all(actor.idle or actor.broken is not None for actor in shell.actors.values()):

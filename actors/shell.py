@@ -116,7 +116,10 @@ class Shell:
         return self.journal.payloads(seqs)
 
     def suspects_running(self) -> int:
-        return sum(actor.state.suspects_running() for actor in self.actors.values())
+        count = 0
+        for actor in self.actors.values():
+            count += len(actor.state.agenda.suspects_out)
+        return count
 
     def known(self, commands: Sequence[Submit]) -> Mapping[bytes, TaskState]:
         """Tasks that already bear an id a caller chose, wherever they are."""
@@ -175,6 +178,7 @@ class Shell:
         for submission in submissions:
             actor = submission.actor
             actor.state.advance(now)
+            step.touched.append(actor)
             actor.submit_many([submission.command], [submission.payload], now, step)
             actor.wake()
 

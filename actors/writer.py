@@ -28,13 +28,15 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "extras", "items", "payloads")
+    __slots__ = ("drops", "effects", "ended", "extras", "items", "payloads", "touched")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
         self.payloads: list[tuple[int, bytes]] = []
         self.drops: list[int] = []  # seqs whose payload record goes
         self.effects: list[Effect] = []
+        self.ended: list[tuple[bytes, list[Any]]] = []  # tasks that ended in this step, with the calls that wait for them
+        self.touched: list[Any] = []  # other queues' actors that this step changed
         self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
 
     def __bool__(self) -> bool:
@@ -148,6 +150,10 @@ class Writer:
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:
             self.failure = error
+            for step in (self._in_flight, self._gathering):
+                for _, argument in step.effects if step is not None else ():
+                    if isinstance(argument, Call):
+                        argument.fail(error)
             self._in_flight = None
             for call in list(self._waiting):
                 call.fail(error)

@@ -43,7 +43,7 @@ class Questions:
 
     def _opened(self) -> Session:
         session = self._session
-        if session is None or not session.open:
+        if session is None or not session.open or session.runtime.closing:
             raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
         return session
 

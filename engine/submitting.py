@@ -50,7 +50,7 @@ def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
     if isinstance(target, Submittable):
         spec = target.spec
         handler = spec.handler
-        if isinstance(handler, Handler) and session.handlers.get(handler.name) is not handler:
+        if session.handlers.get(handler.name) is not handler and isinstance(handler, Handler):
             raise HandlerNotFound(
                 f"handler {handler.name!r} is not in this engine: give its queue {handler.queue_name!r} to Engine(queues=[...])"
             )
@@ -69,8 +69,10 @@ def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
 
 def call_of(item: Any) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
     """An item of `submit_many`: a bound call, or a tuple (handler, args, kwargs) whose tail may be left out."""
-    if isinstance(item, BoundCall):
+    if type(item) is BoundCall:
         return item.spec, item.args, item.kwargs
+    if type(item) is tuple and len(item) == 3 and type(item[1]) is tuple and type(item[2]) is dict:
+        return item  # the common form, recognised at once
     if isinstance(item, (tuple, list)) and 1 <= len(item) <= 3:
         args = item[1] if len(item) > 1 else ()
         kwargs = item[2] if len(item) > 2 else {}
