@@ -32,9 +32,7 @@ class Rate:
     def compiled(self) -> tuple[int, int, int]:
         """(limit, per in microseconds, burst); ValueError if a number is out of range."""
         if isinstance(self.limit, bool) or not isinstance(self.limit, int) or not 1 <= self.limit <= RATE_LIMIT_MAX:
-            raise ValueError(
-                f"rate limit must be a whole number from 1 to {RATE_LIMIT_MAX}, not {self.limit!r}; if slow, raise `per`"
-            )
+            raise ValueError(f"rate limit must be a whole number from 1 to {RATE_LIMIT_MAX}, not {self.limit!r}; if slow, raise `per`")
         if isinstance(self.burst, bool) or not isinstance(self.burst, int) or not 1 <= self.burst <= BURST_MAX:
             raise ValueError(f"burst must be a whole number from 1 to {BURST_MAX}, not {self.burst!r}")
         return (self.limit, microseconds(self.per, "rate per", least=1), self.burst)
