@@ -176,7 +176,7 @@ def decode_records(pairs: Items, chain: Chain | None = None) -> list[tuple[int, 
     found: list[tuple[int, Event | Ignored]] = []
     for seq, tag, fields in zip(seqs, tags, values, strict=True):
         kind = TAGS.get(tag)
-        if kind is None or len(fields) != _WIDTH[tag] or kind in _ERROR_FIELD:
+        if kind is None or type(fields) is not list or len(fields) != _WIDTH[tag] or kind in _ERROR_FIELD:
             found.append((seq, _build(seq, tag, fields)))
         else:
             found.append((seq, new(kind, fields)))  # type: ignore[type-var]

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import CHECKPOINT, PROGRESS, QUEUE_FACTS, Checkpoint
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import GENESIS, Chain, Ignored
-from journeyman.journal.row import decode_named, decode_rows
+from journeyman.journal.row import add_digest, decode_named, decode_rows, digest_value
 from journeyman.journal.store import Store, Table
 from journeyman.journal.tally import Tally
-from journeyman.kernel.events import Event, TaskRetried, TransitionRejected
+from journeyman.kernel.events import TaskRetried, TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -224,26 +224,25 @@ def reload_queue(
 def fold_everything(journal: Journal) -> JournalState:
     """The state by the fold of all events from the first one on: what `verify` and the tests compare with.  O(history)."""
     state = JournalState()
-    for chunk in journal.walk(1, _NO_SEQ, Chain(1, None)):
+    chain = Chain(1, GENESIS)
+    for chunk in journal.walk(1, _NO_SEQ, chain):
         for seq, event in chunk:
             if not isinstance(event, Ignored):
-                fold(state, _known(event), seq)
+                fold(state, event, seq)
+    chain.finish()
     return state
-
-
-def _known(event: Any) -> Event:
-    return event  # type: ignore[no-any-return]
 
 
 def check_records(store: Store) -> int:
     """Read every event and check crc and chain; how many there are.  JournalCorrupt, JournalVersion.  O(history)."""
-    return sum(len(chunk) for chunk in Journal(store).walk(1, _NO_SEQ, Chain(1, GENESIS)))
+    chain = Chain(1, GENESIS)
+    count = sum(len(chunk) for chunk in Journal(store).walk(1, _NO_SEQ, chain))
+    chain.finish()
+    return count
 
 
 def verify_rows(store: Store, tally: Tally) -> None:
     """Read every row and compare the sum of their digests with the one kept.  JournalCorrupt when they differ.  O(retained tasks)."""
-    from journeyman.journal.row import add_digest, digest_value
-
     total = 0
     for table in (Table.LIVE, Table.TASKS):
         start = b""
