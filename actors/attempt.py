@@ -50,14 +50,22 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 
 class Attempt:
     __slots__ = (
-        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler", "hold_us", "kwargs",
-        "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task", "timeout_us", "why",
+        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler",
+        "hold_us", "kwargs", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task",
+        "timeout_us", "why",
     )  # fmt: skip
 
     def __init__(
-        self, actor: QueueActor, task: TaskState, seq: int, handler: Runnable, args: list[Any], kwargs: dict[str, Any], timeout_us: int | None,
+        self,
+        actor: QueueActor,
+        task: TaskState,
+        seq: int,
+        handler: Runnable,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        timeout_us: int | None,
         beat_us: int | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.actor = actor
         self.task = task
         self.seq = seq  # of its AttemptStarted

@@ -1,8 +1,9 @@
 """The rate limit at the door of the handler.
 
-The kernel's limiter spaces the *journalled* starts; commits then take their time, so two starts a second apart could enter their handlers half a
-second apart.  A partner's window counts entries.  The gate runs the same theoretical-arrival-time rule (GCRA) on trio's clock and holds a start
-until the promise "at most burst + limit * w / per entries in any window w" holds for entries too (DECISIONS 6).
+The kernel's limiter spaces the *journalled* starts; commits then take their time, so two starts a second apart could enter
+their handlers half a second apart.  A partner's window counts entries.  The gate runs the same theoretical-arrival-time rule
+(GCRA) on trio's clock and holds a start until the promise "at most burst + limit * w / per entries in any window w" holds for
+entries too (DECISIONS 6).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Housekeeper:
 
     async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str) -> int:
         """Prune what `some` finds, commit after commit, until it finds nothing."""
-        shell, pruner = self._shell, self._pruner
+        shell = self._shell
         total = 0
         async with self._snapshotter.lock:
             while True:

@@ -2,12 +2,12 @@
 
     mailbox -> drain -> decide -> apply -> hand to the writer -> (commit) -> replies, starts, publications
 
-Problem.  Submits, endings, operators and time all want to change the same state, and each change must be decided on the newest state, be
-durable before it shows, and cost microseconds.  Choice: everything is a message; one trio task drains them all in one synchronous step that never
-awaits, so nobody can see or change a half-decided state (law 2).  Submits that came together are decided together.  What may start now is decided
-at the end of the same step, so that a submit to an idle queue is recorded and started in one commit, and the end of one
-attempt and the start of the next share one.
-Rejected: a lock around the state (somebody always forgets it), a task a message (a scheduler hop each).
+Problem.  Submits, endings, operators and time all want to change the same state, and each change must be decided on the newest
+state, be durable before it shows, and cost microseconds.  Choice: everything is a message; one trio task drains them all in one
+synchronous step that never awaits, so nobody can see or change a half-decided state (law 2).  Submits that came together are
+decided together.  What may start now is decided at the end of the same step, so that a submit to an idle queue is recorded and
+started in one commit, and the end of one attempt and the start of the next share one. Rejected: a lock around the state
+(somebody always forgets it), a task a message (a scheduler hop each).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import trio
 
@@ -396,7 +396,7 @@ class QueueActor:
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
         decision = decide(self.state, [command], now, self._env())
-        for event in decision.events:
+        for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             self.take(event, step)
             if type(event) is CancelRequested:
                 attempt = self.attempts.get(event.task)
@@ -410,7 +410,7 @@ class QueueActor:
         command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
         decision = decide(self.state, [command], now, self._env())
         self.reserved_back(attempt)
-        for event in decision.events:
+        for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             seq = self.take(event, step)
             if type(event) is TaskSucceeded:
                 if result:

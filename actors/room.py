@@ -1,8 +1,8 @@
 """Whether there is room for new tasks (DECISIONS 24).
 
-Problem.  On a full disk nothing can be written any more, deletes included, and what runs cannot finish.  Choice: admission stops while there is
-still room for outcomes and for prune to free more.  The gauge costs a system call, so it is read again only when enough bytes have been
-admitted to matter, when a second has passed, or always while the journal is tight.
+Problem.  On a full disk nothing can be written any more, deletes included, and what runs cannot finish.  Choice: admission
+stops while there is still room for outcomes and for prune to free more.  The gauge costs a system call, so it is read again
+only when enough bytes have been admitted to matter, when a second has passed, or always while the journal is tight.
 """
 
 from __future__ import annotations

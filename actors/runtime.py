@@ -1,11 +1,13 @@
 """The life of one opened engine: boot, run, stop.
 
-    boot:  EngineBooted, ClockStepped if need be, `Open` to every queue (recovery is an ordinary command), one commit; then the actors start.
-    stop:  no new starts; wait `grace`; tell the rest to end, uncharged; drain; EngineClosed; a last checkpoint if the tail is long; close.
+    boot:  EngineBooted, ClockStepped if need be, `Open` to every queue (recovery is an ordinary command), one commit; then the
+    actors start. stop:  no new starts; wait `grace`; tell the rest to end, uncharged; drain; EngineClosed; a last checkpoint if
+    the tail is long; close.
 
-Problem.  The block that opened the engine may be cancelled from outside or hit by Ctrl-C at any moment, and what runs must still be put back in
-order.  Choice: everything the engine runs lives in one shielded task below the block's nursery; only `stop` ends it, and after a
-cancel `stop` has five seconds.  A kill at any instant leads to the same next open, so stopping is an optimisation, not a duty.
+Problem.  The block that opened the engine may be cancelled from outside or hit by Ctrl-C at any moment, and what runs must
+still be put back in order.  Choice: everything the engine runs lives in one shielded task below the block's nursery; only
+`stop` ends it, and after a cancel `stop` has five seconds.  A kill at any instant leads to the same next open, so stopping is
+an optimisation, not a duty.
 """
 
 from __future__ import annotations

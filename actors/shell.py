@@ -148,8 +148,8 @@ class Shell:
     def submit_together(self, submissions: Sequence[Submission]) -> tuple[list[Answer], Step | None]:
         """All or none, over any number of queues, in one step and one commit.
 
-        Returns one answer each, in the order given, and the step to hand to the writer; when any is refused nothing has been applied and the
-        step is None.  Raises only for a bug, after which the touched queues must be rebuilt.
+        Returns one answer each, in the order given, and the step to hand to the writer; when any is refused nothing has been
+        applied and the step is None.  Raises only for a bug, after which the touched queues must be rebuilt.
         """
         by_queue: dict[str, list[int]] = {}
         for index, submission in enumerate(submissions):
@@ -192,7 +192,9 @@ class Shell:
         return seq
 
     async def sealed(self, run: Callable[[], T]) -> T:
-        """Run something at a moment when everything decided so far has been handed to the store, which is right after a commit was handed over."""
+        """Run something at a moment when everything decided so far has been handed to the store, which is right after a commit
+        was handed over.
+        """
         call: Call[T] = Call()
 
         def now_sealed(_: object) -> None:

@@ -1,8 +1,8 @@
 """The slots of the whole engine (`Engine(max_concurrency=)`), shared so that no queue starves another.
 
-Problem.  A queue that ends an attempt is the first to know of the free slot; if it may take it back at once, a busy queue keeps all
-slots for ever.  Choice: queues that were refused stand in line, and whoever stands in line is served before anyone comes twice.  How many slots are
-taken is counted from live attempts each time (law 7); only the line itself is kept.
+Problem.  A queue that ends an attempt is the first to know of the free slot; if it may take it back at once, a busy queue keeps
+all slots for ever.  Choice: queues that were refused stand in line, and whoever stands in line is served before anyone comes
+twice.  How many slots are taken is counted from live attempts each time (law 7); only the line itself is kept.
 """
 
 from __future__ import annotations

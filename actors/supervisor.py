@@ -1,9 +1,10 @@
 """The supervisor: keeps queue actors alive, each apart from the others.
 
-Problem.  A bug in one queue's decisions must not stop the other queues, and what that actor had in memory cannot be trusted after it.
-Choice: an actor that dies is rebuilt from the journal, as after a crash of the process, after a pause that grows; its old attempts are
-fenced by the new epoch and their handlers told to stop, uncharged.  An actor that keeps dying is declared broken: its callers get `QueueBroken`, its
-tasks stay in the journal.  A failed append is not restarted from: it ends the engine (law 5).
+Problem.  A bug in one queue's decisions must not stop the other queues, and what that actor had in memory cannot be trusted
+after it. Choice: an actor that dies is rebuilt from the journal, as after a crash of the process, after a pause that grows; its
+old attempts are fenced by the new epoch and their handlers told to stop, uncharged.  An actor that keeps dying is declared
+broken: its callers get `QueueBroken`, its tasks stay in the journal.  A failed append is not restarted from: it ends the engine
+(law 5).
 """
 
 from __future__ import annotations

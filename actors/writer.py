@@ -1,17 +1,17 @@
 """The writer: group commit, and the one place where something decided becomes something said.
 
-Problem.  A durable commit costs two disk barriers whatever it holds, so commits must be shared; and nothing may leave the engine (a reply,
-a refusal, a start, a publication) before the commit of all that it rests on (law 3).
-Choice: actors hand over their events together with the *effects* those events permit.  While one commit is under way everything that
-comes gathers for the next; no timers, no batch size to tune: a batch grows exactly as fast as the disk is slow.  Effects run in order, on the loop's
-thread, when their commit is durable.
-A failed append ends the engine (law 5): memory is ahead of the disk and nobody can say by how much.
-Rejected: one trio task that awaits each commit (two scheduler hops a commit more); a commit on the loop's own thread (a slow disk would stop the
-world).
+Problem.  A durable commit costs two disk barriers whatever it holds, so commits must be shared; and nothing may leave the
+engine (a reply, a refusal, a start, a publication) before the commit of all that it rests on (law 3). Choice: actors hand over
+their events together with the *effects* those events permit.  While one commit is under way everything that comes gathers for
+the next; no timers, no batch size to tune: a batch grows exactly as fast as the disk is slow.  Effects run in order, on the
+loop's thread, when their commit is durable. A failed append ends the engine (law 5): memory is ahead of the disk and nobody can
+say by how much. Rejected: one trio task that awaits each commit (two scheduler hops a commit more); a commit on the loop's own
+thread (a slow disk would stop the world).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -126,10 +126,8 @@ class Writer:
 
     def _done(self, error: BaseException | None) -> None:
         """Called by the store, on whatever thread it commits in."""
-        try:
+        with contextlib.suppress(trio.RunFinishedError):  # the loop is gone; the next open will find what was committed
             self._token.run_sync_soon(self._committed, error)
-        except trio.RunFinishedError:
-            pass  # the loop is gone; the next open will find what was committed
 
     def _committed(self, error: BaseException | None) -> None:
         if error is not None:

@@ -1,11 +1,12 @@
 """What a handler may ask of the engine while it runs.
 
-`progress` and `heartbeat` are plain calls, safe from a worker thread, that return an inert awaitable: `await ctx.progress(0.5)` in an async handler
-and a bare `ctx.progress(0.5)` in a `def` handler both work (DECISIONS 35).
+`progress` and `heartbeat` are plain calls, safe from a worker thread, that return an inert awaitable: `await ctx.progress(0.5)`
+in an async handler and a bare `ctx.progress(0.5)` in a `def` handler both work (DECISIONS 35).
 """
 
 from __future__ import annotations
 
+import contextlib
 import random as _random
 from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
@@ -114,7 +115,9 @@ class Context:
         return instant_of(self._attempt.actor.shell.now())
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> Inert:
-        """Say how far this attempt is: `fraction` from 0 to 1, and a text.  Visible at once; recorded at most once a second, and at the end."""
+        """Say how far this attempt is: `fraction` from 0 to 1, and a text.  Visible at once; recorded at most once a second,
+        and at the end.
+        """
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"a progress fraction is from 0 to 1, not {fraction!r}")
         ppm = None if fraction is None else round(fraction * PPM)
@@ -143,10 +146,8 @@ class Context:
         if _in_trio():
             run()
         else:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):  # the engine is gone; what a left-over thread says is not heard
                 self._token.run_sync_soon(run)
-            except trio.RunFinishedError:
-                pass  # the engine is gone; what a left-over thread says is not heard
 
     def _in_loop(self, run: Callable[[], T]) -> T:
         if _in_trio():

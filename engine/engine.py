@@ -1,8 +1,8 @@
 """The public door: `async with Engine(path, queues=[...]) as engine`.
 
-The engine decides nothing and stores nothing.  It turns calls into commands, hands them to the queue that owns them, and waits for the commit their
-answer rests on; reads are answered when what they saw is durable (law 3).  Opening and closing are in engine/session.py, the reads in
-engine/reading.py.
+The engine decides nothing and stores nothing.  It turns calls into commands, hands them to the queue that owns them, and waits
+for the commit their answer rests on; reads are answered when what they saw is durable (law 3).  Opening and closing are in
+engine/session.py, the reads in engine/reading.py.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ from journeyman.kernel.lifecycle import TERMINAL
 class Engine(Operations):
     """Durable tasks in one directory.
 
-    path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the store.
-    queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for no bound beyond each
-    queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last commit may vanish on power loss, never
-    corruption).  grace: seconds that running handlers have to finish when the block is left.
+    path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the
+    store. queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for
+    no bound beyond each queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last
+    commit may vanish on power loss, never corruption).  grace: seconds that running handlers have to finish when the block is
+    left.
 
-    Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and HandlerExists for
-    names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
+    Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and
+    HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Engine(Operations):
             raise RuntimeError(
                 "stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it"
             )
-        session = self._opened()
+        session = self._session or self._opened()
         return await session.runtime.stop(self._settings.grace if grace is None else microseconds(grace, "grace") / 1_000_000)
 
     # --- submit -------------------------------------------------------------------------------------------------------
@@ -217,7 +218,8 @@ class Engine(Operations):
         return session.task(ended).read()
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is scheduled, paused or parked.
+        """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is
+        scheduled, paused or parked.
 
         Raises trio.TooSlowError after `timeout` seconds.
         """

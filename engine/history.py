@@ -39,6 +39,12 @@ def history_of(seq: int, event: Event | Ignored) -> HistoryEvent | None:
     details.update(fields.get("options") or {})
     task = fields.get("task")
     return HistoryEvent(
-        seq, type(event).__name__, instant_of(event.at), event.queue, event.epoch, None if task is None else id_text(task), fields.get("attempt"),
-        MappingProxyType(details),
-    )  # fmt: skip
+        seq=seq,
+        kind=type(event).__name__,
+        at=instant_of(event.at),
+        queue=event.queue,
+        epoch=event.epoch,
+        task=None if task is None else id_text(task),
+        attempt=fields.get("attempt"),
+        details=MappingProxyType(details),
+    )

@@ -24,7 +24,9 @@ class Operations(Questions):
         unless_refused(await actor.ask(Cancel(id_of(id), reason, by, running)).wait())
 
     async def retry(self, id: str, *, reason: str = "", by: str = "api") -> None:
-        """Give an ended task a fresh budget and send it to the back of its queue.  NotRetryable unless it failed, was cancelled or interrupted."""
+        """Give an ended task a fresh budget and send it to the back of its queue.  NotRetryable unless it failed, was cancelled
+        or interrupted.
+        """
         session = self._opened()
         task = session.reader.find(id_of(id))
         if task is None:

@@ -27,7 +27,9 @@ StateLike = State | str
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a task is not running (or that it is): one or more reasons, each with `kind`, `text` and, where time alone lifts it, `until_at`."""
+    """Why a task is not running (or that it is): one or more reasons, each with `kind`, `text` and, where time alone lifts it,
+    `until_at`.
+    """
 
     id: str
     reasons: tuple[Reason, ...]
@@ -96,7 +98,9 @@ class Questions:
         before: Task | str | int | None = None,
         parent: str | None = None,
     ) -> list[Task]:
-        """Matching tasks, newest first.  `before` (a Task, an id or a seq) goes on from an earlier page.  QueueNotFound for an unknown queue."""
+        """Matching tasks, newest first.  `before` (a Task, an id or a seq) goes on from an earlier page.  QueueNotFound for an
+        unknown queue.
+        """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000:
             raise ValueError(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
         session = self._opened()
@@ -169,9 +173,17 @@ class Questions:
         return session.shell.actors[task.queue]
 
     def _filters(
-        self, session: Session, queue: str | None, state: StateLike | Iterable[StateLike] | None = None, handler: str | None = None,
-        owner: tuple[str, str] | None = None, source: str | None = None, tag: str | None = None, key: str | None = None, parent: str | None = None,
-    ) -> Filters:  # fmt: skip
+        self,
+        session: Session,
+        queue: str | None,
+        state: StateLike | Iterable[StateLike] | None = None,
+        handler: str | None = None,
+        owner: tuple[str, str] | None = None,
+        source: str | None = None,
+        tag: str | None = None,
+        key: str | None = None,
+        parent: str | None = None,
+    ) -> Filters:
         if queue is not None:
             self._actor(session, queue)
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))

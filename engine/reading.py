@@ -1,8 +1,9 @@
 """Reading: tasks in memory and tasks on disk as one list.
 
-Unfinished tasks, and ended ones until a checkpoint has written them, live in their queue's state; older ended ones live in the catalog's tables.
-Every reader here looks at both, prefers memory (it is newer), and leaves out what retention has expired: invisible exactly on time,
-deleted soon after.  What was read is only answered once it is durable; the callers in engine.py see to that.
+Unfinished tasks, and ended ones until a checkpoint has written them, live in their queue's state; older ended ones live in the
+catalog's tables. Every reader here looks at both, prefers memory (it is newer), and leaves out what retention has expired:
+invisible exactly on time, deleted soon after.  What was read is only answered once it is durable; the callers in engine.py see
+to that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One entry of an engine: the journal opened, the runtime started, both undone.
 
-Problem.  `async with Engine(...)` must give the caller's own errors back bare, end the block when the journal fails, survive the block being
-cancelled, and never leave a lock behind.  Choice: the block runs inside a nursery whose only child is the runtime, shielded; a failure of
-the runtime cancels the block and is raised, bare, when it has ended; an error of the block stops the engine and goes on unchanged.
+Problem.  `async with Engine(...)` must give the caller's own errors back bare, end the block when the journal fails, survive
+the block being cancelled, and never leave a lock behind.  Choice: the block runs inside a nursery whose only child is the
+runtime, shielded; a failure of the runtime cancels the block and is raised, bare, when it has ended; an error of the block
+stops the engine and goes on unchanged.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from journeyman.engine.queue import Queue
 from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
 from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import recover
 from journeyman.journal.store import Store
 from journeyman.kernel.state import QueueState, TaskState
@@ -144,8 +146,6 @@ class Session:
         elif s.path is None:
             store = MemoryStore()
         else:
-            from journeyman.journal.opening import open_store
-
             store = open_store(s.path, durability=s.durability, allow_unsafe_fs=s.allow_unsafe_fs)
         try:
             marks = store.entered()

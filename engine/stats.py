@@ -13,8 +13,9 @@ from journeyman.kernel.lifecycle import State
 class QueueStats:
     """One queue.  Ages and durations in seconds, rates per second over the last minute.
 
-    `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that cannot run in this process.  `oldest_pending`: how long
-    the longest-waiting due task has been due.  Durations are of attempts that ended since this engine was opened; quantiles are within 5 %.
+    `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that cannot run in this
+    process.  `oldest_pending`: how long the longest-waiting due task has been due.  Durations are of attempts that ended since
+    this engine was opened; quantiles are within 5 %.
     """
 
     name: str

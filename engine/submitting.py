@@ -1,7 +1,7 @@
 """From a call to a command: which handler, which queue, which bytes, which options.
 
-A handler may be given as itself, with options (`using`), as a bound call, or by name.  What is wrong with a call is found here, in the submitting
-task, and not in the worker.
+A handler may be given as itself, with options (`using`), as a bound call, or by name.  What is wrong with a call is found here,
+in the submitting task, and not in the worker.
 """
 
 from __future__ import annotations
