@@ -304,6 +304,7 @@ class QueueActor:
             self._drain(mailbox, now, step)
             if self.state.agenda.next_deadline() is not None:
                 self.decide_apply(Expire(), now, step)
+            self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
             self._dispatch(now, step)
         except BaseException:
             # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
