@@ -16,6 +16,7 @@ from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
+    from journeyman.kernel.commands import Outcome
     from journeyman.kernel.state import TaskState
 
 
@@ -51,7 +52,7 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 class Attempt:
     __slots__ = (
         "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler",
-        "hold_us", "kwargs", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task",
+        "hold_us", "kwargs", "late", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task",
         "timeout_us", "why",
     )  # fmt: skip
 
@@ -83,6 +84,7 @@ class Attempt:
         self.cancel_requested = False
         self.saw_cancel = False
         self.straggling = False
+        self.late: Outcome | None = None  # of an abandoned thread that has ended
         self.started = 0.0
         self.entered_at = 0
         self.hold_us = 0
