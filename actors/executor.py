@@ -30,9 +30,16 @@ async def _call_async(attempt: Attempt) -> Any:
 
 
 def _call_sync(attempt: Attempt) -> Any:
-    if attempt.handler.takes_context:
-        return attempt.handler.function(attempt.context, *attempt.args, **attempt.kwargs)
-    return attempt.handler.function(*attempt.args, **attempt.kwargs)
+    late: Outcome = Failed(0, ("", "", "", []), "exception", False)
+    try:
+        if attempt.handler.takes_context:
+            value = attempt.handler.function(attempt.context, *attempt.args, **attempt.kwargs)
+        else:
+            value = attempt.handler.function(*attempt.args, **attempt.kwargs)
+        late = Succeeded(0, 0, b"", 0, None)
+        return value
+    finally:
+        attempt.late = late  # heard only if the thread was abandoned meanwhile, and then only to be rejected
 
 
 @trio.lowlevel.enable_ki_protection
