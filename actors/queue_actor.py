@@ -233,6 +233,8 @@ class QueueActor:
             if self.stragglers.get(attempt.task.id) is attempt:
                 del self.stragglers[attempt.task.id]
                 self.shell.straggler_ended()
+                if attempt.late is not None:  # it is fenced; that it came is put on record
+                    self._mailbox.append((_FINISH, attempt, attempt.late, b""))
                 self.wake()
 
         return ended
@@ -410,22 +412,20 @@ class QueueActor:
     def _finish(self, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
         command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
         decision = decide(self.state, [command], now, self._env())
-        self.reserved_back(attempt)
+        submits, attempt.submits = attempt.submits, []  # a straggler comes here twice
+        for submission in submits:
+            submission.actor.reserved -= 1
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             seq = self.take(event, step)
             if type(event) is TaskSucceeded:
                 if result:
                     step.payloads.append((seq, result))
-                if attempt.submits:
-                    self.shell.submit_with_success(attempt.submits, now, step)
+                if submits:
+                    self.shell.submit_with_success(submits, now, step)
         answer = decision.answers[0]
         if type(answer) is Refused:
             self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra={"queue": self.name})
         self.shell.slots.freed()
-
-    def reserved_back(self, attempt: Attempt) -> None:
-        for submission in attempt.submits:
-            submission.actor.reserved -= 1
 
     def take(self, event: TaskEvent | QueueEvent, step: Step) -> int:
         """Apply one event and put it on its way; returns its seq."""
