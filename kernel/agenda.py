@@ -36,8 +36,8 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "ready", "rosters", "suspects",
-        "suspects_out", "waiting",
+        "_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "pending", "ready", "rosters", "running",
+        "suspects", "suspects_out", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class Agenda:
         self.ready, self.suspects = Ready(), Ready()
         self.parked: dict[bytes, str] = {}
         self.rosters = {state: Roster(state) for state in State}
+        self.pending, self.running = self.rosters[PENDING], self.rosters[State.RUNNING]
         self.suspects_out: dict[bytes, TaskState] = {}  # those of the suspects that run
         self.waiting = 0  # scheduled, pending and retrying: what max_pending counts
         self._dead_later = 0
@@ -69,10 +70,11 @@ class Agenda:
         if task.options is not None and (deadline := task.options.get("deadline_at")) is not None:
             due = self._live_deadlines[task.id] = (deadline, task.seq, task)
             heappush(self._deadlines, due)
-        self.rosters[task.state].add(task)
         if task.state is PENDING:
+            self.pending.add(task)
             self._admit(task)
         else:
+            self.rosters[task.state].add(task)
             task.entry = entry = (task.due_at, task.seq, task)
             heappush(self.later, entry)
 
@@ -88,17 +90,19 @@ class Agenda:
     def leave(self, task: TaskState) -> None:
         """`task` waits no longer.  The caller puts it on its next roster."""
         self.waiting -= 1
-        shown = task.shown
-        assert shown is not None
-        self.rosters[shown].count -= 1
         if self._live_deadlines:
             self._live_deadlines.pop(task.id, None)
+        shown = task.shown
         if shown is not PENDING:
+            assert shown is not None
+            self.rosters[shown].count -= 1
             task.entry = None
             self._dead_later += 1
             if self._dead_later > STALE_MIN and self._dead_later * 2 > len(self.later):
                 self._sweep_later()
-        elif task.entry is None:
+            return
+        self.pending.count -= 1
+        if task.entry is None:
             self.parked.pop(task.id, None)
         elif task.crashes and self.is_suspect(task):
             self.suspects.remove(task)
@@ -125,7 +129,7 @@ class Agenda:
             shown = task.shown
             assert shown is not None
             self.rosters[shown].count -= 1
-            self.rosters[PENDING].add(task)
+            self.pending.add(task)
             self._admit(task)
 
     def next_due(self) -> int | None:

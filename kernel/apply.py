@@ -82,7 +82,7 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     task = state.tasks[id]
     agenda = state.agenda
     agenda.leave(task)
-    agenda.rosters[_STARTED].add(task)
+    agenda.running.add(task)
     state.running[id] = task
     task.state = _STARTED
     task.attempt = attempt
@@ -115,14 +115,14 @@ def _succeeded(state: QueueState, event: TaskSucceeded, seq: int) -> None:
 
 def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int | None, keep_payload: bool, seq: int) -> TaskState:
     task = state.tasks[id]
-    rosters = state.agenda.rosters
+    agenda = state.agenda
     if state.running.pop(id, None) is None:
-        state.agenda.leave(task)
+        agenda.leave(task)
     else:
-        rosters[_STARTED].count -= 1
+        agenda.running.count -= 1
         if task.crashes:
-            state.agenda.suspects_out.pop(id, None)
-    rosters[final].add(task)
+            agenda.suspects_out.pop(id, None)
+    agenda.rosters[final].add(task)
     task.state = final
     task.finished_at = at
     task.expires_at = expires_at
@@ -179,7 +179,7 @@ def _interrupted(state: QueueState, event: TaskInterrupted, seq: int) -> None:
 def _return(state: QueueState, id: bytes, rest: State, due_at: int, due_kind: int, seq: int, options: Options) -> TaskState:
     """A running task waits again.  Its first due instant, and so its place in the order, stays."""
     task = state.running.pop(id)
-    state.agenda.rosters[_STARTED].count -= 1
+    state.agenda.running.count -= 1
     if task.crashes:
         state.agenda.suspects_out.pop(id, None)
     task.state = rest

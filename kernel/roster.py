@@ -77,8 +77,10 @@ class Roster:
         return task if task is not None and task.seq == seq else None
 
     def _sweep(self) -> None:
-        """Drop dead entries; bounds memory when nobody ever reads.  Amortised by the joinings since the last one."""
-        if self._kept:
+        """Drop dead entries if they are many; bounds memory when nobody ever reads.  Amortised by the joinings since the last one."""
+        if len(self) <= 2 * self.count + STALE_MIN:
+            pass
+        elif self._kept:
             self._rebuild()
         else:
             self._fresh = list({id(task): task for task in self._fresh if task.shown is self._state}.values())
