@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from row import Result, Target
 
+BEGIN, END = "<!-- figures: written by bench/run.py --record -->", "<!-- end of figures -->"
 PACKAGES = ("lmdb", "cbor2", "msgspec", "trio", "huey")
 
 
@@ -39,7 +40,7 @@ def verdict(result: Result, target: Target) -> str:
 def table(results: list[Result]) -> Table:
     drawn = Table(title="Journeyman, measured", title_justify="left", header_style="bold", row_styles=["", "dim"], expand=False)
     for heading, side in (("work", "left"), ("median", "right"), ("range", "right"), ("at least", "right"), ("aim", "right"), ("", "left")):
-        drawn.add_column(heading, justify=side)  # type: ignore[arg-type]
+        drawn.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
     for result in results:
         drawn.add_row(f"[bold]{result.row.title}[/]", "", f"{len(result.rounds)} rounds", "", "", "")
         for target in result.row.targets:
@@ -72,6 +73,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load before": round(os.getloadavg()[0], 1),
         "sqlite": sqlite3.sqlite_version,
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
@@ -107,6 +109,34 @@ def as_json(results: list[Result], ground: Ground, *, quick: bool) -> dict[str, 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def markdown(results: list[Result], content: dict[str, Any]) -> str:
+    """The judged and the reported figures as a Markdown table, with what they were measured on."""
+    facts = ", ".join(f"{name} {value}" for name, value in content["machine"].items() if value is not None)
+    lines = [f"Measured on: {facts}.", "", f"Durability: {content['durability']}.", ""]
+    lines += ["| work | median | range | at least | aim |", "|---|---:|---:|---:|---:|"]
+    for result in results:
+        lines.append(f"| **{result.row.title}** | | {len(result.rounds)} rounds | | |")
+        for target in result.row.targets:
+            values, bound = result.values(target), "under " if target.lower else ""
+            cells = (
+                f"{show(min(values), target.unit)} ... {show(max(values), target.unit)}",
+                bound + show(target.least, target.unit) if target.least is not None else "",
+                bound + show(target.aim, target.unit) if target.aim is not None else "",
+            )
+            missed = "" if target.meets(result.median(target), target.least) else " (missed)"
+            lines.append(f"| {target.label} | {show(result.median(target), target.unit)}{missed} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def record(page: Path, results: list[Result], content: dict[str, Any]) -> None:
+    """Put the table between the two marks of the page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} lacks the marks between which the figures go")
+    page.write_text(f"{before}{begin}\n\n{markdown(results, content)}\n\n{end}{after}")
 
 
 def summary(console: Console, results: list[Result]) -> bool:

@@ -1,6 +1,6 @@
 """`make bench`: measure every row of the speed table beside its baselines, and say whether the minimums hold.
 
-    python bench/run.py [--quick] [--only NAME ...] [--json OUT] [--plot SVG] [--dir DIR] [--allow-tmpfs] [--no-gate]
+    python bench/run.py [--quick] [--only NAME ...] [--json OUT] [--plot SVG] [--record] [--dir DIR] [--allow-tmpfs] [--no-gate]
 
 Exit code 1: a minimum was missed (not with --no-gate). 2: the benchmark could not be run here.
 """
@@ -29,7 +29,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every round of every figure here")
-    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the picture here (a full run draws docs/bench.svg)")
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the picture here (default: var/bench.svg)")
+    parser.add_argument("--record", action="store_true", help="after a full run: put picture and table into docs/")
     parser.add_argument("--dir", type=Path, default=REPOSITORY / "var" / "bench", help="where the journals are made (default: var/bench)")
     parser.add_argument("--allow-tmpfs", action="store_true", help="accept a memory file system, on which the figures mean nothing")
     parser.add_argument("--no-gate", action="store_true", help="report missed minimums, but exit 0")
@@ -74,7 +75,9 @@ def run(rows: list[Row], place: ground.Ground, console: Console, *, quick: bool)
 
 def main() -> int:
     asked = arguments()
-    console = Console()
+    if asked.record and (asked.quick or asked.only):
+        raise SystemExit("--record wants a full run: leave out --quick and --only")
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     if asked.list:
         for row in chosen([]):
             console.print(f"[bold]{row.name:14}[/]{row.title}")
@@ -90,13 +93,14 @@ def main() -> int:
     content = report.as_json(results, place, quick=asked.quick)
     if asked.json:
         report.write_json(asked.json, content)
-    full = not asked.quick and not asked.only
-    picture = asked.plot or (REPOSITORY / "docs" / "bench.svg" if full else None)
-    if picture:
-        facts = content["machine"]
-        ground_note = f"CPython {facts['python']}, {facts['cores']} cores, {place.filesystem}, flush {place.flush_us:.0f} us"
-        plot.draw(results, picture, f"{ground_note}; medians, the thin line is the range")
-        console.print(f"picture: {picture}", style="dim")
+    facts = content["machine"]
+    caption = f"CPython {facts['python']}, {facts['cores']} cores, {place.filesystem}, flush {place.flush_us:.0f} us"
+    picture = asked.plot or REPOSITORY / "var" / "bench.svg"
+    plot.draw(results, picture, f"{caption}; medians, the thin line is the range")
+    console.print(f"picture: {picture}", style="dim")
+    if asked.record:
+        plot.draw(results, REPOSITORY / "docs" / "bench.svg", f"{caption}; medians, the thin line is the range")
+        report.record(REPOSITORY / "docs" / "PERFORMANCE.md", results, content)
     return 0 if report.summary(console, results) or asked.no_gate else 1
 
 

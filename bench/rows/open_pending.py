@@ -62,7 +62,7 @@ async def run_until_killed(journal: Path) -> None:
 
 
 def kill_one(journal: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "from rows.open_pending import child; child()", str(journal)], stdout=subprocess.PIPE,
+    child = subprocess.Popen([sys.executable, "-P", "-c", "from rows.open_pending import child; child()", str(journal)], stdout=subprocess.PIPE,
                              env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
     with child:
         assert child.stdout is not None
