@@ -220,6 +220,7 @@ class Shell:
         """A handler was hit by Ctrl-C: the engine stops, nothing is charged, and the owner of the block hears of it."""
         if self.interruption is None:
             self.interruption = error
+            self.stopping = True  # or what is given back would be started once more while the block unwinds
             self.on_interrupt()
 
     def attempt_ended(self) -> None:
