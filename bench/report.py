@@ -64,7 +64,7 @@ def table(results: list[Result]) -> Table:
 
 
 def machine() -> dict[str, Any]:
-    """What a reader needs to place the figures; nothing that identifies the machine."""
+    """What a reader needs to place the figures, taken before they are measured; nothing that identifies the machine."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
     ).stdout.strip()
@@ -79,9 +79,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(results: list[Result], ground: Ground, *, quick: bool) -> dict[str, Any]:
+def as_json(results: list[Result], ground: Ground, facts: dict[str, Any], *, quick: bool) -> dict[str, Any]:
     return {
-        "machine": machine(),
+        "machine": facts,
         "durability": ground.durability(),
         "quick": quick,
         "rows": [

@@ -87,13 +87,13 @@ def main() -> int:
     except ground.UnfitGround as unfit:
         console.print(f"[bold red]not measured:[/] {unfit}")
         return 2
+    facts = report.machine()
     results = run(chosen(asked.only), place, console, quick=asked.quick)
     console.print(report.table(results))
     console.print(place.durability(), style="dim")
-    content = report.as_json(results, place, quick=asked.quick)
+    content = report.as_json(results, place, facts, quick=asked.quick)
     if asked.json:
         report.write_json(asked.json, content)
-    facts = content["machine"]
     caption = f"CPython {facts['python']}, {facts['cores']} cores, {place.filesystem}, flush {place.flush_us:.0f} us"
     picture = asked.plot or REPOSITORY / "var" / "bench.svg"
     plot.draw(results, picture, f"{caption}; medians, the thin line is the range")

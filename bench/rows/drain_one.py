@@ -9,7 +9,7 @@ from rows.drain import drained_per_second
 
 
 def measure(turn: Round) -> Figures:
-    tasks = turn.size(4000, 1000)
+    tasks = turn.size(2000, 1000)
     return turn.in_turn(
         {
             "raw lmdb": lambda directory: raw_lmdb.commits_per_second(directory, tasks),
@@ -22,6 +22,7 @@ ROW = Row(
     name="drain-one",
     title="drain at concurrency 1",
     measure=measure,
+    rounds=9,
     targets=(
         Target("of raw py-lmdb, one event a commit", of="ours", per="raw lmdb", unit="x", least=0.5, aim=0.8),
         Target("tasks", of="ours", unit="/s"),

@@ -62,8 +62,13 @@ async def run_until_killed(journal: Path) -> None:
 
 
 def kill_one(journal: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-P", "-c", "from rows.open_pending import child; child()", str(journal)], stdout=subprocess.PIPE,
-                             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+    program = "from rows.open_pending import child; child()"
+    paths = os.pathsep.join(filter(None, sys.path))  # -P below: only these, not the working directory
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", program, str(journal)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
     with child:
         assert child.stdout is not None
         line = child.stdout.readline()

@@ -29,7 +29,7 @@ def submits_per_second(directory: Path, tasks: int, *, paused: bool) -> float:
 
 
 def measure(turn: Round) -> Figures:
-    tasks = turn.size(4000, 1000)
+    tasks = turn.size(2000, 1000)
     return turn.in_turn(
         {
             "raw lmdb": lambda directory: raw_lmdb.commits_per_second(directory, tasks),
@@ -43,6 +43,7 @@ ROW = Row(
     name="submit-one",
     title="submit one after another, awaiting each",
     measure=measure,
+    rounds=9,
     targets=(
         Target("of raw py-lmdb, one event a commit", of="ours", per="raw lmdb", unit="x", least=0.55, aim=0.8),
         Target("submits", of="ours", unit="/s"),
