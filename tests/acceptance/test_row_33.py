@@ -1,0 +1,266 @@
+"""Row 33: whatever a handler raises or returns ends its attempt, never the engine; Ctrl-C stops the engine and charges nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from journeyman.engine import Cancel, Constant, Context, Engine, Fatal, Queue, Retry, RetryLater, Snooze
+from journeyman.journal.memory_store import MemoryStore
+from tests.acceptance.processes import Program
+from tests.acceptance.virtual import TrioClock
+
+NO_PAUSE = Constant(0.0)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemError("no text for you")
+
+    __repr__ = __str__
+
+
+class Liar(Exception):
+    def __str__(self) -> Any:
+        return 7
+
+
+class Exiting(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def cyclic() -> BaseException:
+    one, two = ValueError("one"), ValueError("two")
+    one.__cause__, two.__cause__ = two, one
+    return one
+
+
+def noted() -> BaseException:
+    error = ValueError("with a note")
+    error.__notes__ = [object()]
+    return error
+
+
+HOSTILE: dict[str, Callable[[], BaseException]] = {
+    "SystemExit": lambda: SystemExit(2),
+    "GeneratorExit": lambda: GeneratorExit(),
+    "BaseException": lambda: BaseException("bare"),
+    "StopIteration": lambda: StopIteration(1),
+    "StopAsyncIteration": lambda: StopAsyncIteration(),
+    "asyncio": lambda: asyncio.CancelledError(),
+    "memory": lambda: MemoryError(),
+    "recursion": lambda: RecursionError("deep"),
+    "no str": lambda: Unspeakable(),
+    "str is no str": lambda: Liar(),
+    "str exits": lambda: Exiting(),
+    "surrogate": lambda: ValueError("lone \ud800 surrogate"),
+    "control": lambda: ValueError("nul \x00 and \x1b[2J"),
+    "huge": lambda: ValueError("x" * 5_000_000),
+    "cyclic": cyclic,
+    "notes": noted,
+    "group": lambda: ExceptionGroup("many", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")])]),
+    "base group": lambda: BaseExceptionGroup("many", [SystemExit(1), GeneratorExit()]),
+    "type with spaces": lambda: type("a b\n\ud800", (Exception,), {})("odd name"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
+async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(name: str, threaded: bool) -> None:
+    # row 33
+    queue, store = Queue("q", concurrency=2), MemoryStore()
+
+    if threaded:
+
+        @queue.handler(name="bad")
+        def bad() -> None:
+            raise HOSTILE[name]()
+    else:
+
+        @queue.handler(name="bad")
+        async def bad() -> None:  # type: ignore[misc]
+            raise HOSTILE[name]()
+
+    @queue.handler
+    async def good() -> str:
+        return "fine"
+
+    async with Engine(None, [queue], store=store) as engine:
+        handle = await engine.submit("bad")
+        task = await handle.wait(timeout=5)
+        assert (task.state, task.attempt, task.failures) == ("failed", 1, 1)
+        assert task.error is not None
+        assert len(task.error.message) <= 4096
+        assert len(task.error.traceback) <= 16384
+        for text in (task.error.type, task.error.message, task.error.traceback):
+            text.encode("utf-8")
+        assert await (await engine.submit(good)).result(timeout=5) == "fine"
+    async with Engine(None, [queue], store=store) as engine:
+        again = await engine.get(handle.id)
+        assert (again.state, again.error) == ("failed", task.error), "what was kept must be readable after a restart"
+
+
+# row 33
+@pytest.mark.parametrize(
+    ("on", "error", "state"),
+    [
+        ((ConnectionError,), lambda: ExceptionGroup("g", [ConnectionError(), ConnectionResetError()]), "retried"),
+        ((ConnectionError,), lambda: ExceptionGroup("g", [ConnectionError(), ExceptionGroup("h", [ValueError()])]), "failed"),
+        ((Exception,), lambda: ExceptionGroup("g", [Fatal("no use")]), "failed"),
+        ((Exception,), lambda: ExceptionGroup("g", [ExceptionGroup("h", [Cancel("not wanted")])]), "cancelled"),
+        ((ConnectionError,), lambda: ExceptionGroup("g", [RetryLater("soon", delay=0)]), "retried"),
+        ((ConnectionError,), lambda: ExceptionGroup("g", [Snooze(0)]), "snoozed"),
+        ((Exception,), lambda: ExceptionGroup("g", [Fatal("one"), ValueError("two")]), "retried"),
+        ((Exception,), lambda: SystemExit(1), "failed"),
+        ((Exception, SystemExit), lambda: SystemExit(1), "retried"),
+    ],
+)
+async def test_row_33_groups_and_what_is_retried(
+    on: tuple[type[BaseException], ...], error: Callable[[], BaseException], state: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    queue = Queue("q", retry=Retry(attempts=2, backoff=NO_PAUSE, on=on))
+
+    @queue.handler
+    async def once(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise error()
+
+    async with Engine(None, [queue], clock=TrioClock()) as engine:
+        task = await (await engine.submit(once)).wait(timeout=5)
+    expected = {"retried": ("succeeded", 2, 1), "snoozed": ("succeeded", 2, 0), "failed": ("failed", 1, 1), "cancelled": ("cancelled", 1, 0)}
+    assert (task.state, task.attempt, task.failures) == expected[state]
+    if state == "cancelled":
+        assert task.reason == "not wanted"
+
+
+# row 33
+@pytest.mark.parametrize(
+    "make",
+    [object, lambda: open(os.devnull), lambda: "lone \ud800 surrogate", lambda: {"deep": {1, object()}}, lambda: lambda: None],
+    ids=["object", "file", "surrogate", "nested", "function"],
+)
+async def test_row_33_a_result_that_cannot_be_stored_fails_the_attempt(make: Callable[[], Any]) -> None:
+    queue, kept = Queue("q", retry=Retry(attempts=2, backoff=NO_PAUSE)), []
+
+    @queue.handler
+    async def give() -> Any:
+        kept.append(make())
+        return kept[-1]
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(give)
+        task = await handle.wait(timeout=5)
+        assert (task.state, task.failures) == ("failed", 2)
+        assert task.error is not None
+        assert "cannot be stored" in task.error.message
+        causes = [e.details.get("cause") for e in await engine.history(handle.id) if e.kind.endswith("Failed")]
+        assert causes == ["result", "result"]
+    for value in kept:
+        if hasattr(value, "close"):
+            value.close()
+
+
+# row 33
+async def test_row_33_a_result_that_holds_itself_fails_the_attempt() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def circle() -> Any:
+        value: list[Any] = []
+        value.append(value)
+        return value
+
+    async with Engine(None, [queue]) as engine:
+        task = await (await engine.submit(circle)).wait(timeout=5)
+        assert task.state == "failed"
+        assert await engine.count(state="failed") == 1
+
+
+# row 33
+async def test_row_33_keyboard_interrupt_of_a_handler_stops_the_engine_and_charges_nobody() -> None:
+    queue, store, cleaned = Queue("q", concurrency=4), MemoryStore(), []
+
+    @queue.handler
+    async def bystander(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            try:
+                await trio.sleep_forever()
+            finally:
+                cleaned.append(ctx.id)
+        return "second run"
+
+    @queue.handler
+    async def pressed(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            raise KeyboardInterrupt
+        return "second run"
+
+    ids: list[str] = []
+    with pytest.raises(KeyboardInterrupt):  # bare, not in a group
+        async with Engine(None, [queue], store=store) as engine:
+            ids += [h.id for h in await engine.submit_many([(bystander,), (bystander,), (pressed,)])]
+            await trio.sleep(30)
+    assert sorted(cleaned) == sorted(ids[:2])
+    async with Engine(None, [queue], store=store) as engine:
+        await engine.drain(timeout=5)
+        for id in ids:
+            task = await engine.get(id)
+            assert (task.state, task.attempt, task.failures, task.crashes) == ("succeeded", 2, 0, 0)
+            assert "AttemptReleased" in [e.kind for e in await engine.history(id)]
+
+
+# row 33
+async def test_row_33_keyboard_interrupt_in_a_thread_handler_too() -> None:
+    queue, store = Queue("q"), MemoryStore()
+
+    @queue.handler
+    def pressed(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            raise KeyboardInterrupt
+        return "second run"
+
+    with pytest.raises(KeyboardInterrupt):
+        async with Engine(None, [queue], store=store) as engine:
+            handle = await engine.submit(pressed)
+            await trio.sleep(30)
+    async with Engine(None, [queue], store=store) as engine:
+        await engine.drain(timeout=5)
+        task = await engine.get(handle.id)
+        assert (task.state, task.failures, task.crashes) == ("succeeded", 0, 0)
+
+
+# row 33, row 55
+@pytest.mark.parametrize("where", ["idle", "busy"], ids=["in the block", "in a handler"])
+def test_row_33_a_real_ctrl_c_ends_the_block_and_charges_nobody(where: str, tmp_path: Any) -> None:
+    program = Program("sigint", tmp_path / "j", where)
+    program.until("ready")
+    program.signal(signal.SIGINT)
+    ended = program.ended()
+    assert "left the block with KeyboardInterrupt" in ended.out, ended
+    assert ended.code == 0, ended
+    after = Program("look", tmp_path / "j").ended()
+    assert "sleeper pending attempt=1 failures=0 crashes=0" in after.out, after
+    assert "AttemptReleased" in after.out
+
+
+# row 33
+async def test_row_33_an_engine_in_a_cancelled_scope_leaves_other_tasks_alone() -> None:
+    """A handler that leaks its own cancellation is not taken for a stop."""
+    queue = Queue("q")
+
+    @queue.handler
+    async def own_scope() -> str:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await trio.sleep_forever()
+        return "went on"
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(own_scope)).result(timeout=5) == "went on"
