@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class Gate:
     """One queue's gate; without a rate it is always open."""
 
-    __slots__ = ("_interval", "_slack", "_tat")
+    __slots__ = ("_interval", "_line", "_slack", "_tat")
 
     def __init__(self) -> None:
         self._interval = 0.0
         self._slack = 0.0
         self._tat = 0.0
+        self._line = trio.Lock()  # first come, first served
 
     def set(self, limit: int, per_us: int, burst: int) -> None:
         """`limit` entries per `per_us` microseconds, `burst` at once; limit 0 opens the gate."""
@@ -32,14 +33,16 @@ class Gate:
         self._slack = self._interval * (burst - 1)
 
     async def hold(self, attempt: Attempt) -> None:
-        """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set)."""
-        if not self._interval:
+        """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).
+
+        The next turn counts from the instant at which this one was really let in: a sleep that ended late brings the next entry no nearer.
+        """
+        if not self._interval or attempt.why is not None:
             return
-        now = trio.current_time()
-        enter_at = max(now, self._tat - self._slack)
-        self._tat = max(self._tat, enter_at) + self._interval
-        if enter_at > now:
-            with trio.CancelScope() as scope:
-                attempt.scope = scope
-                await trio.sleep_until(enter_at)
-            attempt.scope = None
+        with trio.CancelScope() as scope:
+            attempt.scope = scope
+            async with self._line:
+                if (opens_at := self._tat - self._slack) > trio.current_time():
+                    await trio.sleep_until(opens_at)
+                self._tat = max(self._tat, trio.current_time()) + self._interval
+        attempt.scope = None
