@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NEVER_ON_DISK = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
+RESTLESS = 3.0  # times slower at its slowest than at its fastest
 FLUSHES = 200  # single-block flushes timed for the report
 
 
@@ -25,12 +26,20 @@ class UnfitGround(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A directory to measure in.  `flush_us`: median microseconds of a 4 KiB overwrite and fdatasync there."""
+    """A directory to measure in.  `flushes_us`: median microseconds of a 4 KiB overwrite and fdatasync there, timed before each round."""
 
     root: Path
     filesystem: str
     device: str
-    flush_us: float
+    flushes_us: list[float]
+
+    @property
+    def flush_us(self) -> float:
+        return statistics.median(self.flushes_us)
+
+    def restless(self) -> bool:
+        """Whether the disk's own speed varied so much that figures of different minutes cannot be compared."""
+        return max(self.flushes_us) > RESTLESS * min(self.flushes_us)
 
     def fresh(self, name: str) -> Path:
         """A new empty directory, for one measurement."""
@@ -41,7 +50,8 @@ class Ground:
 
     def durability(self) -> str:
         return (
-            f"{self.filesystem} on {self.device}, a 4 KiB overwrite with fdatasync takes {self.flush_us:.0f} us; "
+            f"{self.filesystem} on {self.device}, a 4 KiB overwrite with fdatasync takes {self.flush_us:.0f} us "
+            f"({min(self.flushes_us):.0f} to {max(self.flushes_us):.0f} in the course of the run); "
             "every figure flushes at every commit (LMDB sync, SQLite WAL synchronous=FULL)"
         )
 
@@ -86,4 +96,4 @@ def survey(root: Path, *, allow_tmpfs: bool = False) -> Ground:
     kind, device = mount_of(root)
     if kind in NEVER_ON_DISK and not allow_tmpfs:
         raise UnfitGround(f"{root} is on {kind}, which never reaches a disk: choose another --dir, or pass --allow-tmpfs to try things out")
-    return Ground(root, kind, device, flush_cost(root))
+    return Ground(root, kind, device, [flush_cost(root)])

@@ -53,20 +53,14 @@ def draw(results: list[Result], path: Path, caption: str) -> None:
                 markeredgewidth=2,
                 zorder=4,
             )
-        axes.annotate(
-            show(result.median(target), target.unit),
-            (max(ratios[-1], middle), position),
-            xytext=(10, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.axvline(1, color="black", linewidth=1.2, linestyle="--", zorder=1)
+        axes.text(1.01, position, show(result.median(target), target.unit), transform=axes.get_yaxis_transform(), va="center")
+    axes.axvline(1, color="black", linewidth=1.2, linestyle="--", zorder=3)
     axes.set_xscale("log")
     axes.set_xlim(left=0.25)
-    axes.set_xlim(right=axes.get_xlim()[1] * 2)
+    axes.set_xticks([0.5, 1, 2, 5, 10], ["0.5x", "1x", "2x", "5x", "10x"])
+    axes.set_xticks([], minor=True)
     axes.set_yticks(range(len(lines)), [f"{result.row.title}\n{target.label}" for result, target in reversed(lines)])
     axes.set_xlabel("times the minimum (dashed line); diamonds are the aims")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:g}x"))
     axes.grid(axis="x", color="#dddddd", zorder=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

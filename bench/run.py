@@ -68,6 +68,7 @@ def run(rows: list[Row], place: ground.Ground, console: Console, *, quick: bool)
                 def announce(job: str, result: Result = result, number: int = number) -> None:
                     progress.update(bar, description=f"{result.row.name}, round {number + 1}: {job}", refresh=True)
 
+                place.flushes_us.append(ground.flush_cost(place.root))
                 result.rounds.append(result.row.measure(Round(place, number, quick, announce)))
                 progress.advance(bar)
     return results
@@ -77,7 +78,7 @@ def main() -> int:
     asked = arguments()
     if asked.record and (asked.quick or asked.only):
         raise SystemExit("--record wants a full run: leave out --quick and --only")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     if asked.list:
         for row in chosen([]):
             console.print(f"[bold]{row.name:14}[/]{row.title}")
@@ -91,6 +92,8 @@ def main() -> int:
     results = run(chosen(asked.only), place, console, quick=asked.quick)
     console.print(report.table(results))
     console.print(place.durability(), style="dim")
+    if place.restless():
+        console.print("[bold yellow]the disk was busy with something else: compare ratios, not rates, or measure again[/]")
     content = report.as_json(results, place, facts, quick=asked.quick)
     if asked.json:
         report.write_json(asked.json, content)
