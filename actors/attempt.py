@@ -6,43 +6,20 @@ Nothing here is state in the sense of law 1: a crash forgets it, and the journal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
+from journeyman.actors.lane import Runnable
+from journeyman.kernel.bounds import PROGRESS_MESSAGE_MAX
+from journeyman.kernel.commands import Progress
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
     from journeyman.kernel.commands import Outcome
     from journeyman.kernel.state import TaskState
-
-
-class Runnable(Protocol):
-    """What the shell must know of a handler; `engine.handler.Handler` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def threaded(self) -> bool: ...
-    @property
-    def takes_context(self) -> bool: ...
-    @property
-    def timeout_us(self) -> int | None: ...
-    @property
-    def heartbeat_us(self) -> int | None: ...
-    @property
-    def function(self) -> Callable[..., Any]: ...
-
-    def decode_call(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of a call; raises whatever shows that they no longer fit."""
-        ...
-
-    def encode_result(self, value: Any) -> bytes:
-        """Raises for a value that cannot be stored."""
-        ...
 
 
 # The attempt whose handler is running, seen from within the handler and from what it calls.
@@ -52,8 +29,8 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 class Attempt:
     __slots__ = (
         "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler",
-        "hold_us", "kwargs", "late", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling", "submits", "task",
-        "timeout_us", "why",
+        "hold_us", "kwargs", "late", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling",
+        "submits", "task", "timeout_us", "why",
     )  # fmt: skip
 
     def __init__(
@@ -109,9 +86,31 @@ class Attempt:
         """When the time-out strikes, on trio's clock; None without one."""
         return None if self._deadline == math.inf else self._deadline
 
+    def report(self, fraction_ppm: int | None, message: str | None) -> None:
+        """Progress: visible at once, journalled at most once a second.  A stale attempt's word is journalled as rejected."""
+        if self.current:
+            self.beat()
+            if fraction_ppm is not None:
+                self.fraction_ppm = fraction_ppm
+            if message is not None:
+                self.message = message[:PROGRESS_MESSAGE_MAX]
+            now = trio.current_time()
+            if now - self.sampled_at < 1.0:
+                return
+            self.sampled_at = now
+            fraction_ppm, message = self.fraction_ppm, self.message
+        self.actor.ask(Progress(self.task.id, self.epoch, self.number, fraction_ppm, message))
+
+    @property
+    def current(self) -> bool:
+        """Whether the queue still knows this as the task's live attempt."""
+        return self.actor.attempts.get(self.task.id) is self
+
     def beat(self) -> None:
-        """The handler lives.  On the loop's thread."""
-        if self._beat_us is not None and self.scope is not None and self.why is None:
+        """The handler lives.  A heartbeat is never an event; only its loss is, and the word of a stale attempt."""
+        if not self.current:
+            self.actor.ask(Progress(self.task.id, self.epoch, self.number, None, None))
+        elif self._beat_us is not None and self.scope is not None and self.why is None:
             self.scope.deadline = min(self._deadline, trio.current_time() + self._beat_us / 1_000_000)
 
     def cancel(self) -> None:

@@ -16,6 +16,7 @@ import trio
 
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, outcome_of
+from journeyman.actors.lane import digest
 from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
 
 if TYPE_CHECKING:
@@ -117,4 +118,4 @@ def _encoded(attempt: Attempt, value: Any, elapsed_us: int, words: dict[str, Any
         return Failed(elapsed_us, describe(error), "result", retryable, None, words), b""
     if not attempt.actor.keeps_results:
         return Succeeded(elapsed_us, 0, b"", 0, words), b""
-    return Succeeded(elapsed_us, len(result), attempt.actor.digest(result), 0, words), result
+    return Succeeded(elapsed_us, len(result), digest(result), 0, words), result

@@ -15,40 +15,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from hashlib import blake2b
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from journeyman.actors.attempt import Attempt, Runnable
+from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.durations import Durations
-from journeyman.actors.executor import run_attempt
+from journeyman.actors.fresh import FreshPayloads
 from journeyman.actors.gate import Gate
+from journeyman.actors.lane import Lane, Runnable
 from journeyman.actors.meter import Meter
+from journeyman.actors.starter import Starter
 from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply
-from journeyman.kernel.bounds import FRESH_PAYLOAD_BYTES, PROGRESS_MESSAGE_MAX
 from journeyman.kernel.commands import (
     Accepted,
     Answer,
-    Cancel,
     Command,
     Decision,
-    Dispatch,
     Env,
     Expire,
     Finish,
     Open,
     Outcome,
-    Progress,
     Refused,
     Submit,
 )
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import (
-    AttemptStarted,
     CancelRequested,
     Event,
     QueueConfigured,
@@ -64,7 +60,6 @@ from journeyman.kernel.events import (
     TaskSucceeded,
 )
 from journeyman.kernel.lifecycle import TERMINAL, State
-from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
 
@@ -80,30 +75,8 @@ _OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueRe
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 
 
-class Lane(Protocol):
-    """What this process declares of a queue; `engine.queue.Queue` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def policy(self) -> Policy: ...
-    @property
-    def retry_on(self) -> tuple[type[BaseException], ...]: ...
-    @property
-    def backoff(self) -> Callable[[int], float] | None: ...
-    @property
-    def runnables(self) -> Mapping[str, Runnable]: ...
-
-
-def digest(data: bytes) -> bytes:
-    """The 16 bytes by which payloads and results are told apart."""
-    return blake2b(data, digest_size=16).digest()
-
-
 class QueueActor:
     """One queue.  `lane` None: the journal knows the queue, this process does not declare it; its tasks are parked."""
-
-    digest = staticmethod(digest)
 
     def __init__(self, shell: Shell, state: QueueState, lane: Lane | None) -> None:
         self.shell = shell
@@ -122,9 +95,8 @@ class QueueActor:
         self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
         self._handler_names = frozenset(self.runnables)
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
-        self._fresh: dict[bytes, bytes] = {}  # payloads of tasks submitted in this boot, for the start that follows soon
-        self._fresh_bytes = 0
-        self._loaded: dict[bytes, tuple[list[Any], dict[str, Any]]] = {}
+        self.fresh = FreshPayloads()
+        self._starter = Starter(self)
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
         self._crashed: Exception | None = None
@@ -202,29 +174,6 @@ class QueueActor:
         running = self.state.running
         return len(running) + sum(1 for task in self.stragglers if task not in running)
 
-    def progress(self, attempt: Attempt, fraction_ppm: int | None, message: str | None) -> None:
-        """Visible at once; journalled at most once a second.  A stale attempt's word is journalled as rejected."""
-        current = self.attempts.get(attempt.task.id) is attempt
-        if current:
-            attempt.beat()
-            if fraction_ppm is not None:
-                attempt.fraction_ppm = fraction_ppm
-            if message is not None:
-                attempt.message = message[:PROGRESS_MESSAGE_MAX]
-            now = trio.current_time()
-            if now - attempt.sampled_at < 1.0:
-                return
-            attempt.sampled_at = now
-            fraction_ppm, message = attempt.fraction_ppm, attempt.message
-        self.ask(Progress(attempt.task.id, attempt.epoch, attempt.number, fraction_ppm, message))
-
-    def beat(self, attempt: Attempt) -> None:
-        """A heartbeat is never an event; only its loss is, and the word of a stale attempt."""
-        if self.attempts.get(attempt.task.id) is attempt:
-            attempt.beat()
-        else:
-            self.ask(Progress(attempt.task.id, attempt.epoch, attempt.number, None, None))
-
     def straggler(self, attempt: Attempt) -> Callable[[], None]:
         """For the thread runner: what to call when an abandoned thread has ended at last."""
 
@@ -254,7 +203,7 @@ class QueueActor:
 
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
-        return self._env(free_slots=self.shell.slots.free())
+        return self.env(free_slots=self.shell.slots.free())
 
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
@@ -307,7 +256,7 @@ class QueueActor:
             if self.state.agenda.next_deadline() is not None:
                 self.decide_apply(Expire(), now, step)
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
-            self._dispatch(now, step)
+            self._starter.dispatch(now, step)
         except BaseException:
             # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
             shell.journal.next_seq = mark
@@ -320,7 +269,7 @@ class QueueActor:
             shell.recorded()
         if shell.news is not None:
             shell.news.set()
-        shell.timer.set(self, next_wakeup(self.state, now, self._env()))
+        shell.timer.set(self, next_wakeup(self.state, now, self.env()))
 
     def _undo(self, step: Step) -> None:
         """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
@@ -369,7 +318,7 @@ class QueueActor:
 
     def propose(self, commands: Sequence[Submit], now: int) -> Decision:
         """What these submits would come to; changes nothing."""
-        return decide(self.state, commands, now, self._env(known=self.shell.known(commands)))
+        return decide(self.state, commands, now, self.env(known=self.shell.known(commands)))
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
@@ -378,7 +327,7 @@ class QueueActor:
         events = iter(decision.events)
         state, journal, counts = self.state, self.shell.journal, self.handler_counts
         first = seq = journal.next_seq
-        room = FRESH_PAYLOAD_BYTES - self._fresh_bytes
+        keep = self.fresh.keep
         for answer, payload in zip(decision.answers, payloads, strict=True):
             if type(answer) is Accepted and not answer.existing:
                 event: Any = next(events)
@@ -387,31 +336,25 @@ class QueueActor:
                 counts[event.handler] += 1
                 step.items.append((seq, event))
                 step.payloads.append((seq, payload))
-                size = len(payload)
-                if size <= room:
-                    self._fresh[event.task] = payload
-                    room -= size
+                keep(event.task, payload)
                 seq += 1
         journal.next_seq = seq
-        self._fresh_bytes = FRESH_PAYLOAD_BYTES - room
         self.submitted.add(seq - first, decision.events[0].at)
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
-        decision = decide(self.state, [command], now, self._env())
+        decision = decide(self.state, [command], now, self.env())
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             self.take(event, step)
             if type(event) is CancelRequested:
                 attempt = self.attempts.get(event.task)
                 if attempt is not None:
                     step.effects.append((Attempt.cancel, attempt))
-        if type(command) is Cancel and decision.events:
-            self._fresh.pop(command.task, None)
         return decision.answers[0]
 
     def _finish(self, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
         command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
-        decision = decide(self.state, [command], now, self._env())
+        decision = decide(self.state, [command], now, self.env())
         submits, attempt.submits = attempt.submits, []  # a straggler comes here twice
         for submission in submits:
             submission.actor.reserved -= 1
@@ -459,7 +402,7 @@ class QueueActor:
             self.durations.add(elapsed_us)
         if not task.keep_payload:
             step.drops.append(task.seq)
-        self._forget_fresh(task.id)
+        self.fresh.forget(task.id)
         waiting = self.shell.waiters.pop(task.id, None)
         if waiting:
             step.ended.append((task.id, waiting))
@@ -468,84 +411,7 @@ class QueueActor:
                 call.answer = seen
                 step.effects.append((Call.settle, call))
 
-    def _dispatch(self, now: int, step: Step) -> None:
-        """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
-        state, shell = self.state, self.shell
-        if shell.stopping or not self.runnables or not has_ready(state):
-            shell.slots.used(self, 0, False)
-            return
-        while True:
-            granted = shell.slots.grant(self)
-            events = decide(state, [Dispatch()], now, self._env(free_slots=granted)).events
-            if not events or self._load(events):
-                break
-        launches: list[Attempt] = []
-        for event in events:
-            assert type(event) is AttemptStarted
-            seq = self.take(event, step)
-            launches.append(self._attempt(state.tasks[event.task], seq, now))
-        if launches:
-            self.started.add(len(launches), now)
-            step.effects.append((self._launch, launches))
-        if granted is not None:
-            wants = len(launches) >= granted and self.live() < state.policy.concurrency and has_ready(state)
-            shell.slots.used(self, len(launches), wants)
-
-    def _attempt(self, task: TaskState, seq: int, now: int) -> Attempt:
-        runnable = self.runnables[task.handler]
-        args, kwargs = self._loaded.pop(task.id)
-        policy, options = self.state.policy, task.options
-        timeout = _first(options, "timeout_us", runnable.timeout_us, policy.timeout_us)
-        beat = _first(options, "heartbeat_us", runnable.heartbeat_us, policy.heartbeat_us)
-        attempt = Attempt(self, task, seq, runnable, args, kwargs, timeout, beat)
-        attempt.hold_us = 1 if policy.rate is not None else 0
-        self.attempts[task.id] = attempt
-        return attempt
-
-    def _launch(self, attempts: list[Attempt]) -> None:
-        start = self.shell.nursery.start_soon
-        for attempt in attempts:
-            start(run_attempt, self.shell, attempt)
-
-    def _load(self, events: Sequence[Any]) -> bool:
-        """Read and decode the arguments of what is about to start.  False: some did not fit; they are parked, decide again."""
-        fits = True
-        loaded = self._loaded
-        missing = [e.task for e in events if e.task not in loaded and e.task not in self._fresh]
-        stored = self.shell.payloads([self.state.tasks[t].seq for t in missing]) if missing else []
-        read = dict(zip(missing, stored, strict=True))
-        for event in events:
-            task_id = event.task
-            if task_id in loaded:
-                continue
-            payload = read.get(task_id)
-            if payload is None:
-                payload = self._fresh.get(task_id)
-            task = self.state.tasks[task_id]
-            try:
-                if payload is None:
-                    raise ValueError("its arguments are no longer stored")
-                loaded[task_id] = self.runnables[task.handler].decode_call(payload)
-            except Exception as error:  # whatever shows that the arguments do not fit
-                fits = False
-                self.state.park(task_id, f"its arguments do not fit handler {task.handler!r}: {error}")
-                self.shell.log.warning(
-                    "task parked: its arguments do not fit its handler",
-                    extra={"queue": self.name, "handler": task.handler, "error": str(error)},
-                )
-            self._forget_fresh(task_id)
-        return fits
-
-    def fresh(self, task_id: bytes) -> bytes | None:
-        """The arguments of a task submitted in this boot that has not started, if they are at hand."""
-        return self._fresh.get(task_id)
-
-    def _forget_fresh(self, task_id: bytes) -> None:
-        payload = self._fresh.pop(task_id, None)
-        if payload is not None:
-            self._fresh_bytes -= len(payload)
-
-    def _env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
+    def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
         return _new(
             Env,
@@ -568,18 +434,3 @@ class QueueActor:
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
         self.shell.writer.record(step)
         self.wake()
-
-
-def has_ready(state: QueueState) -> bool:
-    """Whether a task waits only for a slot, a token or its turn."""
-    agenda = state.agenda
-    return bool(agenda.ready.count or agenda.suspects.count)
-
-
-def _first(options: Mapping[str, Any] | None, key: str, *others: int | None) -> int | None:
-    """The innermost setting that is there; 0 says "none" out loud."""
-    found = options.get(key) if options else None
-    for value in (found, *others):
-        if value is not None:
-            return value or None
-    return None

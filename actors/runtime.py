@@ -20,7 +20,8 @@ from typing import Any, Final
 import trio
 
 from journeyman.actors.housekeeper import Housekeeper
-from journeyman.actors.queue_actor import Lane, QueueActor
+from journeyman.actors.lane import Lane
+from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Shell
 from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.supervisor import Supervisor

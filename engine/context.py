@@ -123,12 +123,12 @@ class Context:
         ppm = None if fraction is None else round(fraction * PPM)
         if message is not None and not isinstance(message, str):
             raise TypeError(f"a progress message is a str, not {type(message).__name__}")
-        self._on_loop(lambda: self._attempt.actor.progress(self._attempt, ppm, message))
+        self._on_loop(lambda: self._attempt.report(ppm, message))
         return _INERT
 
     def heartbeat(self) -> Inert:
         """Say that this attempt lives (see `Queue(heartbeat=)`).  `progress` says so too."""
-        self._on_loop(lambda: self._attempt.actor.beat(self._attempt))
+        self._on_loop(lambda: self._attempt.beat())
         return _INERT
 
     def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:

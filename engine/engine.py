@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 import trio
 
@@ -29,6 +29,7 @@ from journeyman.engine.operating import Operations
 from journeyman.engine.questions import refusal
 from journeyman.engine.queue import Queue
 from journeyman.engine.session import Session, Settings
+from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import call_of, prepare
 from journeyman.engine.task import Task
 from journeyman.journal.errors import JournalFull
@@ -37,6 +38,9 @@ from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Engine(Operations):
@@ -116,6 +120,10 @@ class Engine(Operations):
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
+    @overload
+    async def submit(self, handler: Submittable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    @overload
+    async def submit(self, handler: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     async def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Record a task and return when it is durable.
 
@@ -132,7 +140,7 @@ class Engine(Operations):
             raise refusal(answer)
         return Handle(self, ready.command.task)
 
-    async def submit_many(self, items: Iterable[Any]) -> list[Handle[Any]]:
+    async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.
 
         An item is `(handler, args, kwargs)` or `handler.bind(*args, **kwargs)`.  Raises what `submit` raises, and then nothing was stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from journeyman.actors.attempt import Runnable
+from journeyman.actors.lane import Runnable
 from journeyman.engine.handler import Handler
 from journeyman.engine.queue import Queue
 from journeyman.kernel.policy import Policy

@@ -87,7 +87,7 @@ class Session:
             task,
             shell.now(),
             attempts=actor.state.policy.attempts,
-            payload=partial(self._payload, handler, task.seq, actor.fresh(task.id)),
+            payload=partial(self._payload, handler, task.seq, actor.fresh.held.get(task.id)),
             result=partial(self._result, handler, task.result_seq),
             progress=progress,
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.queue_actor import digest
+from journeyman.actors.lane import digest
 from journeyman.actors.shell import Submission
 from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueNotFound
 from journeyman.engine.handler import Handler

@@ -1,0 +1,54 @@
+"""What the shell must know of a declared queue, and of its handlers.  `engine.lane.DeclaredLane` and `engine.handler.Handler` are such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from journeyman.kernel.policy import Policy
+
+
+class Runnable(Protocol):
+    """One handler."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def threaded(self) -> bool: ...
+    @property
+    def takes_context(self) -> bool: ...
+    @property
+    def timeout_us(self) -> int | None: ...
+    @property
+    def heartbeat_us(self) -> int | None: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+
+    def decode_call(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call; raises whatever shows that they no longer fit."""
+        ...
+
+    def encode_result(self, value: Any) -> bytes:
+        """Raises for a value that cannot be stored."""
+        ...
+
+
+class Lane(Protocol):
+    """What this process declares of a queue; `engine.queue.Queue` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def retry_on(self) -> tuple[type[BaseException], ...]: ...
+    @property
+    def backoff(self) -> Callable[[int], float] | None: ...
+    @property
+    def runnables(self) -> Mapping[str, Runnable]: ...
+
+
+def digest(data: bytes) -> bytes:
+    """The 16 bytes by which payloads and results are told apart."""
+    return blake2b(data, digest_size=16).digest()

@@ -1,0 +1,119 @@
+"""The starter: begins what may begin, at the end of every step of a queue.
+
+Arguments that no longer fit their handler are found here, before the start is decided (DECISIONS 17): the events of a dispatch
+are proposed, the arguments read and decoded, and only when all fit are the events applied.  A task that does not fit is parked,
+and the dispatch proposed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.executor import run_attempt
+from journeyman.actors.writer import Step
+from journeyman.kernel.commands import Dispatch
+from journeyman.kernel.decide import decide
+from journeyman.kernel.events import AttemptStarted
+from journeyman.kernel.state import QueueState, TaskState
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+
+
+class Starter:
+    """For one queue."""
+
+    __slots__ = ("_actor", "_loaded")
+
+    def __init__(self, actor: QueueActor) -> None:
+        self._actor = actor
+        self._loaded: dict[bytes, tuple[list[Any], dict[str, Any]]] = {}
+
+    def dispatch(self, now: int, step: Step) -> None:
+        """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
+        actor, shell = self._actor, self._actor.shell
+        state = actor.state
+        if shell.stopping or not actor.runnables or not has_ready(state):
+            shell.slots.used(actor, 0, False)
+            return
+        while True:
+            granted = shell.slots.grant(actor)
+            events = decide(state, [Dispatch()], now, actor.env(free_slots=granted)).events
+            if not events or self._load(events):
+                break
+        launches: list[Attempt] = []
+        for event in events:
+            assert type(event) is AttemptStarted
+            seq = actor.take(event, step)
+            launches.append(self._attempt(state.tasks[event.task], seq, now))
+        if launches:
+            actor.started.add(len(launches), now)
+            step.effects.append((self._launch, launches))
+        if granted is not None:
+            wants = len(launches) >= granted and actor.live() < state.policy.concurrency and has_ready(state)
+            shell.slots.used(actor, len(launches), wants)
+
+    def _attempt(self, task: TaskState, seq: int, now: int) -> Attempt:
+        actor = self._actor
+        runnable = actor.runnables[task.handler]
+        args, kwargs = self._loaded.pop(task.id)
+        policy, options = actor.state.policy, task.options
+        timeout = _first(options, "timeout_us", runnable.timeout_us, policy.timeout_us)
+        beat = _first(options, "heartbeat_us", runnable.heartbeat_us, policy.heartbeat_us)
+        attempt = Attempt(actor, task, seq, runnable, args, kwargs, timeout, beat)
+        attempt.hold_us = 1 if policy.rate is not None else 0
+        actor.attempts[task.id] = attempt
+        return attempt
+
+    def _launch(self, attempts: list[Attempt]) -> None:
+        shell = self._actor.shell
+        start = shell.nursery.start_soon
+        for attempt in attempts:
+            start(run_attempt, shell, attempt)
+
+    def _load(self, events: Sequence[Any]) -> bool:
+        """Read and decode the arguments of what is about to start.  False: some did not fit; they are parked, decide again."""
+        actor, loaded, fresh = self._actor, self._loaded, self._actor.fresh
+        tasks = actor.state.tasks
+        fits = True
+        missing = [e.task for e in events if e.task not in loaded and e.task not in fresh.held]
+        stored = actor.shell.payloads([tasks[t].seq for t in missing]) if missing else []
+        read = dict(zip(missing, stored, strict=True))
+        for event in events:
+            task_id = event.task
+            if task_id in loaded:
+                continue
+            payload = read.get(task_id)
+            if payload is None:
+                payload = fresh.held.get(task_id)
+            task = tasks[task_id]
+            try:
+                if payload is None:
+                    raise ValueError("its arguments are no longer stored")
+                loaded[task_id] = actor.runnables[task.handler].decode_call(payload)
+            except Exception as error:  # whatever shows that the arguments do not fit
+                fits = False
+                actor.state.park(task_id, f"its arguments do not fit handler {task.handler!r}: {error}")
+                actor.shell.log.warning(
+                    "task parked: its arguments do not fit its handler",
+                    extra={"queue": actor.name, "handler": task.handler, "error": str(error)},
+                )
+            fresh.forget(task_id)
+        return fits
+
+
+def has_ready(state: QueueState) -> bool:
+    """Whether a task waits only for a slot, a token or its turn."""
+    agenda = state.agenda
+    return bool(agenda.ready.count or agenda.suspects.count)
+
+
+def _first(options: Mapping[str, Any] | None, key: str, *others: int | None) -> int | None:
+    """The innermost setting that is there; 0 says "none" out loud."""
+    found = options.get(key) if options else None
+    for value in (found, *others):
+        if value is not None:
+            return value or None
+    return None
