@@ -16,7 +16,7 @@ from journeyman.journal.store import Store
 RESERVE_MAX: Final = 64 << 20  # bytes kept free on a large disk
 RESERVE_MIN: Final = 2 << 20
 _SHARE: Final = 10  # a tenth of a small disk is kept free
-_TASK_BYTES: Final = 1_000  # what a task costs beside its payload, generously
+ROOM_PER_TASK: Final = 1_000  # what a task costs beside its payload, generously
 _AGE: Final = 1.0  # seconds a reading stays good
 
 
@@ -29,7 +29,7 @@ class Room:
 
     def refuse(self, payload_bytes: int) -> str | None:
         """Why a task with a payload of this size cannot be admitted now; None when it can."""
-        self._budget -= payload_bytes + _TASK_BYTES
+        self._budget -= payload_bytes + ROOM_PER_TASK
         if self._budget < 0 or self.refusal is not None or trio.current_time() - self._read_at > _AGE:
             self._read()
         return self.refusal

@@ -151,26 +151,33 @@ class Shell:
         Returns one answer each, in the order given, and the step to hand to the writer; when any is refused nothing has been
         applied and the step is None.  Raises only for a bug, after which the touched queues must be rebuilt.
         """
-        by_queue: dict[str, list[int]] = {}
-        for index, submission in enumerate(submissions):
-            by_queue.setdefault(submission.actor.name, []).append(index)
         now = self.now()
+        by_queue: dict[str, list[int]] = {}
+        for index, (actor, _, _) in enumerate(submissions):
+            by_queue.setdefault(actor.name, []).append(index)
         answers: list[Answer] = [Accepted()] * len(submissions)
         decided: list[tuple[QueueActor, list[int], Decision]] = []
         for name in sorted(by_queue):
             indexes = by_queue[name]
-            actor = submissions[indexes[0]].actor
+            actor = self.actors[name]
             actor.state.advance(now)
-            decision = actor.propose([submissions[i].command for i in indexes], now)
+            decision = actor.propose([submissions[i][1] for i in indexes], now)
             for i, answer in zip(indexes, decision.answers, strict=True):
                 answers[i] = answer
             decided.append((actor, indexes, decision))
         if any(type(answer) is Refused for answer in answers):
             return answers, None
         step = Step()
-        for actor, indexes, decision in decided:
-            actor.accept(decision, [submissions[i].payload for i in indexes], step)
-            actor.wake()
+        mark = self.journal.next_seq
+        try:
+            for actor, indexes, decision in decided:
+                actor.accept(decision, [submissions[i][2] for i in indexes], step)
+                actor.wake()
+        except Exception as error:  # a bug, half applied: nothing was handed over, and every queue it reached is read anew
+            self.journal.next_seq = mark
+            for actor, _, _ in decided:
+                actor.crash(error)
+            raise
         return answers, step
 
     def submit_with_success(self, submissions: Sequence[Submission], now: int, step: Step) -> None:

@@ -18,7 +18,7 @@ from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import Clock
 from journeyman.actors.queue_actor import QueueActor
-from journeyman.actors.shell import Submission
+from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.threads import ThreadRunner
 from journeyman.engine.context import Context
 from journeyman.engine.errors import QueueBroken, QueueFull, TaskNotFound
@@ -30,11 +30,10 @@ from journeyman.engine.questions import refusal
 from journeyman.engine.queue import Queue
 from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
-from journeyman.engine.submitting import call_of, prepare
+from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
 from journeyman.journal.errors import JournalFull
 from journeyman.journal.store import Store
-from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL
@@ -146,19 +145,15 @@ class Engine(Operations):
         An item is `(handler, args, kwargs)` or `handler.bind(*args, **kwargs)`.  Raises what `submit` raises, and then nothing was stored.
         """
         session = self._opened()
-        submissions: list[Submission] = []
-        for item in items:
-            handler, args, kwargs = call_of(item)
-            submissions.append(prepare(session, handler, args, kwargs))
-            if len(submissions) > SUBMIT_MANY_MAX:
-                raise ValueError(
-                    f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks at once, because they are one commit; submit in portions"
-                )
+        submissions = prepare_many(session, items)
         if not submissions:
             await trio.lowlevel.checkpoint()
             return []
-        for submission in submissions:
-            self._admit(session, submission.actor, len(submission.payload))
+        sizes: dict[QueueActor, int] = {}
+        for actor, _, payload in submissions:
+            sizes[actor] = sizes.get(actor, 0) + len(payload) + ROOM_PER_TASK
+        for actor, size in sizes.items():
+            self._admit(session, actor, size)
         shell = session.shell
         answers, step = shell.submit_together(submissions)
         call: Call[None] = Call()
@@ -167,10 +162,9 @@ class Engine(Operations):
             shell.recorded()
         shell.writer.after(Call.settle, call)
         await call.wait()
-        for answer in answers:
-            if type(answer) is Refused:
-                raise refusal(answer)
-        return [Handle(self, submission.command.task) for submission in submissions]
+        if step is None:
+            raise refusal(next(answer for answer in answers if type(answer) is Refused))
+        return [Handle(self, command.task) for _, command, _ in submissions]
 
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: decide now whether there is room, and keep it until the attempt ends."""

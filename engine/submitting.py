@@ -6,15 +6,17 @@ in the submitting task, and not in the worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.lane import digest
+from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Submission
 from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueNotFound
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
+from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 
 if TYPE_CHECKING:
     from journeyman.engine.session import Session
@@ -25,12 +27,8 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
 
     Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound.
     """
-    spec = spec_of(session, target)
-    handler = spec.handler
-    actor = session.shell.actors.get(handler.queue_name)
-    if actor is None:
-        raise QueueNotFound(f"no queue {handler.queue_name!r} in this engine: add it to Engine(queues=[...]) or create_queue it")
-    payload = handler.encode_call(args, kwargs)
+    spec, actor = resolve(session, target)
+    payload = spec.handler.encode_call(args, kwargs)
     limit = actor.state.policy.max_payload
     if len(payload) > limit:
         raise PayloadTooLarge(len(payload), limit)
@@ -43,6 +41,41 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
     if spec.task is not None:
         session.shell.chosen.add(spec.task)
     return Submission(actor, command, payload)
+
+
+def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
+    """As `prepare`, for the items of `submit_many`; what consecutive items share is looked up once.
+
+    Raises ValueError beyond SUBMIT_MANY_MAX items.
+    """
+    shell, ids = session.shell, session.ids
+    now = shell.now()
+    found: list[Submission] = []
+    last: Any = None
+    for item in items:
+        target, args, kwargs = call_of(item)
+        if target is not last:
+            spec, actor = resolve(session, target)
+            encode, command, limit = spec.handler.encode_call, spec.command, actor.state.policy.max_payload
+            last = target
+        payload = encode(args, kwargs)
+        if len(payload) > limit:
+            raise PayloadTooLarge(len(payload), limit)
+        found.append(Submission(actor, command(ids.mint(now), now, payload, digest(payload)), payload))
+        if spec.task is not None:
+            shell.chosen.add(spec.task)
+        if len(found) > SUBMIT_MANY_MAX:
+            raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks, because they are one commit; submit in portions")
+    return found
+
+
+def resolve(session: Session, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:
+    """The options, handler and queue of whatever was given to `submit`."""
+    spec = spec_of(session, target)
+    actor = session.shell.actors.get(spec.handler.queue_name)
+    if actor is None:
+        raise QueueNotFound(f"no queue {spec.handler.queue_name!r} in this engine: add it to Engine(queues=[...]) or create_queue it")
+    return spec, actor
 
 
 def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
