@@ -1,7 +1,7 @@
 """Room kept for hard times: a file of a few MiB whose only use is to be deleted.
 
-On a full disk even deleting tasks needs pages, because LMDB copies before it writes.  `give_way` frees the ballast so that retention can free the rest; the next open
-lays it anew when there is plenty of room.
+On a full disk even deleting tasks needs pages, because LMDB copies before it writes.  `give_way` frees the ballast so that retention can
+free the rest; the next open lays it anew when there is plenty of room.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Reads of ended tasks that memory has let go: by id, newest first, counts, what has expired.
 
-A projection: TASKS, BY_STATE and BY_EXPIRY can be rebuilt from the events alone.  It never speaks for a task that memory holds (tally.py says why), so a reader asks
-memory and catalog and never meets a task twice.  A task past its expiry is invisible exactly on time, whether or not prune has come by.
+A projection: TASKS, BY_STATE and BY_EXPIRY can be rebuilt from the events alone.  It never speaks for a task that memory holds (tally.py
+says why), so a reader asks memory and catalog and never meets a task twice.  A task past its expiry is invisible exactly on time, whether
+or not prune has come by.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ lengths, and trailing bytes ignored in silence.  The journal also decodes hundre
 strict options cost more than the decoding when they are parsed for each record.
 
 Choice.
-- Records and rows: no tags at all, keys are str (or bytes), depth at most 64.  Bodies of many records are decoded in one call, as one array that we
-  put together ourselves and end with a sentinel: 0.5 us a record instead of 1.1, and anything that trails a body displaces the sentinel.
+- Records and rows: no tags at all, keys are str (or bytes), depth at most 64.  Bodies of many records are decoded in one call, as one array
+  that we put together ourselves and end with a sentinel: 0.5 us a record instead of 1.1, and anything that trails a body displaces the
+  sentinel.
 - Payloads: the same, but tags 0-5 (instants, big integers, decimals), 37 (UUID) and 258 (set) are allowed, and int keys.
 - Encoding is canonical (RFC 8949 4.2.1 as cbor2 does it: shortest forms, sorted keys).  Without maps and floats the plain encoder
   writes the same bytes a third faster, so the caller says when it knows that there are none.
@@ -16,7 +17,7 @@ Rejected: a decoder per document with read_size=1 and a look at the position (8-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -37,8 +38,8 @@ def _refuse(*_: object) -> Any:
     raise cbor2.CBORDecodeError("a tag that is not allowed here")
 
 
-_STRICT_TAGS = dict.fromkeys(_RICH_TAGS + _FOREIGN_TAGS, _refuse)
-_PAYLOAD_TAGS = dict.fromkeys(_FOREIGN_TAGS, _refuse)
+_STRICT_TAGS: dict[int, Callable[..., Any]] = dict.fromkeys(_RICH_TAGS + _FOREIGN_TAGS, _refuse)
+_PAYLOAD_TAGS: dict[int, Callable[..., Any]] = dict.fromkeys(_FOREIGN_TAGS, _refuse)
 
 _canonical = cbor2.CBOREncoder(BytesIO(), canonical=True).encode_to_bytes
 _plain = cbor2.CBOREncoder(BytesIO()).encode_to_bytes

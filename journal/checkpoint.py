@@ -1,34 +1,39 @@
-"""Checkpoints: the state as of one seq, written bit by bit while the engine goes on, so that recovery reads live tasks and a tail instead of history.
+"""Checkpoints: the state as of one seq, written bit by bit while the engine goes on, so that recovery reads live tasks and a tail instead
+of history.
 
-Problem.  Writing everything at once stops the world; writing bit by bit writes rows of different instants; and a crash may come between any two commits.  A
-checkpoint must also not cost what a task's life costs: most tasks are born and die between two checkpoints.
+Problem.  Writing everything at once stops the world; writing bit by bit writes rows of different instants; and a crash may come between any
+two commits.  A checkpoint must also not cost what a task's life costs: most tasks are born and die between two checkpoints.
 
 Choice: incremental, exact, and harmless when cut short.
 
-1. Incremental.  The journal notes which tasks events touched (`Journal.dirty`).  `begin` at seq S takes that set; only its tasks get new rows.
-2. Exact.  Every row says the state as of S.  A task about to change while its row is unwritten is encoded first (`before_apply`, copy on write); so are, all
-   at once, the rows before a ClockStepped, which moves every waiting task.  The facts of the queues are few and are encoded in `begin`.
-3. Rows of tasks that memory must hold after recovery go to LIVE, keyed by seq of submission: one sequential scan reads them.  Rows of ended tasks go to TASKS with
-   index entries, and memory lets go of them (`settle`) when the checkpoint is durable, unless they changed meanwhile.  An ended task that LIVE holds
-   is overwritten there with its ended row, and only swept out of LIVE after the checkpoint is durable.  An ended task that has expired when its turn comes
-   gets a row in LIVE only: no index ever hears of it, prune takes it.
-4. The last commit of the rows writes META "checkpoint" (S, chain hash, facts) and the queues' facts, all at once.  Until then META "progress" says that a
-   checkpoint as of S' is under way.
+1. Incremental.  The journal notes which tasks events touched (`Journal.dirty`).  `begin` at seq S takes that set; only its tasks get new
+   rows.
+2. Exact.  Every row says the state as of S.  A task about to change while its row is unwritten is encoded first (`before_apply`, copy on
+   write); so are, all at once, the rows before a ClockStepped, which moves every waiting task.  The facts of the queues are few and are
+   encoded in `begin`.
+3. Rows of tasks that memory must hold after recovery go to LIVE, keyed by seq of submission: one sequential scan reads them.  Rows of ended
+   tasks go to TASKS with index entries, and memory lets go of them (`settle`) when the checkpoint is durable, unless they changed
+   meanwhile.  An ended task that LIVE holds is overwritten there with its ended row, and only swept out of LIVE after the checkpoint is
+   durable.  An ended task that has expired when its turn comes gets a row in LIVE only: no index ever hears of it, prune takes it.
+4. The last commit of the rows writes META "checkpoint" (S, chain hash, facts) and the queues' facts, all at once.  Until then META
+   "progress" says that a checkpoint as of S' is under way.
 
-Why a crash at any point is harmless.  Let S be the newest complete checkpoint, and rows of an incomplete one as of S' > S lie beside its rows.
-- Each row carries the seq as of which it holds.  Nothing before the final commit deletes a row from LIVE, so every task that was live at S is in LIVE, with a row as of
-  S or older (untouched since: still true at S) or with a row as of S'.
-- A row as of S' is not used.  If the task was submitted after S, the tail makes it.  Else its state at S is the fold of its own events up to S, which are all still
-  there (prune takes whole tasks), together with the clock's steps.  So recovery begins with exactly the state at S, and the ordinary fold of the tail follows; the
-  kernel knows nothing of checkpoints.
-- Rows that the cut-off checkpoint put into TASKS belong to tasks that the tail touches, so they are in memory after the fold: recovery looks them up and marks them
-  shadowed, and the next checkpoint takes them out or writes them anew.  A task settled at S and retried after it was in TASKS at S; if the cut-off checkpoint
-  removed that row, TaskRetried brings the whole row along.
+Why a crash at any point is harmless.  Let S be the newest complete checkpoint, and rows of an incomplete one as of S' > S lie beside its
+rows.
+- Each row carries the seq as of which it holds.  Nothing before the final commit deletes a row from LIVE, so every task that was live at S
+  is in LIVE, with a row as of S or older (untouched since: still true at S) or with a row as of S'.
+- A row as of S' is not used.  If the task was submitted after S, the tail makes it.  Else its state at S is the fold of its own events up
+  to S, which are all still there (prune takes whole tasks), together with the clock's steps.  So recovery begins with exactly the state at
+  S, and the ordinary fold of the tail follows; the kernel knows nothing of checkpoints.
+- Rows that the cut-off checkpoint put into TASKS belong to tasks that the tail touches, so they are in memory after the fold: recovery
+  looks them up and marks them shadowed, and the next checkpoint takes them out or writes them anew.  A task settled at S and retried after
+  it was in TASKS at S; if the cut-off checkpoint removed that row, TaskRetried brings the whole row along.
 - Counts and digest (tally.py) are exact for the disk after every single commit, complete or not.
 The tests cut between every two chunks, and compare the recovered state with a fold of everything.
 
-Rejected: rows overwritten in place with a guard `seq > row.last_seq` in the fold (every event would pay for it, and the limiter's and queue's facts need a second
-guard); a generation of tables per checkpoint (incremental no more); fuzzy rows without copy on write (no digest to compare a full fold with).
+Rejected: rows overwritten in place with a guard `seq > row.last_seq` in the fold (every event would pay for it, and the limiter's and
+queue's facts need a second guard); a generation of tables per checkpoint (incremental no more); fuzzy rows without copy on write (no digest
+to compare a full fold with).
 """
 
 from __future__ import annotations
@@ -66,8 +71,8 @@ class _Row(NamedTuple):
 class Checkpoint:
     """The checkpoints of one journal, one at a time.
 
-    The caller: `begin` when everything up to `through_seq` is sealed; then `next_chunk` again and again, each time after the previous chunk is durable, until it
-    returns None; and before every fold while `unwritten` is not empty, `before_apply`.
+    The caller: `begin` when everything up to `through_seq` is sealed; then `next_chunk` again and again, each time after the previous chunk
+    is durable, until it returns None; and before every fold while `unwritten` is not empty, `before_apply`.
     """
 
     def __init__(self, journal: Journal, tally: Tally, *, through_seq: int = 0, live_bound: int = 0) -> None:
@@ -141,7 +146,8 @@ class Checkpoint:
     # --- copy on write ----------------------------------------------------------------------------------------------------
 
     def before_apply(self, event: Event) -> None:
-        """Keep what `event` is about to change.  Call it before the fold of every event while `unwritten` is not empty, and of every TaskRetried."""
+        """Keep what `event` is about to change.  Call it before the fold of every event while `unwritten` is not empty, and of every
+        TaskRetried."""
         kind = type(event)
         if kind is ClockStepped:
             while self.unwritten:
@@ -175,7 +181,8 @@ class Checkpoint:
                 return
 
     def _encode(self, id: bytes, queue: str) -> None:
-        assert self._world is not None and self.seq is not None
+        assert self._world is not None
+        assert self.seq is not None
         holder: QueueState | None = self._world.queues.get(queue)
         task: TaskState | None = None if holder is None else holder.tasks.get(id)
         if task is None or task.seq > self.seq:  # pruned meanwhile
@@ -243,7 +250,8 @@ class Checkpoint:
         by_state: Items = []
         by_expiry: Items = []
         for row in ended:
-            assert row.ended is not None and row.place is not None
+            assert row.ended is not None
+            assert row.place is not None
             key, value, digest = row.ended
             tally.added(row.place, digest)
             tasks.append((key, value))

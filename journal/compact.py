@@ -1,12 +1,13 @@
 """Compaction: many small records about boots, policies, pauses and prunes become one, so that the file stops growing.
 
-Problem.  In steady state tasks come and go, but each prune, boot and configuration leaves a record behind for ever.  Choice: now and then one JournalCompacted takes
-their place.  It carries the facts of every queue as of its own position and running totals; the records it replaces, all at or below the newest complete
-checkpoint, are deleted in its commit.  A fold from the first event meets it late, after events that are younger than some of the facts; that is why facts
-are merged by the seq that set them (`QueueState.merge_facts`).
+Problem.  In steady state tasks come and go, but each prune, boot and configuration leaves a record behind for ever.  Choice: now and then
+one JournalCompacted takes their place.  It carries the facts of every queue as of its own position and running totals; the records it
+replaces, all at or below the newest complete checkpoint, are deleted in its commit.  A fold from the first event meets it late, after
+events that are younger than some of the facts; that is why facts are merged by the seq that set them (`QueueState.merge_facts`).
 
 Not replaced: the newest EngineBooted (its boot has not ended), and ClockStepped (it moves tasks that may still be there; there are few).
-Rejected: rewriting the log's head into a new segment (surviving records never change), a snapshot of everything as the new first record (it grows with the queues' tasks).
+Rejected: rewriting the log's head into a new segment (surviving records never change), a snapshot of everything as the new first record (it
+grows with the queues' tasks).
 """
 
 from __future__ import annotations

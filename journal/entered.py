@@ -1,9 +1,9 @@
 """Which handlers were entered: eight bytes a slot in a shared memory map.
 
-Problem.  A crash charges an attempt only if its handler had been entered, and the start is journalled before that.  Choice: an executor slot writes
-the seq of the AttemptStarted into its cell as it enters the handler and 0 when it leaves.  The page cache survives the death of the process, so no sync is
-needed; after a power cut a mark may be missing (nothing is charged) or stale (its attempt ended long ago, so nobody asks for that seq).  Rejected: an event per
-entry (a commit more per start), writing to a file (a system call more per start).
+Problem.  A crash charges an attempt only if its handler had been entered, and the start is journalled before that.  Choice: an executor
+slot writes the seq of the AttemptStarted into its cell as it enters the handler and 0 when it leaves.  The page cache survives the death of
+the process, so no sync is needed; after a power cut a mark may be missing (nothing is charged) or stale (its attempt ended long ago, so
+nobody asks for that seq).  Rejected: an event per entry (a commit more per start), writing to a file (a system call more per start).
 
 Cells are native 64-bit words, written by one store instruction.  The file doubles when a slot does not fit.
 """
@@ -37,8 +37,8 @@ class EnteredMarks:
             self._grow(slot)
             self._cells[slot] = seq
 
-    def all(self) -> set[int]:
-        return set(self._cells) - {0}
+    def all(self) -> frozenset[int]:
+        return frozenset(self._cells) - {0}
 
     def _grow(self, slot: int) -> None:
         size = len(self._cells) * CELL

@@ -21,7 +21,8 @@ class JournalLocked(JournalError):
 
 
 class JournalCorrupt(JournalError):
-    """What is on disk is not what was written.  `seq` is the first damaged record, None when the damage has no seq (a file, a page, a row)."""
+    """What is on disk is not what was written.  `seq` is the first damaged record, None when the damage has no seq (a file, a page, a
+    row)."""
 
     def __init__(self, message: str, seq: int | None = None) -> None:
         super().__init__(message)

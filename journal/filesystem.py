@@ -1,9 +1,10 @@
 """Which file system a journal lies on, and whether that can be trusted.
 
-LMDB maps its file and relies on locks that work; network and foreign file systems keep neither promise (NFS, SMB, 9p, FUSE mounts of another host).  Such a
-journal works for weeks and is then gone, so it is refused unless the caller insists.
+LMDB maps its file and relies on locks that work; network and foreign file systems keep neither promise (NFS, SMB, 9p, FUSE mounts of
+another host).  Such a journal works for weeks and is then gone, so it is refused unless the caller insists.
 
-statfs(2) is reached through ctypes because the standard library does not show f_type.  Where that fails (another libc, another system), nothing is refused.
+statfs(2) is reached through ctypes because the standard library does not show f_type.  Where that fails (another libc, another system),
+nothing is refused.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def check_directory(path: str) -> None:
         )
     if found.st_mode & 0o022:
         warnings.warn(
-            f"the journal's directory {path} can be written by others (mode {stat.S_IMODE(found.st_mode):o}): whoever writes there runs your handlers; chmod 700",
+            f"the journal's directory {path} can be written by others (mode {stat.S_IMODE(found.st_mode):o}): "
+            "whoever writes there runs your handlers; chmod 700",
             RuntimeWarning,
             stacklevel=4,
         )

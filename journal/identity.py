@@ -11,8 +11,8 @@ META "identity" is a map, written once in the commit that creates the journal:
     created_at  microseconds UTC
     lmdb        the LMDB engine's version as a list of int; empty for other stores
 
-The file `identity` beside data.mdb holds the journal's UUID in hex.  An empty or missing data.mdb is a new journal only where no such file stands: LMDB takes a file
-of 0 bytes for a fresh database, and a queue that was lost must not look like an empty queue.
+The file `identity` beside data.mdb holds the journal's UUID in hex.  An empty or missing data.mdb is a new journal only where no such file
+stands: LMDB takes a file of 0 bytes for a fresh database, and a queue that was lost must not look like an empty queue.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def compare_sidecar(directory: str, identity: Identity) -> None:
         write_sidecar(directory, identity)
     elif named != identity.journal:
         raise JournalCorrupt(
-            f"data.mdb in {directory} is journal {identity.journal.hex()}, the file `{SIDECAR}` beside it names {named.hex()}: files of two journals were mixed"
+            f"data.mdb in {directory} is journal {identity.journal.hex()}, "
+            f"the file `{SIDECAR}` beside it names {named.hex()}: files of two journals were mixed"
         )
 
 

@@ -1,17 +1,19 @@
 """The default store: LMDB 0.9, two disk barriers a commit.  The only file that imports lmdb.
 
-Problem.  LMDB is a fine engine with sharp edges: a write transaction begun in one thread and committed in another leaves a lock held for ever; growing
-the map kills open reads; a commit that raised may have happened.
+Problem.  LMDB is a fine engine with sharp edges: a write transaction begun in one thread and committed in another leaves a lock held for
+ever; growing the map kills open reads; a commit that raised may have happened.
 
 Choice.
-- One thread per store owns every write transaction from begin to commit, every growth of the map, and the close.  Batches reach it through a SimpleQueue,
-  the answer goes back through the batch's `done`.  It encodes nothing and makes few calls: every call releases the interpreter's lock, and getting
-  it back may take 5 ms when the loop is busy.  Many keys are put by one `putmulti`.
-- Reads run on the caller's thread, in transactions that end before the call returns, behind a gate that growing the map closes.  Values are copies.
+- One thread per store owns every write transaction from begin to commit, every growth of the map, and the close.  Batches reach it through
+  a SimpleQueue, the answer goes back through the batch's `done`.  It encodes nothing and makes few calls: every call releases the
+  interpreter's lock, and getting it back may take 5 ms when the loop is busy.  Many keys are put by one `putmulti`.
+- Reads run on the caller's thread, in transactions that end before the call returns, behind a gate that growing the map closes.  Values are
+  copies.
 - A full map is no failure: that transaction did not happen; the map doubles and the batch is tried again.
 - Any other exception ends the store's writing life: the outcome is unknown (law 5), so this and every later batch reports it.
 
-Rejected: writemap (SIGBUS on a full disk), NOSYNC (damage on power loss), a thread pool (see above), the 1.0 engine (py-lmdb shows none of what it adds).
+Rejected: writemap (SIGBUS on a full disk), NOSYNC (damage on power loss), a thread pool (see above), the 1.0 engine (py-lmdb shows none of
+what it adds).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import lmdb
 
@@ -86,15 +88,17 @@ class LmdbStore:
 
     def _open_tables(self) -> dict[Table, Any]:
         with _translated(self.path):
+            with self._env.begin() as txn:
+                self.empty = txn.stat()["entries"] == 0
+            if self.readonly and self.empty:
+                return {}
             if self.readonly:
                 return {table: self._env.open_db(name, create=False) for table, name in _NAMES.items()}
             self._env.reader_check()
-            with self._env.begin() as txn:
-                fresh = txn.stat()["entries"] == 0
             # A handle outlives its transaction only by a commit, and py-lmdb resets read transactions instead.  Nothing is written
             # to a journal that has its tables.
             with self._env.begin(write=True) as txn:
-                return {table: self._env.open_db(name, txn=txn, create=fresh) for table, name in _NAMES.items()}
+                return {table: self._env.open_db(name, txn=txn, create=self.empty) for table, name in _NAMES.items()}
 
     # --- writing ---
 
@@ -157,7 +161,8 @@ class LmdbStore:
                 self._env.set_mapsize(size)
             except (lmdb.Error, OverflowError) as failure:
                 raise JournalFull(
-                    f"the journal at {self.path} cannot grow its map to {size} bytes ({failure}): raise the limit on address space (ulimit -v)"
+                    f"the journal at {self.path} cannot grow its map to {size} bytes ({failure}): "
+                    "raise the limit on address space (ulimit -v)"
                 ) from failure
 
     def _diagnose(self, failure: BaseException) -> BaseException:
@@ -165,7 +170,7 @@ class LmdbStore:
         if isinstance(failure, JournalError):
             return failure
         code = failure.args[0] if failure.args and isinstance(failure.args[0], int) else _code_of(failure)
-        if isinstance(failure, lmdb.DiskError) or code in _FULL_CODES or code is None and isinstance(failure, OSError):
+        if isinstance(failure, lmdb.DiskError) or code in _FULL_CODES or (code is None and isinstance(failure, OSError)):
             with contextlib.suppress(OSError):
                 disk = os.statvfs(self.path)
                 if disk.f_bavail * disk.f_frsize < _NEARLY_FULL:
@@ -181,8 +186,7 @@ class LmdbStore:
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         with self._reading() as txn:
-            value: bytes | None = txn.get(key, db=self._tables[table])
-            return value
+            return _copied(txn.get(key, db=self._tables[table]))
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
         if not keys:
@@ -190,8 +194,8 @@ class LmdbStore:
         with self._reading() as txn:
             if len(keys) < 4:
                 db = self._tables[table]
-                return [txn.get(key, db=db) for key in keys]
-            found = dict(txn.cursor(self._tables[table]).getmulti(keys))
+                return [_copied(txn.get(key, db=db)) for key in keys]
+            found: dict[bytes, bytes] = dict(cast("Items", txn.cursor(self._tables[table]).getmulti(keys)))
         return [found.get(key) for key in keys]
 
     def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False, limit: int) -> Items:
@@ -201,7 +205,7 @@ class LmdbStore:
                 return _scan_down(cursor, start, stop, limit)
             if not (cursor.set_range(start) if start else cursor.first()):
                 return []
-            pairs: Items = list(islice(cursor.iternext(), limit))
+            pairs = cast("Items", list(islice(cursor.iternext(), limit)))
         if stop is not None:
             while pairs and pairs[-1][0] >= stop:
                 pairs.pop()
@@ -210,7 +214,7 @@ class LmdbStore:
     def last(self, table: Table) -> tuple[bytes, bytes] | None:
         with self._reading() as txn:
             cursor = txn.cursor(self._tables[table])
-            return cursor.item() if cursor.last() else None
+            return cast("tuple[bytes, bytes]", cursor.item()) if cursor.last() else None
 
     def count(self, table: Table) -> int:
         with self._reading() as txn:
@@ -252,10 +256,6 @@ class LmdbStore:
 
     # --- marks, life ---
 
-    def tend(self) -> None:
-        """Wanted once a minute: free the slots of readers that died."""
-        self.reader_check()
-
     def give_way(self) -> int:
         """On a full disk: give up the ballast.  The bytes that are free now."""
         return give_way(self.path)
@@ -273,7 +273,7 @@ class LmdbStore:
             self._marks.set(slot, 0)
 
     def entered(self) -> set[int]:
-        return set() if self._marks is None else self._marks.all()
+        return set() if self._marks is None else set(self._marks.all())
 
     def _check(self) -> None:
         if self._closed:
@@ -338,6 +338,11 @@ def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_
         )  # fmt: skip
 
 
+def _copied(value: Any) -> bytes | None:
+    """Values are bytes: no transaction of ours is opened with buffers."""
+    return cast("bytes | None", value)
+
+
 def _scan_down(cursor: lmdb.Cursor, start: bytes, stop: bytes | None, limit: int) -> Items:
     if stop is None:
         found = cursor.last()
@@ -345,7 +350,7 @@ def _scan_down(cursor: lmdb.Cursor, start: bytes, stop: bytes | None, limit: int
         found = cursor.prev() if cursor.set_range(stop) else cursor.last()
     if not found:
         return []
-    pairs: Items = list(islice(cursor.iterprev(), limit))
+    pairs = cast("Items", list(islice(cursor.iterprev(), limit)))
     while pairs and pairs[-1][0] < start:
         pairs.pop()
     return pairs
@@ -368,7 +373,8 @@ def _translated(path: str) -> Iterator[None]:
         ) from failure
     except lmdb.ReadonlyError as failure:
         raise JournalError(
-            f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}): check the owner and mode of the directory and its files"
+            f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}): "
+            "check the owner and mode of the directory and its files"
         ) from failure
     except lmdb.DiskError as failure:
         raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure

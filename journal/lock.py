@@ -1,11 +1,12 @@
 """One engine per journal: a lock file of our own, which also tells how the last owner went.
 
-Problem.  LMDB's own lock file lets several writers take turns, and must never be opened by anyone else.  Choice: flock(2) on `owner.lock`.  The lock goes with
-the process whatever kills it; the file's text stays: "open ..." while owned, "closed SIZE MTIME" after a close in good order.  So the next owner knows whether to look
-at the data in a child process first: after an unclean end, or when data.mdb is not as it was left.
+Problem.  LMDB's own lock file lets several writers take turns, and must never be opened by anyone else.  Choice: flock(2) on `owner.lock`.
+The lock goes with the process whatever kills it; the file's text stays: "open ..." while owned, "closed SIZE MTIME" after a close in good
+order.  So the next owner knows whether to look at the data in a child process first: after an unclean end, or when data.mdb is not as it
+was left.
 
-A forked child closes its copy of the descriptor, else it would hold the lock beyond the parent's death.  Rejected: pid files (stale after a crash), fcntl locks (lost
-when any descriptor of the file is closed).
+A forked child closes its copy of the descriptor, else it would hold the lock beyond the parent's death.  Rejected: pid files (stale after a
+crash), fcntl locks (lost when any descriptor of the file is closed).
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class OwnerLock:
         if clean:
             with contextlib.suppress(OSError):  # a full disk: then the next owner looks twice
                 self._write(self._closing_words())
+        fcntl.flock(self._fd, fcntl.LOCK_UN)  # a child forked just now may still have its copy of the descriptor open
         os.close(self._fd)
         self._fd = -1
         _held.discard(self)

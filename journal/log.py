@@ -1,8 +1,8 @@
 """The log: numbers events, seals them into commits, reads them back.
 
-One `Journal` object per open journal, used on the loop thread only.  Numbers are taken when a decision is applied (`take`), bytes are made when the
-commit is put together (`seal`), so a commit holds whatever gathered while the last one was under way.  The journal also keeps, in passing, two lists that
-others need and that cost next to nothing here:
+One `Journal` object per open journal, used on the loop thread only.  Numbers are taken when a decision is applied (`take`), bytes are made
+when the commit is put together (`seal`), so a commit holds whatever gathered while the last one was under way.  The journal also keeps, in
+passing, two lists that others need and that cost next to nothing here:
 
 - `dirty`: ids of tasks touched since the newest checkpoint began -> queue name (checkpoint.py swaps it out);
 - `loose`: seqs of the records that a JournalCompacted may one day replace (compact.py);
@@ -68,9 +68,11 @@ class Journal:
         drop_payloads: Sequence[int] = (),
         extra: Batch | None = None,
     ) -> Batch:
-        """One commit's bytes.  `items` in ascending seq, without gaps, following what was sealed before; batches must reach the store in the order sealed.
+        """One commit's bytes.  `items` in ascending seq, without gaps, following what was sealed before; batches must reach the store in
+        the order sealed.
 
-        `payloads` and `drop_payloads` go by the seq of the owning event.  `extra` (a checkpoint chunk, a prune) joins the commit and is left empty-handed.
+        `payloads` and `drop_payloads` go by the seq of the owning event.  `extra` (a checkpoint chunk, a prune) joins the commit and is
+        left empty-handed.
         """
         batch = Batch()
         if items:
@@ -94,7 +96,7 @@ class Journal:
         dirty, tasks = self.dirty, _TASK_KINDS
         for seq, event in items:
             if type(event) in tasks:
-                dirty[event[4]] = event[1]  # type: ignore[index, misc]
+                dirty[event[4]] = event[1]  # type: ignore[index]
             elif type(event) in LOOSE_KINDS:
                 self.loose.append(seq)
             elif type(event) is ClockStepped:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from itertools import pairwise
 
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
@@ -71,7 +72,7 @@ class MemoryStore:
             if append:
                 last = self.tables[table].last_key()
                 keys = [key for key, _ in items]
-                if (last is not None and keys[0] <= last) or any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+                if (last is not None and keys[0] <= last) or any(a >= b for a, b in pairwise(keys)):
                     raise JournalCorrupt(f"append out of order in table {table.name}")
         for table, keys in batch.deletes:
             rows = self.tables[table]
@@ -124,9 +125,6 @@ class MemoryStore:
 
     def entered(self) -> set[int]:
         return set(self.marks.values())
-
-    def tend(self) -> None:
-        """Nothing to do."""
 
     def give_way(self) -> int:
         return 0

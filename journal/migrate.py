@@ -1,8 +1,8 @@
 """From one format of the whole journal to the next.
 
-`MIGRATIONS` maps a format version to the function that makes a journal of that version one of the next.  A function may run again after a crash: it is given the store
-and must be repeatable until the new identity is committed, which `migrate` does after it.  Events are never rewritten: an event kind that changes shape gets appended
-fields (record.py) or a new tag; what is migrated are projections and META.
+`MIGRATIONS` maps a format version to the function that makes a journal of that version one of the next.  A function may run again after a
+crash: it is given the store and must be repeatable until the new identity is committed, which `migrate` does after it.  Events are never
+rewritten: an event kind that changes shape gets appended fields (record.py) or a new tag; what is migrated are projections and META.
 
 Version 1 is the first, so the table is empty.  A newer version is refused by name.
 """

@@ -6,8 +6,8 @@ In this order, and why:
  2. the directory is made by us, 0700, because LMDB's default shows every task to every user;
  3. `owner.lock` (lock.py): everything after it happens to nobody else's journal;
  4. missing or empty data beside an identity is refused (identity.py), because LMDB would call it a fresh database;
- 5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map kills
-    the process that reads it, and that must not be yours;
+ 5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
+    kills the process that reads it, and that must not be yours;
  6. LMDB is opened, its tables too, stale readers freed;
  7. identity: created (and its names made durable), or checked for version and features, and migrated.
 """
@@ -52,8 +52,8 @@ def open_store(
 ) -> LmdbStore:
     """Open or create the journal in the directory `path`.
 
-    `durability`: "full" loses nothing acknowledged; "relaxed" may lose the newest commit on a power cut.  `readonly`: for tools; takes no lock.
-    `map_size`: bytes of address space to begin with.  JournalLocked, JournalCorrupt, JournalVersion, JournalFull, JournalError.
+    `durability`: "full" loses nothing acknowledged; "relaxed" may lose the newest commit on a power cut.  `readonly`: for tools; takes no
+    lock. `map_size`: bytes of address space to begin with.  JournalLocked, JournalCorrupt, JournalVersion, JournalFull, JournalError.
     """
     if durability not in ("full", "relaxed"):
         raise ValueError(f'durability is "full" or "relaxed", not {durability!r}')
@@ -76,7 +76,7 @@ def open_store(
 def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_size: int, examine_first: str) -> LmdbStore:
     refuse_lost_data(directory)
     data = os.path.join(directory, "data.mdb")
-    if os.path.exists(data):
+    if os.path.exists(data) and os.path.getsize(data):
         if examine_first == "always" or (examine_first == "when suspicious" and lock.suspicious):
             examine(directory, thorough=not lock.unclean)
         os.chmod(data, 0o600)

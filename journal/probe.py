@@ -1,13 +1,15 @@
 """Looking at suspicious data in a child process, because the look may kill.
 
-Problem.  LMDB trusts its file.  Reading a truncated one raises SIGBUS, some damage aborts the process on an assertion; neither is an exception.  Choice: a child process
-(`python -m journeyman.journal.probe DIR`) opens the data without locks and reads what recovery will read: checkpoint, LIVE, the tail, every crc; when the file was
-changed by others, or is suspiciously short, or is small anyway, every page of every table.  How the child ends is the verdict:
+Problem.  LMDB trusts its file.  Reading a truncated one raises SIGBUS, some damage aborts the process on an assertion; neither is an
+exception.  Choice: a child process (`python -m journeyman.journal.probe DIR`) opens the data without locks and reads what recovery will
+read: checkpoint, LIVE, the tail, every crc; when the file was changed by others, or is suspiciously short, or is small anyway, every page
+of every table.  How the child ends is the verdict:
 
-    0  sound as far as it looked       3  damage found, named on stderr       killed by a signal, or anything else: damage that LMDB does not survive
+    0  sound as far as it looked       3  damage found, named on stderr       killed by a signal, or anything else: damage that LMDB does
+    not survive
 
-Not a health check by file size: a healthy file may be shorter than its last page number says, since pages freed at once are never written.  A file *much* shorter
-is only a reason to look at everything.
+Not a health check by file size: a healthy file may be shorter than its last page number says, since pages freed at once are never written.
+A file *much* shorter is only a reason to look at everything.
 """
 
 from __future__ import annotations

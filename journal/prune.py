@@ -1,17 +1,18 @@
 """Prune: ended tasks leave the journal whole, and an event says so.
 
-Problem.  Deleting is the one thing that can silently break "live state equals replayed state", and it happens while checkpoints are written and recovered from.
-Choice: a task goes as a whole (every event, payload, result, row and index entry) in the commit of the TasksPruned that names it, and only when its life lies
-on one side of the newest complete checkpoint:
+Problem.  Deleting is the one thing that can silently break "live state equals replayed state", and it happens while checkpoints are written
+and recovered from. Choice: a task goes as a whole (every event, payload, result, row and index entry) in the commit of the TasksPruned that
+names it, and only when its life lies on one side of the newest complete checkpoint:
 
 - all of it at or below the checkpoint: recovery reads rows, which go in the same commit, and never its events;
 - all of it above: recovery reads only the tail, in which nothing of it is left.
 
-A task that lived across the checkpoint waits for the next one; while a checkpoint is being written, a task in memory that it may concern waits too.  So folding what
-remains, from the first event or from a checkpoint, gives the live state: what others still need of a pruned task is the residue in the event (the limiter's time and
-the seq that set it).
+A task that lived across the checkpoint waits for the next one; while a checkpoint is being written, a task in memory that it may concern
+waits too.  So folding what remains, from the first event or from a checkpoint, gives the live state: what others still need of a pruned
+task is the residue in the event (the limiter's time and the seq that set it).
 
-Tasks expire exactly on time for readers (catalog.py); being deleted a little later is invisible.  What is freed is reused by LMDB; the file does not shrink.
+Tasks expire exactly on time for readers (catalog.py); being deleted a little later is invisible.  What is freed is reused by LMDB; the file
+does not shrink.
 """
 
 from __future__ import annotations

@@ -14,18 +14,19 @@ A record is valid when
  1. its format version is one that this code knows, else JournalVersion;
  2. its crc matches, else JournalCorrupt (the key is part of it, so a record that sits in another's place is found too);
  3. its tag is known, else: with flag 4 it is carried along as `Ignored`, without it JournalVersion;
- 4. its body is exactly one array, strictly decoded; missing trailing fields take their defaults (an older writer), extra ones stay on disk and are
-    ignored (a younger writer of the same format version);
+ 4. its body is exactly one array, strictly decoded; missing trailing fields take their defaults (an older writer), extra ones stay on disk
+    and are ignored (a younger writer of the same format version);
  5. the commits chain: hash(commit) = B(B'(previous) where the previous hash is what the first record carries:
 
         B(x)          = BLAKE2b of x, 16 bytes
         chain(commit) = B(chain(previous) || B(B(record 1) || B(record 2) || ...))      chain before the first commit: 16 zero bytes
 
-    Prune removes records from the middle of commits.  A commit with a hole cannot be computed any more; the next commit's first record then gives the hash
-    to go on with.  The newest commit never has a hole, because the prune that made one is itself in a later commit.
+    Prune removes records from the middle of commits.  A commit with a hole cannot be computed any more; the next commit's first record then
+    gives the hash to go on with.  The newest commit never has a hole, because the prune that made one is itself in a later commit.
 
-Problem of speed.  Recovery reads hundreds of thousands of records a second and sealing happens on the event loop.  So records are decoded in chunks (one
-CBOR call for all bodies) and events are built with `tuple.__new__`; rejected: a class per reader with a method per record (twice the time).
+Problem of speed.  Recovery reads hundreds of thousands of records a second and sealing happens on the event loop.  So records are decoded
+in chunks (one CBOR call for all bodies) and events are built with `tuple.__new__`; rejected: a class per reader with a method per record
+(twice the time).
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def decode_records(pairs: Items, chain: Chain | None = None) -> list[tuple[int, 
         if kind is None or type(fields) is not list or len(fields) != _WIDTH[tag] or kind in _ERROR_FIELD:
             found.append((seq, _build(seq, tag, fields)))
         else:
-            found.append((seq, new(kind, fields)))  # type: ignore[type-var]
+            found.append((seq, new(kind, fields)))
     return found
 
 

@@ -1,15 +1,16 @@
 """Recovery: the newest complete checkpoint, then the fold of the tail.
 
-What it costs: the rows of live tasks (one scan of LIVE) and the events since the checkpoint.  History is not read.  The proof that the state at the checkpoint is exact
-even when a later checkpoint was cut short stands at the head of checkpoint.py; this file carries it out:
+What it costs: the rows of live tasks (one scan of LIVE) and the events since the checkpoint.  History is not read.  The proof that the
+state at the checkpoint is exact even when a later checkpoint was cut short stands at the head of checkpoint.py; this file carries it out:
 
 1. rows of LIVE as of the checkpoint or before are taken as they are; younger ones are folded anew from the task's own events (`_as_of`);
 2. the queues' facts and the journal's own are those of the checkpoint;
-3. the tail is folded, its crc and its chain checked; a TransitionRejected about a task that memory does not hold brings that task back from TASKS first, because the
-   engine that wrote it still held it;
+3. the tail is folded, its crc and its chain checked; a TransitionRejected about a task that memory does not hold brings that task back from
+   TASKS first, because the engine that wrote it still held it;
 4. ended-task rows of tasks that memory holds are shadowed, tasks that need a new row are marked dirty.
 
-Nothing is written here.  Damage is an error, never a shorter history: a torn or missing commit, a row or record with a wrong crc, tables with fewer rows than counted.
+Nothing is written here.  Damage is an error, never a shorter history: a torn or missing commit, a row or record with a wrong crc, tables
+with fewer rows than counted.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The bytes of what a checkpoint writes: rows of tasks, index keys, small named records.
 
-    row     offset 0, 1 byte: format, now 1; 1, 8 bytes: the seq as of which the row holds; 9, 4 bytes: crc32 of key, bytes 0..8 and body; 13: body
-    body    canonical CBOR of TaskState.row()
+    row     offset 0, 1 byte: format, now 1; 1, 8 bytes: the seq as of which the row holds; 9, 4 bytes: crc32 of key, bytes 0..8 and body;
+    13: body body    canonical CBOR of TaskState.row()
     META    4 bytes crc32 of key and body; then canonical CBOR
     keys    LIVE       seq 8                                     BY_STATE   queue ordinal 4, state 1, seq 8   -> id
-            TASKS      id 16                                     BY_EXPIRY  expires_at 8, seq 8               -> id 16, queue ordinal 4, state 1
+            TASKS      id 16                                     BY_EXPIRY  expires_at 8, seq 8               -> id 16, queue ordinal 4,
+            state 1
 
-Numbers are big-endian.  States at rest in keys: 1 succeeded, 2 failed, 3 cancelled, 4 interrupted.  The digest of a set of rows is the sum, modulo
-2**128, of B(body), so it can be kept up to date row by row, in any order.
+Numbers are big-endian.  States at rest in keys: 1 succeeded, 2 failed, 3 cancelled, 4 interrupted.  The digest of a set of rows is the sum,
+modulo 2**128, of B(body), so it can be kept up to date row by row, in any order.
 """
 
 from __future__ import annotations

@@ -110,17 +110,14 @@ class Store(Protocol):
         ...
 
     def enter(self, slot: int, seq: int) -> None:
-        """Mark that the handler of the attempt started by event `seq` was entered.  Survives the death of the process, at no cost of a sync."""
+        """Mark that the handler of the attempt started by event `seq` was entered.  Survives the death of the process, at no cost of a
+        sync."""
         ...
 
     def leave(self, slot: int) -> None: ...
 
     def entered(self) -> set[int]:
         """All marks now set.  After an open, those that the last boot left behind."""
-        ...
-
-    def tend(self) -> None:
-        """Housekeeping, wanted once a minute."""
         ...
 
     def give_way(self) -> int:

@@ -1,11 +1,12 @@
 """What the tables of rows hold right now, kept exactly, commit by commit.
 
-Problem.  Three hands write rows: the checkpoint, prune, and recovery after a checkpoint that was cut short.  Readers want counts in no time, `verify` wants a
-digest, and nobody may scan the history for them.  Choice: one record, META "tally", is part of every commit that touches LIVE or TASKS, and says how many rows there
-are per queue and state and the sum of their digests.  It describes the disk as that commit leaves it, whether or not a checkpoint is complete.
+Problem.  Three hands write rows: the checkpoint, prune, and recovery after a checkpoint that was cut short.  Readers want counts in no
+time, `verify` wants a digest, and nobody may scan the history for them.  Choice: one record, META "tally", is part of every commit that
+touches LIVE or TASKS, and says how many rows there are per queue and state and the sum of their digests.  It describes the disk as that
+commit leaves it, whether or not a checkpoint is complete.
 
-An ended task is either *settled* (on disk, not in memory) or in memory, whatever the disk says of it.  Tasks that are both are `shadowed`: memory speaks for them, the
-catalog is silent.  Tasks whose prune is sealed but not durable are `leaving`: silent too.
+An ended task is either *settled* (on disk, not in memory) or in memory, whatever the disk says of it.  Tasks that are both are `shadowed`:
+memory speaks for them, the catalog is silent.  Tasks whose prune is sealed but not durable are `leaving`: silent too.
 
 `shadowed` is also what the next checkpoint needs to take an old row out when the task was retried or written anew.
 """

@@ -246,7 +246,7 @@ class Driver:
         verify_rows(self.store, again.tally)
         recovered = picture(again.state, again)
         assert_same(recovered, live)
-        assert again.journal.chain == self.journal.chain and again.journal.next_seq == self.journal.next_seq
+        assert (again.journal.chain, again.journal.next_seq) == (self.journal.chain, self.journal.next_seq)
         folded = picture(fold_everything(self.journal))
         assert_same(folded, live)
         check_tables(again)

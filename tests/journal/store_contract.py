@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from journeyman.journal.errors import JournalError
-from journeyman.journal.store import Batch, Store, Table
+from journeyman.journal.store import Batch, Done, Store, Table
 
 
 def append(store: Store, *puts: tuple[Table, list[tuple[bytes, bytes]], bool], deletes: tuple[tuple[Table, list[bytes]], ...] = ()) -> None:
@@ -124,12 +125,19 @@ class StoreContract:
     def test_batches_become_durable_in_order(self, store: Store) -> None:
         order: list[int] = []
         last = threading.Event()
+
+        def listener(n: int) -> Done:
+            def on_done(failure: BaseException | None) -> None:
+                order.append(n if failure is None else -n)
+                if n == 200:
+                    last.set()
+
+            return on_done
+
         for n in range(1, 201):
             batch = Batch()
             batch.put(Table.EVENTS, numbered(n, n), append=True)
-            store.begin_append(
-                batch, lambda failure, n=n: (order.append(n if failure is None else -n), last.set() if n == 200 else None) and None
-            )
+            store.begin_append(batch, listener(n))
         assert last.wait(20)
         assert order == list(range(1, 201))
         assert store.count(Table.EVENTS) == 200

@@ -8,10 +8,12 @@ import shutil
 import stat
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from journeyman.journal import filesystem
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.identity import identity_batch, read_identity
@@ -76,7 +78,14 @@ def test_a_second_owner_is_refused_with_the_pid(journal: Path) -> None:
     with pytest.raises(JournalLocked, match=f"{os.getpid()} \\(this process\\)") as caught:
         open_store(journal)
     assert caught.value.pid == os.getpid()
-    code = "import sys\nfrom journeyman.journal.opening import open_store\ntry:\n    open_store(sys.argv[1])\nexcept Exception as e:\n    print(type(e).__name__, e.pid)"
+    code = """
+import sys
+from journeyman.journal.opening import open_store
+try:
+    open_store(sys.argv[1])
+except Exception as e:
+    print(type(e).__name__, e.pid)
+"""
     said = subprocess.run([sys.executable, "-c", code, journal], capture_output=True, text=True, check=True, env=environment()).stdout
     assert said.split() == ["JournalLocked", str(os.getpid())]
     store.close()
@@ -146,6 +155,7 @@ def test_a_directory_without_permission(filled: Path) -> None:
         code = 9
         try:
             os.setuid(65534)
+            warnings.simplefilter("ignore")
             try:
                 open_store(filled)
             except JournalError as refusal:
@@ -195,10 +205,11 @@ def test_relaxed_durability_opens(journal: Path) -> None:
 def test_a_newer_format_is_refused_by_name(filled: Path) -> None:
     store = open_store(filled)
     identity = read_identity(store)
-    assert identity is not None and identity.format == 1 and len(identity.journal) == 16 and identity.lmdb[:2] == [0, 9]
+    assert identity is not None
+    assert (identity.format, len(identity.journal), identity.lmdb[:2]) == (1, 16, [0, 9])
     commit(store, identity_batch(identity._replace(format=3)))
     store.close()
-    with pytest.raises(JournalVersion, match="format 3.*up to 1"):
+    with pytest.raises(JournalVersion, match=r"format 3.*up to 1"):
         open_store(filled)
 
 
@@ -228,7 +239,7 @@ def test_migrations_run_in_order_and_are_recorded() -> None:
     assert identity is not None
     ran: list[int] = []
     done = migrate(store, identity, {1: lambda s: ran.append(1), 2: lambda s: ran.append(2)}, target=3)
-    assert ran == [1, 2] and done.format == 3
+    assert (ran, done.format) == ([1, 2], 3)
     assert read_identity(store) == done
     with pytest.raises(JournalVersion, match="format 3"):
         migrate(store, done, {}, target=4)
@@ -264,11 +275,15 @@ def open_in_child(path: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 def test_a_truncated_file_is_an_error_not_a_dead_interpreter(filled: Path, part: float) -> None:
+    sound = open_in_child(filled)[1]
     data = (filled / "data.mdb").read_bytes()
     (filled / "data.mdb").write_bytes(data[: int(len(data) * part) or 1])
     code, said = open_in_child(filled)
-    assert code == 3, (part, code, said)
-    assert "JournalCorrupt" in said
+    if part > 0.95 and code == 0:  # the last pages may be free ones
+        assert said == sound
+    else:
+        assert code == 3, (part, code, said)
+        assert "JournalCorrupt" in said
 
 
 def test_truncation_after_a_kill_is_found_too(filled: Path) -> None:
@@ -329,12 +344,8 @@ def test_a_full_disk_is_named_and_nothing_is_lost(small_disk: Path) -> None:
     assert isinstance(failure, JournalFull), failure
     assert "free some space" in str(failure)
     store.close()
-    with pytest.raises(JournalError):  # still full: there may be no room even to say who owns it
-        filler(small_disk)
-        again = open_store(small_disk / "jobs")
-        full = outcome(again, batch)
-        again.close()
-        raise full or AssertionError("stored on a full disk")
+    filler(small_disk)
+    assert isinstance(fail_on_full_disk(small_disk / "jobs", batch), JournalError)
     (small_disk / "filler").unlink()
     store = open_store(small_disk / "jobs")
     assert store.count(Table.PAYLOADS) in (stored, stored + 1)
@@ -343,6 +354,17 @@ def test_a_full_disk_is_named_and_nothing_is_lost(small_disk: Path) -> None:
     assert outcome(store, batch) is None
     append(store, (Table.PAYLOADS, [((10**6).to_bytes(8, "big"), b"again")], True))
     store.close()
+
+
+def fail_on_full_disk(journal: Path, batch: Batch) -> BaseException | None:
+    """There may be no room even to say who owns it."""
+    try:
+        store = open_store(journal)
+    except JournalError as refusal:
+        return refusal
+    failure = outcome(store, batch)
+    store.close()
+    return failure
 
 
 def filler(disk: Path) -> None:

@@ -10,6 +10,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from journeyman.journal import record
 from journeyman.journal.cbor import CodecError, decode, decode_many, decode_payload, encode, encode_payload
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
@@ -20,13 +21,14 @@ GOLDEN = Path(__file__).parent / "golden_records.json"
 ID, DIGEST = bytes(range(16)), bytes(range(16, 32))
 _ERROR = ("ValueError", "bad æ", "Traceback ...", ["ValueError", "Exception"])
 _VALUES: dict[str, Any] = {
-    "at": 1_763_000_000_000_000, "queue": "mail", "qseq": 7, "epoch": 3, "task": ID, "handler": "send", "priority": 5, "due_at": 1_763_000_000_500_000,
-    "due_kind": 0, "payload_len": 40, "payload_digest": DIGEST, "codec": 0, "key_id": None, "attempt": 2, "cost": 1, "tat_at": 0,
-    "eligible_at": 1_763_000_000_400_000, "elapsed_us": 1234, "failures": 1, "crashes": 1, "error": _ERROR, "entered": True, "reason": "why", "by": "op",
-    "fraction_ppm": 500_000, "message": None, "expires_at": None, "keep_payload": True, "result_len": 3, "result_digest": DIGEST, "row": [ID, 1, {"b": 1, "a": [None]}],
-    "fence_epoch": 2, "kind": "success", "state": "failed", "boot": 4, "policy": {"z": 1, "attempts": 3}, "entries": [[1, 9, 3]],
-    "residue": {"tat_seq": 5, "tat_at": 6}, "facts": {"pid": 1, "a": "b"}, "delta_us": -3_600_000_000, "through_seq": 99,
-    "queues": {"web": {"epoch": 1}, "a": {}}, "totals": {"boots": 2}, "options": None,
+    "at": 1_763_000_000_000_000, "queue": "mail", "qseq": 7, "epoch": 3, "task": ID, "handler": "send", "priority": 5,
+    "due_at": 1_763_000_000_500_000, "due_kind": 0, "payload_len": 40, "payload_digest": DIGEST, "codec": 0, "key_id": None, "attempt": 2,
+    "cost": 1, "tat_at": 0, "eligible_at": 1_763_000_000_400_000, "elapsed_us": 1234, "failures": 1, "crashes": 1, "error": _ERROR,
+    "entered": True, "reason": "why", "by": "op", "fraction_ppm": 500_000, "message": None, "expires_at": None, "keep_payload": True,
+    "result_len": 3, "result_digest": DIGEST, "row": [ID, 1, {"b": 1, "a": [None]}], "fence_epoch": 2, "kind": "success", "state": "failed",
+    "boot": 4, "policy": {"z": 1, "attempts": 3}, "entries": [[1, 9, 3]], "residue": {"tat_seq": 5, "tat_at": 6},
+    "facts": {"pid": 1, "a": "b"}, "delta_us": -3_600_000_000, "through_seq": 99, "queues": {"web": {"epoch": 1}, "a": {}},
+    "totals": {"boots": 2}, "options": None,
 }  # fmt: skip
 
 
@@ -54,8 +56,8 @@ def test_the_header_is_as_documented() -> None:
     events = EVERY[:3]
     (key, first), (_, middle), (last_key, last) = pairs_of(*events, first=5, previous=DIGEST)
     assert key == (5).to_bytes(8, "big")
-    assert first[:4] == bytes((1, TAG_OF[type(events[0])], 1, 0)) and first[8:24] == DIGEST
-    assert middle[2] == 0 and last[2] == 2 and last[8:] == encode(events[2])
+    assert (first[:4], first[8:24]) == (bytes((1, TAG_OF[type(events[0])], 1, 0)), DIGEST)
+    assert (middle[2], last[2], last[8:]) == (0, 2, encode(events[2]))
     assert int.from_bytes(last[4:8], "big") == crc32(last_key + last[:4] + last[8:])
     assert pairs_of(events[0])[0][1][2] == 3
 
@@ -156,7 +158,7 @@ def walk(pairs: list[tuple[bytes, bytes]]) -> Chain:
 def test_commits_chain() -> None:
     pairs, head = commits(1, 3, 2)
     chain = walk(pairs)
-    assert chain.finish() == head and chain.holes == 0 and chain.expected == 7
+    assert (chain.finish(), chain.holes, chain.expected) == (head, 0, 7)
 
 
 def test_a_foreign_commit_breaks_the_chain() -> None:
@@ -203,13 +205,14 @@ def test_payloads_take_what_is_promised_and_nothing_else() -> None:
     import re
     import uuid
 
+    instant = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
     good = [
-        datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC), decimal.Decimal("1.10"), uuid.UUID(int=5), {1, 2}, 2**80, -(2**80), {1: 2, "a": 3}, b"\xd8\xd9",
+        instant, decimal.Decimal("1.10"), uuid.UUID(int=5), {1, 2}, 2**80, -(2**80), {1: 2, "a": 3}, b"\xd8\xd9",
         None, 1.5, "text", [1, [2]],
     ]  # fmt: skip
     for value in good:
         assert decode_payload(encode_payload(value)) == value
-    for bad in (fractions.Fraction(1, 3), re.compile("a"), datetime.date(2026, 1, 2), 1j, object(), datetime.datetime(2026, 1, 1)):  # noqa: DTZ001
+    for bad in (fractions.Fraction(1, 3), re.compile("a"), datetime.date(2026, 1, 2), 1j, object(), datetime.datetime(2026, 1, 1)):
         with pytest.raises((CodecError, ValueError, TypeError)):
             encode_payload(bad)
     for data in ("d8236161", "d81c80", "0102", "", "5f4101ff", "a2016101016102"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from journeyman.journal.errors import JournalError
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.memory_store import MemoryStore

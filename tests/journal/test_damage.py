@@ -1,0 +1,75 @@
+"""Damage to values, found by what reads them.  (Damage to files: test_opening.py.)"""
+
+from __future__ import annotations
+
+import pytest
+
+from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.recovery import fold_everything, recover, verify_rows
+from journeyman.journal.store import Table
+from tests.journal.driver import Driver
+
+
+def settled_store() -> MemoryStore:
+    driver = Driver(MemoryStore(), 2)
+    for _ in range(200):
+        driver.act()
+    driver.begin_checkpoint()
+    while driver.chunk(1_000):
+        pass
+    for _ in range(30):
+        driver.act()
+    driver.flush()
+    store = driver.store
+    assert isinstance(store, MemoryStore)
+    return store
+
+
+def test_every_flipped_byte_that_recovery_reads_is_found() -> None:
+    store = settled_store()
+    base = recover(store).report.checkpoint_seq
+    for table in (Table.META, Table.LIVE, Table.EVENTS):
+        for key, value in store.scan(table, limit=10_000):
+            if table is Table.EVENTS and int.from_bytes(key, "big") <= base:
+                continue
+            for at in {0, 1, 8, len(value) // 2, len(value) - 1}:
+                damaged = bytearray(value)
+                damaged[at % len(value)] ^= 0x20
+                store.tables[table].rows[key] = bytes(damaged)
+                with pytest.raises(JournalCorrupt):
+                    recover(store)
+            store.tables[table].rows[key] = value
+    recover(store)
+
+
+def test_flipped_rows_of_ended_tasks_are_found_when_read() -> None:
+    store = settled_store()
+    found = recover(store)
+    key, value = store.scan(Table.TASKS, limit=1)[0]
+    store.tables[Table.TASKS].rows[key] = value[:-1] + bytes((value[-1] ^ 1,))
+    with pytest.raises(JournalCorrupt, match="TASKS"):
+        found.catalog.rows([key])
+    with pytest.raises(JournalCorrupt):
+        verify_rows(store, found.tally)
+
+
+@pytest.mark.parametrize("table", [Table.LIVE, Table.TASKS])
+def test_a_lost_row_is_found(table: Table) -> None:
+    store = settled_store()
+    store.tables[table].delete(store.scan(table, limit=1)[0][0])
+    with pytest.raises(JournalCorrupt, match=table.name):
+        recover(store)
+
+
+def test_a_lost_newest_record_or_a_torn_commit_is_found() -> None:
+    store = settled_store()
+    driver = Driver(store, 3)
+    driver.submit()
+    driver.submit()
+    driver.flush()
+    store.tables[Table.EVENTS].delete(store.last(Table.EVENTS)[0])  # type: ignore[index]
+    with pytest.raises(JournalCorrupt):
+        recover(store)
+    with pytest.raises(JournalCorrupt):
+        fold_everything(driver.journal)
