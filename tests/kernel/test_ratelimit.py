@@ -75,3 +75,9 @@ def test_tokens_do_not_pile_up_while_nobody_asks() -> None:
     lane = Lane(Policy.compile(concurrency=9, rate=Rate(1)))
     lane.when(*(task(n) for n in range(3))).start(0, at=1000 * SECOND).when(Dispatch())
     lane.then().start(1, at=1001 * SECOND)
+
+
+def test_what_becomes_due_before_the_next_token_wakes_nobody_early() -> None:
+    lane = Lane(Policy.compile(concurrency=9, rate=Rate(1, per=10)))
+    lane.when(task(1), task(2, due_at=12 * SECOND)).start(1, at=10 * SECOND)
+    assert next_wakeup(lane.state, lane.now, FREE) == 20 * SECOND
