@@ -30,6 +30,7 @@ class Housekeeper:
         self._snapshotter = snapshotter
         self._pruner = Pruner(shell.journal, shell.catalog, shell.checkpoint)
         self._doubtful_step = False
+        snapshotter.after = self.prune_expired
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -43,8 +44,11 @@ class Housekeeper:
         self._follow_clock()
         shell.store.tend()
         await self._snapshotter.take()
-        if not self._doubtful_step:
-            await self.prune(shell.now())
+        await self.prune_expired()
+
+    async def prune_expired(self) -> int:
+        """Prune what has expired by now, unless the clock is in doubt; the count of tasks."""
+        return 0 if self._doubtful_step else await self.prune(self._shell.now())
 
     def _follow_clock(self) -> None:
         """Journal a step of the wall clock.  After a large step forward, prune only when a second look confirms it."""

@@ -45,6 +45,7 @@ from journeyman.kernel.commands import (
 )
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import (
+    AttemptFailed,
     CancelRequested,
     Event,
     QueueConfigured,
@@ -196,6 +197,11 @@ class QueueActor:
     @property
     def keeps_results(self) -> bool:
         return self.state.policy.result
+
+    @property
+    def backlog(self) -> int:
+        """Messages that have not been looked at."""
+        return len(self._mailbox)
 
     @property
     def idle(self) -> bool:
@@ -363,8 +369,12 @@ class QueueActor:
             if type(event) is TaskSucceeded:
                 if result:
                     step.payloads.append((seq, result))
+                    if self.shell.keepsakes and (keepsake := self.shell.keepsakes.get(event.task)) is not None:
+                        keepsake.result = result
                 if submits:
                     self.shell.submit_with_success(submits, now, step)
+            elif type(event) is AttemptFailed and event.options is not None and "warning" in event.options:
+                self.shell.log.warning("%s", event.options["warning"], extra={"queue": self.name})
         answer = decision.answers[0]
         if type(answer) is Refused:
             self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra={"queue": self.name})
@@ -403,6 +413,8 @@ class QueueActor:
         if not task.keep_payload:
             step.drops.append(task.seq)
         self.fresh.forget(task.id)
+        if self.shell.keepsakes and (keepsake := self.shell.keepsakes.get(task.id)) is not None:
+            keepsake.task = copy(task)
         waiting = self.shell.waiters.pop(task.id, None)
         if waiting:
             step.ended.append((task.id, waiting))

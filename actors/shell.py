@@ -34,6 +34,16 @@ from journeyman.kernel.world import JournalState, fold
 T = TypeVar("T")
 
 
+class Keepsake:
+    """How a task ended that its queue drops at once, for whoever still holds its handle."""
+
+    __slots__ = ("__weakref__", "result", "task")
+
+    def __init__(self) -> None:
+        self.task: TaskState | None = None
+        self.result = b""
+
+
 class Submission(NamedTuple):
     """One task of a bulk submit, on its way to its queue."""
 
@@ -73,7 +83,7 @@ class Shell:
         self.actors: dict[str, QueueActor] = {}
         self.slots = Slots(max_concurrency, self._claimants)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
-        self.chosen: set[bytes] = set()  # ids that callers chose and that are being submitted now
+        self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision
         self.boot = 0
         self.stopping = False
         self.closed = False
@@ -121,6 +131,15 @@ class Shell:
             count += len(actor.state.agenda.suspects_out)
         return count
 
+    def choose(self, id: bytes) -> None:
+        """A submit with an id that its caller chose is about to be handed to its queue, which will look for it everywhere."""
+        self.chosen[id] = self.chosen.get(id, 0) + 1
+
+    def _decided(self, id: bytes) -> None:
+        left = self.chosen.pop(id) - 1
+        if left:
+            self.chosen[id] = left
+
     def known(self, commands: Sequence[Submit]) -> Mapping[bytes, TaskState]:
         """Tasks that already bear an id a caller chose, wherever they are."""
         if not self.chosen:
@@ -128,7 +147,7 @@ class Shell:
         found: dict[bytes, TaskState] = {}
         for command in commands:
             if command.task in self.chosen:
-                self.chosen.discard(command.task)
+                self._decided(command.task)
                 task = self.find(command.task)
                 if task is not None:
                     found[command.task] = task
@@ -156,6 +175,12 @@ class Shell:
         for index, (actor, _, _) in enumerate(submissions):
             by_queue.setdefault(actor.name, []).append(index)
         answers: list[Answer] = [Accepted()] * len(submissions)
+        if self.chosen and len(by_queue) > 1:
+            homes: dict[bytes, QueueActor] = {}
+            for index, (actor, command, _) in enumerate(submissions):
+                if homes.setdefault(command.task, actor) is not actor:
+                    text = f"id {command.task.hex()} is given to tasks of queues {homes[command.task].name!r} and {actor.name!r}"
+                    answers[index] = Refused("DuplicateTask", text)
         decided: list[tuple[QueueActor, list[int], Decision]] = []
         for name in sorted(by_queue):
             indexes = by_queue[name]
@@ -163,7 +188,8 @@ class Shell:
             actor.state.advance(now)
             decision = actor.propose([submissions[i][1] for i in indexes], now)
             for i, answer in zip(indexes, decision.answers, strict=True):
-                answers[i] = answer
+                if type(answers[i]) is not Refused:
+                    answers[i] = answer
             decided.append((actor, indexes, decision))
         if any(type(answer) is Refused for answer in answers):
             return answers, None
@@ -186,6 +212,7 @@ class Shell:
             actor = submission.actor
             actor.state.advance(now)
             step.touched.append(actor)
+            self.choose(submission.command.task)
             actor.submit_many([submission.command], [submission.payload], now, step)
             actor.wake()
 

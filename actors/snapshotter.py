@@ -6,6 +6,8 @@ when enough events have come since the last, when the minute's housekeeping find
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from journeyman.actors.shell import Shell
@@ -18,6 +20,9 @@ class Snapshotter:
         self._shell = shell
         self.lock = trio.Lock()  # rows are written or deleted by one hand at a time; the pruner takes it too
         self._wanted = trio.Event()
+        self.after: Callable[[], Awaitable[object]] = (
+            trio.lowlevel.checkpoint
+        )  # prune: what has expired need not wait in memory for a minute
         shell.checkpoint_wanted = self.want
 
     def want(self) -> None:
@@ -29,6 +34,7 @@ class Snapshotter:
             await self._wanted.wait()
             self._wanted = trio.Event()
             await self.take()
+            await self.after()
 
     async def take(self) -> bool:
         """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last."""

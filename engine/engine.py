@@ -17,11 +17,10 @@ import trio
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import Clock
-from journeyman.actors.queue_actor import QueueActor
-from journeyman.actors.room import ROOM_PER_TASK
+from journeyman.actors.shell import Keepsake
 from journeyman.actors.threads import ThreadRunner
 from journeyman.engine.context import Context
-from journeyman.engine.errors import QueueBroken, QueueFull, TaskNotFound
+from journeyman.engine.errors import QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.ids import id_text
@@ -32,7 +31,6 @@ from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
-from journeyman.journal.errors import JournalFull
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
@@ -132,12 +130,10 @@ class Engine(Operations):
         """
         session = self._opened()
         ready = prepare(session, handler, args, kwargs)
-        actor = ready.actor
-        self._admit(session, actor, len(ready.payload))
-        answer = await actor.submit(ready.command, ready.payload).wait()
+        answer = await ready.actor.submit(ready.command, ready.payload).wait()
         if type(answer) is Refused:
             raise refusal(answer)
-        return Handle(self, ready.command.task)
+        return Handle(self, ready.command.task, keepsake=session.keepsake(actor, ready.command.task))
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.
@@ -149,11 +145,6 @@ class Engine(Operations):
         if not submissions:
             await trio.lowlevel.checkpoint()
             return []
-        sizes: dict[QueueActor, int] = {}
-        for actor, _, payload in submissions:
-            sizes[actor] = sizes.get(actor, 0) + len(payload) + ROOM_PER_TASK
-        for actor, size in sizes.items():
-            self._admit(session, actor, size)
         shell = session.shell
         answers, step = shell.submit_together(submissions)
         call: Call[None] = Call()
@@ -164,14 +155,13 @@ class Engine(Operations):
         await call.wait()
         if step is None:
             raise refusal(next(answer for answer in answers if type(answer) is Refused))
-        return [Handle(self, command.task) for _, command, _ in submissions]
+        return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
 
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: decide now whether there is room, and keep it until the attempt ends."""
         session = self._opened()
         ready = prepare(session, handler, args, kwargs, parent=attempt)
         actor = ready.actor
-        self._admit(session, actor, len(ready.payload))
         limit = actor.state.policy.max_pending
         if limit is not None and actor.state.agenda.waiting + actor.reserved >= limit:
             raise QueueFull(f"queue {actor.name!r} has {limit} tasks waiting, its max_pending")
@@ -179,17 +169,11 @@ class Engine(Operations):
         attempt.submits.append(ready)
         return Handle(self, ready.command.task, attempt)
 
-    @staticmethod
-    def _admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:
-        if actor.broken is not None:
-            raise QueueBroken(f"queue {actor.name!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
-        tight = session.shell.room.refuse(payload_bytes)
-        if tight is not None:
-            raise JournalFull(tight)
-
     # --- one task -----------------------------------------------------------------------------------------------------
 
-    async def wait_for(self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None) -> Task:
+    async def wait_for(
+        self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None
+    ) -> Task:
         """For `Handle.wait`."""
         if pending_in is not None and current_attempt.get() is pending_in:
             raise RuntimeError(
@@ -197,6 +181,10 @@ class Engine(Operations):
             )
         session = self._opened()
         task = session.reader.find(task_id)
+        if task is None and keepsake is not None and keepsake.task is not None:
+            seen = session.task(keepsake.task, keepsake.result)
+            await self._seen(session)
+            return seen.read()
         if task is None:
             raise TaskNotFound(f"no task {id_text(task_id)}: it was never submitted here, or retention has dropped it")
         if task.state in TERMINAL:
@@ -217,7 +205,7 @@ class Engine(Operations):
                 waiting.remove(call)
             if not waiting and session.shell.waiters.get(task_id) is waiting:
                 del session.shell.waiters[task_id]
-        return session.task(ended).read()
+        return session.task(ended, None if keepsake is None else keepsake.result).read()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is

@@ -10,6 +10,8 @@ from journeyman.engine.ids import id_text
 from journeyman.kernel.lifecycle import State
 
 if TYPE_CHECKING:
+    from journeyman.actors.attempt import Attempt
+    from journeyman.actors.shell import Keepsake
     from journeyman.engine.engine import Engine
     from journeyman.engine.task import Task
 
@@ -19,11 +21,12 @@ R = TypeVar("R")
 class Handle(Generic[R]):
     """Wait for a task, read its result, cancel it.  `id` is all that is needed to make another: `engine.get(id)`."""
 
-    __slots__ = ("__weakref__", "_engine", "_id", "_pending_in")
+    __slots__ = ("_engine", "_id", "_keepsake", "_pending_in")
 
-    def __init__(self, engine: Engine, task_id: bytes, pending_in: Any = None) -> None:
+    def __init__(self, engine: Engine, task_id: bytes, pending_in: Attempt | None = None, keepsake: Keepsake | None = None) -> None:
         self._engine = engine
         self._id = task_id
+        self._keepsake = keepsake
         self._pending_in = pending_in  # the attempt whose success would create it
 
     @property
@@ -44,7 +47,7 @@ class Handle(Generic[R]):
         Raises trio.TooSlowError after `timeout` seconds, EngineStopped when the engine closes first, TaskNotFound when
         retention has dropped it.
         """
-        return await self._engine.wait_for(self._id, timeout, self._pending_in)
+        return await self._engine.wait_for(self._id, timeout, self._pending_in, self._keepsake)
 
     async def result(self, timeout: float | None = None) -> R:
         """What the handler returned.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from journeyman.actors.call import Call
 from journeyman.engine.errors import NotCancellable, NotRetryable, TaskNotFound
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
-from journeyman.kernel.commands import Accepted, Cancel, Clear, Pause, Resume, Retry
+from journeyman.kernel.bounds import OPERATION_CHUNK
+from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Pause, Resume, Retry
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
 
@@ -46,18 +48,32 @@ class Operations(Questions):
             raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
         actor = session.shell.actors[queue]
         ids = [task.id for task in session.reader.newest(filters, None) if task.keep_payload]
+        ids.reverse()  # oldest first, so that they keep their order
         count = 0
-        for task_id in reversed(ids):  # oldest first, so that they keep their order
-            task = session.reader.find(task_id)
-            if task is not None and task.state is wanted:
-                answer = await actor.ask(Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)).wait()
-                count += type(answer) is Accepted
+        for start in range(0, len(ids), OPERATION_CHUNK):
+            calls: list[Call[Answer]] = []
+            for task_id in ids[start : start + OPERATION_CHUNK]:
+                task = session.reader.find(task_id)
+                if task is not None and task.state is wanted:
+                    calls.append(actor.ask(Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)))
+            for call in calls:
+                count += type(await call.wait()) is Accepted
         return count
 
     async def clear(self, queue: str, *, reason: str = "cleared", by: str = "api") -> int:
         """Cancel everything of `queue` that waits; running tasks are untouched.  How many were cancelled."""
         session = self._opened()
-        return unless_refused(await self._actor(session, queue).ask(Clear(reason, by)).wait()).count
+        actor = self._actor(session, queue)
+        left = actor.state.agenda.waiting + actor.backlog  # what waits now; what comes while we work is not meant
+        total = 0
+        while left > 0:
+            count = unless_refused(await actor.ask(Clear(reason, by, min(left, OPERATION_CHUNK))).wait()).count
+            total += count
+            left -= OPERATION_CHUNK
+            if not count:
+                break
+        await self._seen(session)
+        return total
 
     async def prune(
         self,

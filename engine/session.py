@@ -18,8 +18,9 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.clock import Clock, KernelClock, SystemClock
+from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
-from journeyman.actors.shell import Shell
+from journeyman.actors.shell import Keepsake, Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
 from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
@@ -74,8 +75,16 @@ class Session:
         """Every handler of this process by name; names are unique in an engine."""
         return self._handlers
 
-    def task(self, task: TaskState) -> Task:
-        """The public form of a task, with its arguments, its result and the progress of this very moment."""
+    def keepsake(self, actor: QueueActor, task_id: bytes) -> Keepsake | None:
+        """For a handle of a task whose queue may drop it the moment it ends."""
+        policy = actor.state.policy
+        if 0 not in (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us):
+            return None
+        keepsake = self.shell.keepsakes[task_id] = Keepsake()
+        return keepsake
+
+    def task(self, task: TaskState, result: bytes | None = None) -> Task:
+        """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment."""
         shell = self.shell
         actor = shell.actors[task.queue]
         handler = self._handlers.get(task.handler) or named_handler(task.handler, task.queue)
@@ -88,7 +97,7 @@ class Session:
             shell.now(),
             attempts=actor.state.policy.attempts,
             payload=partial(self._payload, handler, task.seq, actor.fresh.held.get(task.id)),
-            result=partial(self._result, handler, task.result_seq),
+            result=partial(self._result, handler, task.result_seq, result),
             progress=progress,
         )
 
@@ -101,8 +110,8 @@ class Session:
         except (TypeError, ValueError):
             return named_handler(handler.name, handler.queue_name).decode_call(data)
 
-    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int) -> Any:
-        data = self.shell.journal.payload(seq) if seq else None
+    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int, at_hand: bytes | None) -> Any:
+        data = at_hand or (self.shell.journal.payload(seq) if seq else None)
         return None if data is None else handler.decode_result(data)
 
     async def create_queue(self, queue: Queue) -> None:
@@ -224,6 +233,10 @@ class Session:
     async def _close_nursery(self, error: BaseException | None) -> bool:
         """Leave the nursery with the block's error; whether it was our own cancellation."""
         self.open = False
+        if error is not None and not has_cancelled(error):
+            with trio.CancelScope(shield=True):
+                await self._nursery_manager.__aexit__(None, None, None)
+            return False  # it goes on as it is: a nursery would wrap it, and take a group of the caller's own apart
         kind = type(error) if error is not None else None
         if error is None and self._block is not None:
             self._block.shield = True
@@ -266,6 +279,13 @@ def bare(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def has_cancelled(error: BaseException) -> bool:
+    """Whether trio must see `error`, because some scope waits for a Cancelled in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(has_cancelled, error.exceptions))
+    return isinstance(error, trio.Cancelled)
 
 
 def broken_error(name: str, error: BaseException) -> BaseException:

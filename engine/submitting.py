@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.lane import digest
 from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.shell import Submission
-from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueNotFound
+from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueBroken, QueueNotFound
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
+from journeyman.journal.errors import JournalFull
 from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
     """What a submit of `target` with these arguments comes to.
 
-    Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound.
+    Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound, QueueBroken, JournalFull.
+    Whoever is given a Submission hands it over at once: a chosen id is looked for from here on.
     """
     spec, actor = resolve(session, target)
     payload = spec.handler.encode_call(args, kwargs)
@@ -37,9 +40,10 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
     if parent is not None:
         root = (parent.task.options or {}).get("root", parent.task.id)
         more = {"parent": parent.task.id, "root": root}
+    admit(session, actor, len(payload))
     command = spec.command(session.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
-    if spec.task is not None:
-        session.shell.chosen.add(spec.task)
+    if spec.task is not None and parent is None:
+        session.shell.choose(spec.task)
     return Submission(actor, command, payload)
 
 
@@ -51,6 +55,8 @@ def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
     shell, ids = session.shell, session.ids
     now = shell.now()
     found: list[Submission] = []
+    sizes: dict[QueueActor, int] = {}
+    chosen: list[bytes] = []
     last: Any = None
     for item in items:
         target, args, kwargs = call_of(item)
@@ -62,11 +68,25 @@ def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
         if len(payload) > limit:
             raise PayloadTooLarge(len(payload), limit)
         found.append(Submission(actor, command(ids.mint(now), now, payload, digest(payload)), payload))
+        sizes[actor] = sizes.get(actor, 0) + len(payload) + ROOM_PER_TASK
         if spec.task is not None:
-            shell.chosen.add(spec.task)
+            chosen.append(spec.task)
         if len(found) > SUBMIT_MANY_MAX:
             raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks, because they are one commit; submit in portions")
+    for actor, size in sizes.items():
+        admit(session, actor, size)
+    for id in chosen:
+        shell.choose(id)
     return found
+
+
+def admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:
+    """QueueBroken or JournalFull, if this cannot be taken in now."""
+    if actor.broken is not None:
+        raise QueueBroken(f"queue {actor.name!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
+    tight = session.shell.room.refuse(payload_bytes)
+    if tight is not None:
+        raise JournalFull(tight)
 
 
 def resolve(session: Session, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:

@@ -51,10 +51,11 @@ class Retry(NamedTuple):
 
 
 class Clear(NamedTuple):
-    """Cancel everything that waits; running tasks are untouched."""
+    """Cancel everything that waits, oldest first, at most `limit` tasks; running tasks are untouched."""
 
     reason: str
     by: str
+    limit: int | None = None
 
 
 class Pause(NamedTuple):

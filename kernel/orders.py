@@ -6,6 +6,8 @@ deleted yet.  An order that finds its wish fulfilled already (a second pause, a 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from journeyman.kernel.commands import Accepted, Cancel, Clear, Configure, Decision, Env, Pause, Refused, Resume, Retry
 from journeyman.kernel.dispatch import cancelled
 from journeyman.kernel.events import CancelRequested, Event, QueueConfigured, QueuePaused, QueueResumed, TaskRetried
@@ -68,7 +70,8 @@ def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
 def clear(state: QueueState, command: Clear, now: int, env: Env) -> Decision:
     """Everything that waits is cancelled, oldest first; what runs is left alone."""
     waiting = (task for task in sorted(state.tasks.values()) if task.state is not State.RUNNING and may(task.state, "TaskCancelled"))
-    events: list[Event] = [cancelled(state, task, now, position, command.reason, command.by) for position, task in enumerate(waiting, 1)]
+    some = islice(waiting, command.limit)
+    events: list[Event] = [cancelled(state, task, now, position, command.reason, command.by) for position, task in enumerate(some, 1)]
     return Decision(events, [Accepted(count=len(events))])
 
 

@@ -35,7 +35,7 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
         if first is None and fresh:
             first = fresh.get(id)
         if first is not None:
-            answers.append(_again(id, handler, size, digest, first))
+            answers.append(_again(id, queue, handler, size, digest, first))
             continue
         if size > max_payload:
             answers.append(_too_large(queue, size, max_payload))
@@ -58,11 +58,11 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
     return _new(Decision, (events, answers))
 
 
-def _again(id: bytes, handler: str, size: int, digest: bytes, first: TaskState | TaskSubmitted) -> Answer:
+def _again(id: bytes, queue: str, handler: str, size: int, digest: bytes, first: TaskState | TaskSubmitted) -> Answer:
     """The same id again: the first task if it is the same work, else a duplicate."""
-    if first.handler == handler and first.payload_digest == digest and first.payload_len == size:
+    if first.queue == queue and first.handler == handler and first.payload_digest == digest and first.payload_len == size:
         return Accepted(id, existing=True)
-    what = "another handler" if first.handler != handler else "other arguments"
+    what = f"queue {first.queue!r}" if first.queue != queue else "another handler" if first.handler != handler else "other arguments"
     return Refused("DuplicateTask", f"task {id.hex()} exists with {what}; give this one an id of its own")
 
 
