@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -83,6 +84,7 @@ class Shell:
         self.actors: dict[str, QueueActor] = {}
         self.slots = Slots(max_concurrency, self._claimants)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
+        self.keepsakes: WeakValueDictionary[bytes, Keepsake] = WeakValueDictionary()  # held by handles
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision
         self.boot = 0
         self.stopping = False

@@ -133,7 +133,7 @@ class Engine(Operations):
         answer = await ready.actor.submit(ready.command, ready.payload).wait()
         if type(answer) is Refused:
             raise refusal(answer)
-        return Handle(self, ready.command.task, keepsake=session.keepsake(actor, ready.command.task))
+        return Handle(self, ready.command.task, keepsake=session.keepsake(ready.actor, ready.command.task))
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.

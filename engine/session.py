@@ -234,8 +234,9 @@ class Session:
         """Leave the nursery with the block's error; whether it was our own cancellation."""
         self.open = False
         if error is not None and not has_cancelled(error):
-            with trio.CancelScope(shield=True):
-                await self._nursery_manager.__aexit__(None, None, None)
+            if self._block is not None:
+                self._block.shield = True
+            await self._nursery_manager.__aexit__(None, None, None)
             return False  # it goes on as it is: a nursery would wrap it, and take a group of the caller's own apart
         kind = type(error) if error is not None else None
         if error is None and self._block is not None:
