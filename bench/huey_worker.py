@@ -13,6 +13,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,14 @@ def drained_per_second(directory: Path, tasks: int, configuration: Configuration
     done = threading.Event()
     ran: list[None] = []  # list.append is atomic: a counter the worker threads can share
 
-    def declare(huey: SqliteHuey):
+    def declare(huey: SqliteHuey) -> Callable[[int], object]:
         @huey.task(name="noop")
         def noop(number: int) -> None:
             ran.append(None)
             if len(ran) == tasks:
                 done.set()
 
-        return noop
+        return noop  # type: ignore[no-any-return]
 
     filler = SqliteHuey("bench", filename=filename, fsync=False)
     noop = declare(filler)

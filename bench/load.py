@@ -65,12 +65,14 @@ def in_engine(directory: Path, queue: Queue, body: Callable[[Engine], Awaitable[
     """Run `body` with a fresh engine on `directory`, its queue paused if wanted; opening and closing are not timed."""
     directory.mkdir(exist_ok=True)
 
-    async def main() -> float:
+    figures: list[float] = []
+
+    async def main() -> None:
         async with Engine(directory / "journal", queues=[queue]) as engine:
             if paused:
                 await engine.pause("bench")
-            figure = await body(engine)
+            figures.append(await body(engine))
             await engine.stop(grace=0)
-            return figure
 
-    return trio.run(main)
+    trio.run(main)
+    return figures[0]

@@ -130,10 +130,11 @@ class Engine(Operations):
         """
         session = self._opened()
         ready = prepare(session, handler, args, kwargs)
+        keepsake = session.keepsake(ready.actor, ready.command.task)
         answer = await ready.actor.submit(ready.command, ready.payload).wait()
         if type(answer) is Refused:
             raise refusal(answer)
-        return Handle(self, ready.command.task, keepsake=session.keepsake(ready.actor, ready.command.task))
+        return Handle(self, ready.command.task, keepsake=keepsake)
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.
@@ -147,6 +148,7 @@ class Engine(Operations):
             return []
         shell = session.shell
         answers, step = shell.submit_together(submissions)
+        handles = [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
         call: Call[None] = Call()
         if step is not None:
             shell.writer.record(step)
@@ -155,7 +157,7 @@ class Engine(Operations):
         await call.wait()
         if step is None:
             raise refusal(next(answer for answer in answers if type(answer) is Refused))
-        return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
+        return handles
 
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: decide now whether there is room, and keep it until the attempt ends."""

@@ -80,8 +80,7 @@ class Session:
         policy = actor.state.policy
         if 0 not in (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us):
             return None
-        keepsake = self.shell.keepsakes[task_id] = Keepsake()
-        return keepsake
+        return self.shell.keepsakes.setdefault(task_id, Keepsake())
 
     def task(self, task: TaskState, result: bytes | None = None) -> Task:
         """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment."""

@@ -120,8 +120,8 @@ async def check(engine: Engine, sha256: Handler[[bytes], str], name: str, paths:
     """Have every path hashed (once in the life of the journal) and gather the results."""
     handles: list[Handle[str]] = []
     for first in range(0, len(paths), BATCH):
-        batch = [(sha256.using(id=task_id(name, path)), (path,), {}) for path in paths[first : first + BATCH]]
-        handles += await engine.submit_many(batch)
+        portion = paths[first : first + BATCH]
+        handles += await engine.submit_many(sha256.using(id=task_id(name, path)).bind(path) for path in portion)
     if retry:
         await engine.retry_all("fixity", state="failed")
     report, bar = Report(), Bar(len(paths))

@@ -15,8 +15,10 @@ with fewer rows than counted.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from journeyman.journal.catalog import Catalog
@@ -65,6 +67,23 @@ def recover(store: Store, prepare: Callable[[QueueState], None] | None = None) -
 
     `prepare` is called once for each stored queue before its tasks are there (to set handlers cheaply).  JournalCorrupt, JournalVersion.
     """
+    with _without_collector():
+        return _recover(store, prepare)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Recovery makes millions of objects and no cycles: the cyclic collector would walk them again and again for nothing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Recovered:
     started = time.perf_counter()
     base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT)) or {
         "seq": 0,

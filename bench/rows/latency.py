@@ -50,12 +50,14 @@ def latencies(directory: Path, tasks: int) -> tuple[list[float], list[float]]:
 
 
 def measure(turn: Round) -> Figures:
-    turn.announce("ours")
-    directory = turn.ground.fresh("latency")
-    try:
-        from_call, from_plan = latencies(directory, turn.size(10 * RATE, 3 * RATE))
-    finally:
-        turn.ground.discard(directory)
+    samples: list[tuple[list[float], list[float]]] = []
+
+    def job(directory: Path) -> float:
+        samples.append(latencies(directory, turn.size(10 * RATE, 3 * RATE)))
+        return 0.0
+
+    turn.run("ours", job)
+    from_call, from_plan = samples[0]
     call_cuts, plan_cuts = statistics.quantiles(from_call, n=100), statistics.quantiles(from_plan, n=100)
     return {"p50": call_cuts[49], "p99": call_cuts[98], "max": max(from_call), "planned p50": plan_cuts[49], "planned p99": plan_cuts[98]}
 

@@ -37,7 +37,7 @@ PAGE = 500
 
 
 class Check:
-    def __init__(self, path: str, acks: Acks, trace_path: Path, *, light: bool = False, seconds: float = 60.0, bound: int = 0) -> None:
+    def __init__(self, path: str, acks: Acks, trace_path: Path, *, light: bool = False, seconds: float = 20.0, bound: int = 0) -> None:
         self.path, self.acks, self.trace_path = path, acks, trace_path
         self.light, self.seconds, self.bound = light, seconds, bound
         self.problems: list[str] = []
@@ -112,13 +112,19 @@ class Check:
         """Until nothing waits, nothing runs.  Scheduled tasks (drain ignores them) are at most a second away."""
         with trio.move_on_after(self.seconds) as patience:
             while True:
-                await engine.drain(timeout=self.seconds)
+                await engine.drain()
                 left = sum([await engine.count(state=state) for state in State if state not in TERMINAL])
                 if left == 0:
                     return
                 await trio.sleep(0.05)
         if patience.cancelled_caught:
-            self.wrong(f"not drained after {self.seconds:g} s")
+            await self._say_what_is_stuck(engine)
+
+    async def _say_what_is_stuck(self, engine: Engine) -> None:
+        for state in State:
+            for task in await engine.list(state=state, limit=3) if state not in TERMINAL else ():
+                why = "; ".join(str(reason) for reason in (await engine.explain(task.id)).reasons)
+                self.wrong(f"stuck for {self.seconds:g} s: {task.id} of {task.queue!r} is {state}, attempt {task.attempt}: {why or 'no reason'}")
 
     async def door(self) -> None:
         trace = Trace(str(self.trace_path))
@@ -189,7 +195,7 @@ def main() -> int:
     parser.add_argument("--trace", required=True)
     parser.add_argument("--bound", type=int, default=0)
     parser.add_argument("--light", action="store_true")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     acks = Acks.read(Path(options.acks).read_bytes())
     checker = Check(options.journal, acks, Path(options.trace), light=options.light, seconds=options.seconds, bound=options.bound)
