@@ -148,7 +148,9 @@ class Engine(Operations):
             return []
         shell = session.shell
         answers, step = shell.submit_together(submissions)
-        handles = [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
+        handles: list[Handle[Any]] = [
+            Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions
+        ]
         call: Call[None] = Call()
         if step is not None:
             shell.writer.record(step)

@@ -11,6 +11,7 @@ What must hold (numbers are used in the findings):
 5. Each task's records, followed through the table, never meet a transition that is not in it; attempts count 1, 2, 3 ...
 6. No queue ever has more attempts under way than its policy allowed.
 7. Payload and result records belong to an event, have the length and digest it names, and are there when they must be.
+8. No queue was opened twice in one boot: that happens when its actor has died of a bug.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class Examination:
         self._qseq: dict[str, int] = {}
         self._at: dict[str, tuple[int, int]] = {}
         self._pruned: list[tuple[int, int, int]] = []  # first, last, records
+        self._opened: dict[str, set[int]] = {}
         self._through = 0  # newest JournalCompacted
         self._gaps: list[tuple[int, int]] = []
 
@@ -201,7 +203,10 @@ class Examination:
         elif name == "JournalCompacted":
             self._through = max(self._through, event["through_seq"])
         elif name == "QueueOpened":
-            pass
+            boots = self._opened.setdefault(queue, set())
+            if event["boot"] in boots:
+                self.f.wrong(8, f"record {seq}: the actor of {queue!r} died and was restarted within boot {event['boot']}")
+            boots.add(event["boot"])
         elif "task" in event:
             self._transition(seq, name, event)
 

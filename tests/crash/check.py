@@ -19,6 +19,7 @@ In this order:
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -124,7 +125,9 @@ class Check:
         for state in State:
             for task in await engine.list(state=state, limit=3) if state not in TERMINAL else ():
                 why = "; ".join(str(reason) for reason in (await engine.explain(task.id)).reasons)
-                self.wrong(f"stuck for {self.seconds:g} s: {task.id} of {task.queue!r} is {state}, attempt {task.attempt}: {why or 'no reason'}")
+                self.wrong(
+                    f"stuck for {self.seconds:g} s: {task.id} of {task.queue!r} is {state}, attempt {task.attempt}: {why or 'no reason'}"
+                )
 
     async def door(self) -> None:
         trace = Trace(str(self.trace_path))
@@ -197,6 +200,7 @@ def main() -> int:
     parser.add_argument("--light", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
     acks = Acks.read(Path(options.acks).read_bytes())
     checker = Check(options.journal, acks, Path(options.trace), light=options.light, seconds=options.seconds, bound=options.bound)
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import random
 import time
@@ -137,6 +138,7 @@ def arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     chosen = arguments()
+    logging.basicConfig(level=logging.WARNING)
     if chosen.unsafe or chosen.small_map or chosen.die.startswith("grow"):
         from crash import tampered
 
