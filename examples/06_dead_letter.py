@@ -24,7 +24,8 @@ async def main(journal: str) -> None:
             print("result() raises", type(failed).__name__)
 
         for task in await engine.list(queue="orders", state="failed"):
-            assert task.error and task.payload
+            assert task.error
+            assert task.payload
             arguments, _ = task.payload
             print(f"dead letter: {task.handler}{tuple(arguments)}: {task.error.type}: {task.error.message}, {task.failures} failures")
 
