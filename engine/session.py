@@ -132,7 +132,8 @@ class Session:
             await nursery.start(self._guarded)
         except BaseException as error:
             await self._nursery_manager.__aexit__(None, None, None)
-            raise bare(error) from None
+            failure = self.runtime.failure  # of the boot, which trio reports as "never said it had started"
+            raise (bare(error) if failure is None else failure) from None
         self.open = True
 
     async def _guarded(self, task_status: trio.TaskStatus[None]) -> None:
