@@ -28,7 +28,7 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 
 class Attempt:
     __slots__ = (
-        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered_at", "epoch", "fraction_ppm", "handler",
+        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered", "epoch", "fraction_ppm", "handler",
         "hold_us", "kwargs", "late", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling",
         "submits", "task", "timeout_us", "why",
     )  # fmt: skip
@@ -63,7 +63,7 @@ class Attempt:
         self.straggling = False
         self.late: Outcome | None = None  # of an abandoned thread that has ended
         self.started = 0.0
-        self.entered_at = 0
+        self.entered = False  # its handler
         self.hold_us = 0
         self.fraction_ppm: int | None = None
         self.message: str | None = None
@@ -73,6 +73,7 @@ class Attempt:
     def open_scope(self) -> trio.CancelScope:
         """The scope of the handler, with the nearer of time-out and heartbeat as its deadline."""
         now = self.started = trio.current_time()
+        self.entered = True
         if self.timeout_us is not None:
             self._deadline = now + self.timeout_us / 1_000_000
         deadline = self._deadline
