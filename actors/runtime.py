@@ -142,7 +142,7 @@ class Runtime:
         for actor in shell.actors.values():
             actor.wake()
             for attempt in list(actor.attempts.values()):
-                if not attempt.started:
+                if not attempt.entered:
                     attempt.stop()  # its handler has not been entered: give it back at once
         with trio.move_on_after(grace):
             while shell.running:
