@@ -62,6 +62,7 @@ class Housekeeper:
         shell.clock.move(drift)
         shell.record_journal_event(ClockStepped(shell.now(), "", 0, shell.boot, drift), step)
         shell.writer.record(step)
+        shell.timer.clock_moved()
         for actor in shell.actors.values():
             actor.wake()
 
@@ -131,7 +132,7 @@ class Housekeeper:
         pruning = pruner.prune(tasks, shell.world, shell.now(), by=by)
         step = Step()
         for event in pruning.events:
-            shell.actors[event.queue].take(event, step)
+            shell.actors[event.queue].recorder.take(event, step)
         step.extras.append(pruning.extra)
         step.effects.append((pruner.durable, pruning))
         shell.writer.record(step)

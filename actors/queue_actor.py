@@ -12,9 +12,7 @@ started in one commit, and the end of one attempt and the start of the next shar
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,16 +20,14 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
-from journeyman.actors.durations import Durations
+from journeyman.actors.figures import Figures
 from journeyman.actors.fresh import FreshPayloads
 from journeyman.actors.gate import Gate
 from journeyman.actors.lane import Lane, Runnable
-from journeyman.actors.meter import Meter
+from journeyman.actors.recorder import Recorder
 from journeyman.actors.starter import Starter
 from journeyman.actors.writer import Step
-from journeyman.kernel.apply import apply
 from journeyman.kernel.commands import (
-    Accepted,
     Answer,
     Command,
     Decision,
@@ -47,20 +43,11 @@ from journeyman.kernel.decide import decide
 from journeyman.kernel.events import (
     AttemptFailed,
     CancelRequested,
-    Event,
-    QueueConfigured,
     QueueEvent,
-    QueueOpened,
-    QueuePaused,
-    QueueResumed,
-    TaskCancelled,
     TaskEvent,
-    TaskFailed,
-    TaskInterrupted,
-    TasksPruned,
     TaskSucceeded,
 )
-from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
 
@@ -72,8 +59,6 @@ _ASK: Final = 1
 _FINISH: Final = 2
 _NOTHING: Final[Mapping[bytes, Any]] = MappingProxyType({})
 _new: Final = tuple.__new__
-_OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, TasksPruned})
-_ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 
 
 class QueueActor:
@@ -85,9 +70,8 @@ class QueueActor:
         self.lane = lane
         self.state = state
         self.gate = Gate()
-        self.durations = Durations()
-        now = shell.now()
-        self.submitted, self.started, self.ended = Meter(now), Meter(now), Meter(now)
+        self.figures = Figures(shell.now())
+        self.recorder = Recorder(self)
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
@@ -109,8 +93,8 @@ class QueueActor:
         self.state = state
         if state.handlers != self._handler_names:
             state.set_handlers(self._handler_names)
-        self.handler_counts = Counter(task.handler for task in state.tasks.values() if task.state not in TERMINAL)
-        self._policy_changed()
+        self.figures.recount(state.tasks.values())
+        self.policy_changed()
 
     def declare(self, lane: Lane) -> None:
         """The queue, so far only stored, is declared in this process now."""
@@ -328,30 +312,13 @@ class QueueActor:
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
-        if not decision.events:
-            return
-        events = iter(decision.events)
-        state, journal, counts = self.state, self.shell.journal, self.handler_counts
-        first = seq = journal.next_seq
-        keep = self.fresh.keep
-        for answer, payload in zip(decision.answers, payloads, strict=True):
-            if type(answer) is Accepted and not answer.existing:
-                event: Any = next(events)
-                # What `take` does, without what a new task cannot need: this loop is the bulk submit.
-                apply(state, event, seq)
-                counts[event.handler] += 1
-                step.items.append((seq, event))
-                step.payloads.append((seq, payload))
-                keep(event.task, payload)
-                seq += 1
-        journal.next_seq = seq
-        self.submitted.add(seq - first, decision.events[0].at)
+        self.recorder.take_new(decision, payloads, step)
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
         decision = decide(self.state, [command], now, self.env())
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
-            self.take(event, step)
+            self.recorder.take(event, step)
             if type(event) is CancelRequested:
                 attempt = self.attempts.get(event.task)
                 if attempt is not None:
@@ -365,7 +332,7 @@ class QueueActor:
         for submission in submits:
             submission.actor.reserved -= 1
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
-            seq = self.take(event, step)
+            seq = self.recorder.take(event, step)
             if type(event) is TaskSucceeded:
                 if result:
                     step.payloads.append((seq, result))
@@ -380,57 +347,24 @@ class QueueActor:
             self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra={"queue": self.name})
         self.shell.slots.freed()
 
-    def take(self, event: TaskEvent | QueueEvent, step: Step) -> int:
-        """Apply one event and put it on its way; returns its seq."""
-        shell = self.shell
-        seq = shell.journal.next_seq
-        shell.journal.next_seq = seq + 1
-        state = self.state
-        kind = type(event)
-        if shell.checkpoint.unwritten:
-            shell.checkpoint.before_apply(event)
-        if kind in _OF_QUEUE:
-            apply(state, event, seq)
-            if kind is QueueConfigured:
-                self._policy_changed()
-        else:
-            task_id = event.task  # type: ignore[union-attr]
-            new = task_id not in state.tasks
-            apply(state, event, seq)
-            if kind in _ENDS:
-                self._ended(state.tasks[task_id], event, step)
-            elif new:
-                self.handler_counts[state.tasks[task_id].handler] += 1
-        step.items.append((seq, event))
-        return seq
-
-    def _ended(self, task: TaskState, event: Event, step: Step) -> None:
-        self.ended.add(1, event.at)
-        self.handler_counts[task.handler] -= 1
-        elapsed_us = getattr(event, "elapsed_us", 0)
-        if elapsed_us:
-            self.durations.add(elapsed_us)
-        if not task.keep_payload:
-            step.drops.append(task.seq)
-        self.fresh.forget(task.id)
-        if self.shell.keepsakes and (keepsake := self.shell.keepsakes.get(task.id)) is not None:
-            keepsake.task = copy(task)
-        waiting = self.shell.waiters.pop(task.id, None)
-        if waiting:
-            step.ended.append((task.id, waiting))
-            seen = copy(task)
-            for call in waiting:
-                call.answer = seen
-                step.effects.append((Call.settle, call))
-
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
         return _new(
             Env,
-            (free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self._backoff, known, shell.stopping),
+            (
+                free_slots,
+                self._handler_names,
+                _NOTHING,
+                self.stragglers,
+                shell.suspects_running(),
+                self._backoff,
+                known,
+                shell.stopping,
+                self.reserved,
+            ),
         )
 
-    def _policy_changed(self) -> None:
+    def policy_changed(self) -> None:
         rate = self.state.policy.rate
         if rate is None:
             self.gate.set(0, 1, 1)

@@ -155,6 +155,16 @@ class Shell:
                     found[command.task] = task
         return found
 
+    def taken(self, wanted: Submission, promised: Sequence[Submission]) -> Refused | None:
+        """Why a task from `ctx.submit` could not be recorded with the success, beside those promised already; None if it could."""
+        actor, command, _ = wanted
+        for other in promised:
+            if other.command.task == command.task and (other.actor is not actor or other.command[1:7] != command[1:7]):
+                return Refused("DuplicateTask", f"this attempt has submitted another task with id {command.task.hex()}")
+        self.choose(command.task)
+        [answer] = actor.propose([command], self.now()).answers
+        return answer if type(answer) is Refused else None
+
     def find(self, task_id: bytes) -> TaskState | None:
         """The newest state of a task that retention still keeps, in memory or on disk."""
         now = self.now()
@@ -215,7 +225,9 @@ class Shell:
             actor.state.advance(now)
             step.touched.append(actor)
             self.choose(submission.command.task)
-            actor.submit_many([submission.command], [submission.payload], now, step)
+            [answer] = actor.submit_many([submission.command], [submission.payload], now, step)
+            if type(answer) is Refused:  # another took the id between the call and now
+                self.log.warning("a task from ctx.submit was not recorded: %s", answer.message, extra={"queue": actor.name})
             actor.wake()
 
     def record_journal_event(self, event: Event, step: Step) -> int:

@@ -46,10 +46,10 @@ class Starter:
         launches: list[Attempt] = []
         for event in events:
             assert type(event) is AttemptStarted
-            seq = actor.take(event, step)
+            seq = actor.recorder.take(event, step)
             launches.append(self._attempt(state.tasks[event.task], seq, now))
         if launches:
-            actor.started.add(len(launches), now)
+            actor.figures.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
         if granted is not None:
             wants = len(launches) >= granted and actor.live() < state.policy.concurrency and has_ready(state)

@@ -42,6 +42,10 @@ class Timer:
     def forget(self, sleeper: Sleeper) -> None:
         self._wanted.pop(sleeper, None)
 
+    def clock_moved(self) -> None:
+        """Kernel time has stepped: the same instants are nearer or farther now."""
+        self._rearm()
+
     def _rearm(self) -> None:
         while self._heap and self._wanted.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)

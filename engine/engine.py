@@ -162,13 +162,16 @@ class Engine(Operations):
         return handles
 
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
-        """For `ctx.submit`: decide now whether there is room, and keep it until the attempt ends."""
+        """For `ctx.submit`: find out now what would refuse it, and keep room for it until the attempt ends."""
         session = self._opened()
         ready = prepare(session, handler, args, kwargs, parent=attempt)
         actor = ready.actor
         limit = actor.state.policy.max_pending
         if limit is not None and actor.state.agenda.waiting + actor.reserved >= limit:
             raise QueueFull(f"queue {actor.name!r} has {limit} tasks waiting, its max_pending")
+        refused = session.shell.taken(ready, attempt.submits)
+        if refused is not None:
+            raise refusal(refused)
         actor.reserved += 1
         attempt.submits.append(ready)
         return Handle(self, ready.command.task, attempt)

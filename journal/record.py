@@ -3,7 +3,7 @@
     key    8 bytes, big-endian: the record's seq (table EVENTS)
     value  offset  size
            0       1     format version, now 1
-           1       1     kind tag (kernel/events.py, TAGS)
+           1       1     kind tag (kernel/tags.py, TAGS)
            2       1     flags: 1 first record of its commit, 2 last record of its commit, 4 ignorable
            3       1     reserved, 0
            4       4     crc32 (zlib's), big-endian, of: key, bytes 0..3, bytes 8..end
@@ -40,7 +40,8 @@ from zlib import crc32
 from journeyman.journal.cbor import CodecError, decode, decode_many, encode, encode_flat
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.store import Items
-from journeyman.kernel.events import RESERVED, TAGS, AttemptFailed, Event, TaskFailed
+from journeyman.kernel.events import AttemptFailed, Event, TaskFailed
+from journeyman.kernel.tags import RESERVED, TAGS
 
 FORMAT: Final = 1
 FIRST: Final = 1

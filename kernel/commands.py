@@ -180,6 +180,7 @@ class Env(NamedTuple):
     backoff: Callable[[int], float] | None = None  # the queue's own function, if it has one
     known: Mapping[bytes, TaskState] = {}  # ended tasks the state no longer holds, for duplicate ids
     stopping: bool = False  # nothing new starts
+    reserved: int = 0  # room that attempts were promised for tasks that come with their success
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

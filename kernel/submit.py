@@ -26,7 +26,7 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
     tasks, known, policy = state.tasks, env.known, state.policy
     queue, qseq, epoch = state.name, state.qseq, state.epoch
     max_payload = policy.max_payload
-    room = None if policy.max_pending is None else policy.max_pending - state.agenda.waiting
+    room = None if policy.max_pending is None else policy.max_pending - state.agenda.waiting - env.reserved
     fresh: dict[bytes, TaskSubmitted] | None = {} if len(commands) > 1 else None
     for id, handler, priority, due_at, due_kind, size, digest, codec, key_id, options, internal in commands:
         first: TaskState | TaskSubmitted | None = tasks.get(id)

@@ -15,7 +15,8 @@ from journeyman.journal import record
 from journeyman.journal.cbor import CodecError, decode, decode_many, decode_payload, encode, encode_payload
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.record import GENESIS, TAG_OF, Chain, Ignored, decode_records, encode_commit
-from journeyman.kernel.events import TAGS, AttemptFailed, Event, QueuePaused, TaskSubmitted
+from journeyman.kernel.events import AttemptFailed, Event, QueuePaused, TaskSubmitted
+from journeyman.kernel.tags import TAGS
 
 GOLDEN = Path(__file__).parent / "golden_records.json"
 ID, DIGEST = bytes(range(16)), bytes(range(16, 32))

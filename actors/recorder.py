@@ -1,0 +1,104 @@
+"""The recorder: what was decided is applied here, and put on its way to the disk together with what it permits.
+
+This is the one place that takes sequence numbers for a queue's events, tells a running checkpoint what is about to change, and
+knows what the end of a task sets free: its arguments, whoever waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final
+
+from journeyman.actors.call import Call
+from journeyman.actors.writer import Step
+from journeyman.kernel.apply import apply
+from journeyman.kernel.commands import Accepted, Decision
+from journeyman.kernel.events import (
+    QueueConfigured,
+    QueueEvent,
+    QueueOpened,
+    QueuePaused,
+    QueueResumed,
+    TaskCancelled,
+    TaskEvent,
+    TaskFailed,
+    TaskInterrupted,
+    TaskRetried,
+    TasksPruned,
+    TaskSucceeded,
+)
+from journeyman.kernel.state import TaskState
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+
+_OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, TasksPruned})
+_ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
+
+
+class Recorder:
+    """For one queue."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: QueueActor) -> None:
+        self._actor = actor
+
+    def take(self, event: TaskEvent | QueueEvent, step: Step) -> int:
+        """Apply one event and put it on its way; returns its seq."""
+        actor = self._actor
+        shell = actor.shell
+        seq = shell.journal.next_seq
+        shell.journal.next_seq = seq + 1
+        kind = type(event)
+        if shell.checkpoint.unwritten:
+            shell.checkpoint.before_apply(event)
+        apply(actor.state, event, seq)
+        if kind in _ENDS:
+            self._ended(event, step)
+        elif kind is TaskRetried:
+            actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
+        elif kind is QueueConfigured:
+            actor.policy_changed()
+        step.items.append((seq, event))
+        return seq
+
+    def take_new(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
+        """As `take`, for the tasks of a decision on submits, and their arguments.  A new task can neither end nor be part of a running
+        checkpoint, which leaves a short loop for the bulk submit.
+        """
+        actor = self._actor
+        events = iter(decision.events)
+        state, journal, counts, keep = actor.state, actor.shell.journal, actor.figures.handlers, actor.fresh.keep
+        first = seq = journal.next_seq
+        for answer, payload in zip(decision.answers, payloads, strict=True):
+            if type(answer) is Accepted and not answer.existing:
+                event: Any = next(events)
+                apply(state, event, seq)
+                counts[event.handler] += 1
+                step.items.append((seq, event))
+                step.payloads.append((seq, payload))
+                keep(event.task, payload)
+                seq += 1
+        journal.next_seq = seq
+        if seq > first:
+            actor.figures.submitted.add(seq - first, decision.events[0].at)
+
+    def _ended(self, event: Any, step: Step) -> None:
+        actor = self._actor
+        shell = actor.shell
+        task: TaskState = actor.state.tasks[event.task]
+        actor.figures.task_ended(task.handler, getattr(event, "elapsed_us", 0), event.at)
+        if not task.keep_payload:
+            step.drops.append(task.seq)
+        actor.fresh.forget(task.id)
+        if shell.keepsakes and (keepsake := shell.keepsakes.get(task.id)) is not None:
+            keepsake.task = copy(task)
+        waiting = shell.waiters.pop(task.id, None)
+        if waiting:
+            step.ended.append((task.id, waiting))
+            seen = copy(task)
+            for call in waiting:
+                call.answer = seen
+                step.effects.append((Call.settle, call))
