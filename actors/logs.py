@@ -18,4 +18,4 @@ LOG.addHandler(logging.NullHandler())
 
 def about(task: TaskState, **more: Any) -> dict[str, Any]:
     """The extra fields of a record about `task`."""
-    return {"queue": task.queue, "task": str(UUID(bytes=task.id)), "handler": task.handler, "attempt": task.attempt, **more}
+    return {"queue": task.queue, "task": str(UUID(bytes=task.id)), "handler": task.handler, "attempt": task.attempt} | more
