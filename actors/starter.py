@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.executor import run_attempt
+from journeyman.actors.logs import about
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Dispatch
 from journeyman.kernel.decide import decide
@@ -98,7 +99,7 @@ class Starter:
                 actor.state.park(task_id, f"its arguments do not fit handler {task.handler!r}: {error}")
                 actor.shell.log.warning(
                     "task parked: its arguments do not fit its handler",
-                    extra={"queue": actor.name, "handler": task.handler, "error": str(error)},
+                    extra=about(task, error=str(error)),
                 )
             fresh.forget(task_id)
         return fits
