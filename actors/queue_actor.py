@@ -24,6 +24,7 @@ from journeyman.actors.figures import Figures
 from journeyman.actors.fresh import FreshPayloads
 from journeyman.actors.gate import Gate
 from journeyman.actors.lane import Lane, Runnable
+from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
 from journeyman.actors.starter import Starter
 from journeyman.actors.writer import Step
@@ -341,10 +342,11 @@ class QueueActor:
                 if submits:
                     self.shell.submit_with_success(submits, now, step)
             elif type(event) is AttemptFailed and event.options is not None and "warning" in event.options:
-                self.shell.log.warning("%s", event.options["warning"], extra={"queue": self.name})
+                self.shell.log.warning("%s", event.options["warning"], extra=about(attempt.task))
         answer = decision.answers[0]
         if type(answer) is Refused:
-            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra={"queue": self.name})
+            extra = about(attempt.task, attempt=attempt.number)
+            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra=extra)
         self.shell.slots.freed()
 
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
