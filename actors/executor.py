@@ -17,6 +17,7 @@ import trio
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, outcome_of
 from journeyman.actors.lane import digest
+from journeyman.actors.logs import about
 from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def run_attempt(shell: Shell, attempt: Attempt) -> None:
     except BaseException as error:
         if attempt.why is None and not isinstance(error, trio.Cancelled):
             outcome = Failed(0, describe(error), "exception", False)
-            shell.log.exception("the executor failed; this is a bug in Journeyman", extra={"queue": attempt.actor.name})
+            shell.log.exception("the executor failed; this is a bug in Journeyman", extra=about(attempt.task))
         if isinstance(error, trio.Cancelled):
             raise
     finally:
