@@ -6,7 +6,6 @@ reference and a test or the simulator has one place to look.  It decides nothing
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
@@ -16,6 +15,7 @@ import trio
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
+from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import Room
 from journeyman.actors.slots import Claimant, Slots
@@ -78,7 +78,7 @@ class Shell:
         self.clock = clock
         self.threads = threads
         self.context = context
-        self.log = logging.getLogger("journeyman")
+        self.log = LOG
         self.writer = Writer(journal, store, on_failure)
         self.timer = Timer(clock)
         self.actors: dict[str, QueueActor] = {}
