@@ -159,7 +159,10 @@ class Shell:
         """Why a task from `ctx.submit` could not be recorded with the success, beside those promised already; None if it could."""
         actor, command, _ = wanted
         for other in promised:
-            if other.command.task == command.task and (other.actor is not actor or other.command[1:7] != command[1:7]):
+            first = other.command
+            if first.task != command.task:
+                continue
+            if other.actor is not actor or first.handler != command.handler or first.payload_digest != command.payload_digest:
                 return Refused("DuplicateTask", f"this attempt has submitted another task with id {command.task.hex()}")
         self.choose(command.task)
         [answer] = actor.propose([command], self.now()).answers
