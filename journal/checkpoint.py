@@ -42,11 +42,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from journeyman.journal.log import Journal, seq_key
-from journeyman.journal.row import Place, decode_rows, digest_value, encode_named, encode_row
+from journeyman.journal.row import Place, decode_rows, digest_value, encode_body, encode_named, expiry_key, stamp_row
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.journal.tally import Tally
 from journeyman.kernel.events import ClockStepped, Event, TaskRetried
-from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState
@@ -61,7 +60,6 @@ class _Row(NamedTuple):
 
     task: bytes
     queue: str
-    seq: int
     last_seq: int
     live: tuple[bytes, bytes, int] | None  # key, value, digest for LIVE
     ended: tuple[bytes, bytes, int] | None  # the same for TASKS
@@ -87,7 +85,7 @@ class Checkpoint:
         self._order: Iterator[bytes] = iter(())  # the same, in the order in which they were first touched: LIVE grows in order
         self._now = 0
         self._encoded: list[_Row] = []  # encoded ahead of their turn
-        self._written: list[_Row] = []  # ended rows in TASKS, to be settled
+        self._written: list[tuple[str, Place, int]] = []  # queue, place and last seq of rows in TASKS, to be settled
         self._swept: list[tuple[bytes, int]] = []  # LIVE key and digest of rows to be swept out
         self._finals: Items = []
         self._facts: dict[str, bytes] = {}  # queue -> its facts as last written
@@ -187,16 +185,18 @@ class Checkpoint:
         task: TaskState | None = None if holder is None else holder.tasks.get(id)
         if task is None or task.seq > self.seq:  # pruned meanwhile
             return
+        body = encode_body(task)
         live = ended = place = None
-        if task.state in TERMINAL:
-            if task.seq <= self.live_bound or (task.expires_at is not None and task.expires_at <= self._now):
-                live = encode_row(Table.LIVE, task, self.seq)
-            if task.expires_at is None or task.expires_at > self._now:
-                ended = encode_row(Table.TASKS, task, self.seq)
-                place = self._tally.place(task)
+        if task.finished_at is None:
+            live = stamp_row(seq_key(task.seq), body, self.seq)
         else:
-            live = encode_row(Table.LIVE, task, self.seq)
-        self._encoded.append(_Row(id, queue, task.seq, task.last_seq, live, ended, place))
+            expired = task.expires_at is not None and task.expires_at <= self._now
+            if expired or task.seq <= self.live_bound:
+                live = stamp_row(seq_key(task.seq), body, self.seq)
+            if not expired:
+                ended = stamp_row(id, body, self.seq)
+                place = self._tally.place(task)
+        self._encoded.append(_Row(id, queue, task.last_seq, live, ended, place))
 
     # --- chunks -----------------------------------------------------------------------------------------------------------
 
@@ -246,21 +246,28 @@ class Checkpoint:
             tally.live += old is None
             tally.digest = (tally.digest + digest - (old or 0)) % (1 << 128)
         batch.put(Table.LIVE, [(key, value) for key, value, _ in live])
+        self._write_ended(ended, batch)
+
+    def _write_ended(self, rows: list[_Row], batch: Batch) -> None:
         tasks: Items = []
         by_state: Items = []
         by_expiry: Items = []
-        for row in ended:
-            assert row.ended is not None
-            assert row.place is not None
-            key, value, digest = row.ended
-            tally.added(row.place, digest)
+        places: list[Place] = []
+        total = 0
+        for id, queue, last_seq, live, ended, place in rows:
+            assert ended is not None
+            assert place is not None
+            key, value, digest = ended
+            total += digest
             tasks.append((key, value))
-            by_state.append((row.place.state_key, row.place.id))
-            if row.place.expiry_key is not None:
-                by_expiry.append((row.place.expiry_key, row.place.expiry_value))
-            if row.live is not None:
-                self._swept.append((row.live[0], row.live[2]))
-        self._written += [row._replace(live=None, ended=None) for row in ended]
+            by_state.append((place.state_key, id))
+            if place.expires_at is not None:
+                by_expiry.append((expiry_key(place.expires_at, place.seq), place.expiry_value))
+            if live is not None:
+                self._swept.append((live[0], live[2]))
+            places.append(place)
+            self._written.append((queue, place, last_seq))
+        self._tally.added(places, total)
         batch.put(Table.TASKS, sorted(tasks))
         batch.put(Table.BY_STATE, sorted(by_state))
         batch.put(Table.BY_EXPIRY, sorted(by_expiry))
@@ -282,11 +289,11 @@ class Checkpoint:
         """Memory lets go of what TASKS holds, unless it changed since."""
         assert self._world is not None
         go: dict[str, list[bytes]] = {}
-        for row in self._written[-limit:]:
-            task = self._world.queue(row.queue).tasks.get(row.task)
-            if task is not None and task.seq == row.seq and task.last_seq == row.last_seq:
-                go.setdefault(row.queue, []).append(row.task)
-                self._tally.unshadow(row.task)
+        for queue, place, last_seq in self._written[-limit:]:
+            task = self._world.queue(queue).tasks.get(place.id)
+            if task is not None and task.last_seq == last_seq:
+                go.setdefault(queue, []).append(place.id)
+                self._tally.unshadow(place.id)
         del self._written[-limit:]
         for queue, ids in go.items():
             self.settled += self._world.queue(queue).settle(ids)

@@ -28,18 +28,21 @@ from journeyman.kernel.taskstate import TaskState
 ROW_FORMAT: Final = 1
 STATE_CODE: Final = {State.SUCCEEDED: 1, State.FAILED: 2, State.CANCELLED: 3, State.INTERRUPTED: 4}
 STATE_OF_CODE: Final = {code: state for state, code in STATE_CODE.items()}
+CODE_OF_VALUE: Final = {str(state): code for state, code in STATE_CODE.items()}  # hashing a str is much cheaper than hashing an enum
 _ROW_HEADER: Final = Struct(">BQI")
 _STAMP: Final = Struct(">BQ")
 _MODULUS: Final = 1 << 128
 
 
-def encode_row(table: Table, task: TaskState, as_of: int) -> tuple[bytes, bytes, int]:
-    """Key, value and digest of a task's row."""
-    key = task.seq.to_bytes(8, "big") if table is Table.LIVE else task.id
-    body = encode_flat(task.row()) if task.options is None else encode(task.row())
+def encode_body(task: TaskState) -> bytes:
+    return encode_flat(task.row()) if task.options is None else encode(task.row())
+
+
+def stamp_row(key: bytes, body: bytes, as_of: int) -> tuple[bytes, bytes, int]:
+    """Key, value and digest of the row with this body, as of that seq."""
     stamp = _STAMP.pack(ROW_FORMAT, as_of)
     value = stamp + crc32(body, crc32(key + stamp)).to_bytes(4, "big") + body
-    return key, value, digest_body(body)
+    return key, value, int.from_bytes(blake2b(body, digest_size=16).digest(), "big")
 
 
 def digest_body(body: bytes) -> int:

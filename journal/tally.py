@@ -13,11 +13,11 @@ memory speaks for them, the catalog is silent.  Tasks whose prune is sealed but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.row import STATE_CODE, STATE_OF_CODE, Place, add_digest, decode_named, encode_named
+from journeyman.journal.row import CODE_OF_VALUE, STATE_CODE, STATE_OF_CODE, Place, add_digest, decode_named, encode_named
 from journeyman.journal.store import Batch, Store, Table
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.taskstate import TaskState
@@ -58,14 +58,22 @@ class Tally:
 
     def place(self, task: TaskState) -> Place:
         """Where an ended task's row belongs."""
-        return Place(task.id, task.seq, self.ordinal(task.queue), STATE_CODE[task.state], task.expires_at)
+        return Place(
+            task.id, task.seq, self.ordinals.get(task.queue) or self.ordinal(task.queue), CODE_OF_VALUE[task.state], task.expires_at
+        )
 
-    def added(self, place: Place, digest: int) -> None:
-        """A row was put into TASKS; memory still holds the task."""
-        counts = self.counts[place.ordinal]
-        counts[place.code] = counts.get(place.code, 0) + 1
+    def added(self, places: Sequence[Place], digest: int) -> None:
+        """Rows were put into TASKS, in places not taken; memory still holds the tasks.  `digest`: of all of them."""
         self.digest = add_digest(self.digest, digest)
-        self.shadow(place)
+        counted: dict[tuple[int, int], int] = {}
+        for place in places:
+            id, _, ordinal, code, _ = place
+            self.shadowed[id] = place
+            counted[ordinal, code] = counted.get((ordinal, code), 0) + 1
+        for (ordinal, code), n in counted.items():
+            counts = self.counts[ordinal]
+            counts[code] = counts.get(code, 0) + n
+            self.shadow_counts[ordinal, code] = self.shadow_counts.get((ordinal, code), 0) + n
 
     def removed(self, place: Place, digest: int) -> None:
         """A row was taken out of TASKS."""
