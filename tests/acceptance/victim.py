@@ -125,7 +125,20 @@ async def held() -> None:
         await trio.sleep_forever()
 
 
-MODES = {"look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held}
+async def unheard() -> None:
+    """A task whose arguments do not fit any more: worth a warning, in a program that configured no logging."""
+    queue = Queue("q")
+
+    async def work() -> None: ...
+
+    queue.handler(work)
+    async with Engine(path, [queue]) as engine:
+        await engine.submit(engine.handler("work", "q"), "too many", "arguments")
+        await engine.drain(timeout=5)
+        say(f"parked={(await engine.stats())['q'].parked}")
+
+
+MODES = {"unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held}
 
 if __name__ == "__main__":
     if sys.argv[1] == "sigint":
