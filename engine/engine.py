@@ -31,6 +31,7 @@ from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
+from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
@@ -142,20 +143,17 @@ class Engine(Operations):
         An item is `(handler, args, kwargs)` or `handler.bind(*args, **kwargs)`.  Raises what `submit` raises, and then nothing was stored.
         """
         session = self._opened()
-        submissions = prepare_many(session, items)
-        if not submissions:
-            await trio.lowlevel.checkpoint()
-            return []
-        shell = session.shell
-        answers, step = shell.submit_together(submissions)
-        handles: list[Handle[Any]] = [
-            Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions
-        ]
+        with without_collector():
+            submissions = prepare_many(session, items)
+            answers, step = session.shell.submit_together(submissions)
+            handles: list[Handle[Any]] = [
+                Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions
+            ]
+            if step is not None:
+                session.shell.writer.record(step)
+                session.shell.recorded()
         call: Call[None] = Call()
-        if step is not None:
-            shell.writer.record(step)
-            shell.recorded()
-        shell.writer.after(Call.settle, call)
+        session.shell.writer.after(Call.settle, call)
         await call.wait()
         if step is None:
             raise refusal(next(answer for answer in answers if type(answer) is Refused))

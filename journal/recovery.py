@@ -15,14 +15,13 @@ with fewer rows than counted.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import CHECKPOINT, PROGRESS, QUEUE_FACTS, Checkpoint
+from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import GENESIS, Chain, Ignored
@@ -67,20 +66,8 @@ def recover(store: Store, prepare: Callable[[QueueState], None] | None = None) -
 
     `prepare` is called once for each stored queue before its tasks are there (to set handlers cheaply).  JournalCorrupt, JournalVersion.
     """
-    with _without_collector():
+    with without_collector():
         return _recover(store, prepare)
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Recovery makes millions of objects and no cycles: the cyclic collector would walk them again and again for nothing."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Recovered:
