@@ -12,6 +12,7 @@ passing, two lists that others need and that cost next to nothing here:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Final
 
 from journeyman.journal.errors import JournalCorrupt
@@ -126,12 +127,19 @@ class Journal:
         value = self.store.get(Table.EVENTS, key)
         return None if value is None else decode_records([(key, value)])[0][1]
 
-    def payload(self, seq: int) -> bytes | None:
-        """The payload or result owned by event `seq`, None when it was dropped."""
-        return self.store.get(Table.PAYLOADS, seq_key(seq))
+    def payload(self, seq: int, digest: bytes | None = None) -> bytes | None:
+        """The payload or result owned by event `seq`, None when it was dropped.  With its `digest`: JournalCorrupt when it is not what was
+        stored."""
+        return self.payloads([seq], None if digest is None else [digest])[0]
 
-    def payloads(self, seqs: Sequence[int]) -> list[bytes | None]:
-        return self.store.get_many(Table.PAYLOADS, [seq_key(seq) for seq in seqs])
+    def payloads(self, seqs: Sequence[int], digests: Sequence[bytes] | None = None) -> list[bytes | None]:
+        """The same for many, in their order."""
+        found = self.store.get_many(Table.PAYLOADS, [seq_key(seq) for seq in seqs])
+        if digests is not None:
+            for seq, data, digest in zip(seqs, found, digests, strict=True):
+                if data is not None and blake2b(data, digest_size=16).digest() != digest:
+                    raise JournalCorrupt(f"the payload of record {seq} is damaged: it does not match its digest.  Restore a backup", seq)
+        return found
 
     def walk(self, first: int, last: int, chain: Chain | None = None) -> Iterator[list[tuple[int, Event | Ignored]]]:
         """All events with first <= seq <= last in chunks; nothing stays open between two chunks."""

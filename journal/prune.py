@@ -82,17 +82,19 @@ class Pruner:
         return task.seq > checkpoint.through_seq or task.last_seq <= checkpoint.through_seq
 
     def prune(self, tasks: Sequence[TaskState], world: JournalState, now: int, *, by: str = "retention") -> Pruning:
-        """The events and deletes that take `tasks` (from `expired`, or allowed by `may_go`, or settled) out of the journal."""
+        """The events and deletes that take `tasks` (from `expired`, or allowed by `may_go`, or settled) out of the journal.
+
+        Tasks that are gone already are passed over, so there may be nothing to seal.
+        """
         tally, journal = self._tally, self._journal
         extra = Batch()
+        tasks = list({task.id: task for task in tasks}.values())
+        settled = self._settled(tasks, world)
+        tasks = [task for task in tasks if task.id in settled or _held(task, world)]
         by_queue: dict[str, list[TaskState]] = {}
-        settled: list[TaskState] = []
         for task in tasks:
             by_queue.setdefault(task.queue, []).append(task)
-            held = world.queue(task.queue).tasks.get(task.id)
-            if held is None or held.seq != task.seq:
-                settled.append(task)
-        places = [tally.place(task) for task in settled]
+        places = [tally.place(task) for task in settled.values()]
         places += [place for task in tasks if (place := tally.shadowed.get(task.id)) is not None and place.seq == task.seq]
         if places:
             delete_places(places, journal, tally, extra)
@@ -106,9 +108,20 @@ class Pruner:
         events = [_event(world.queue(name), group, now, by) for name, group in sorted(by_queue.items())]
         return Pruning(events, extra, [task.id for task in tasks])
 
+    def _settled(self, tasks: Sequence[TaskState], world: JournalState) -> dict[bytes, TaskState]:
+        """Those that memory does not hold and that are still there: whoever listed them may have done so a while ago."""
+        found = {task.id: task for task in tasks if not _held(task, world) and task.id not in self._tally.leaving}
+        values = self._journal.store.get_many(Table.TASKS, list(found))
+        return {id: task for (id, task), value in zip(found.items(), values, strict=True) if value is not None}
+
     def durable(self, pruning: Pruning) -> None:
         """The commit of `pruning` is on disk."""
         self._tally.left(pruning.ids)
+
+
+def _held(task: TaskState, world: JournalState) -> bool:
+    held = world.queue(task.queue).tasks.get(task.id)
+    return held is not None and held.seq == task.seq
 
 
 def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> TasksPruned:

@@ -350,3 +350,24 @@ def test_commits_are_whole_on_lmdb_too(tmp_path: object) -> None:
     again = Driver(store, 1, boot_events=False)
     assert_same(picture(again.state, again.opened), live)
     store.close()
+
+
+def test_what_is_gone_already_is_not_pruned_again() -> None:
+    driver = Driver(MemoryStore(), 1)
+    driver.submit()
+    [task] = driver.tasks(State.PENDING)
+    driver.start(task)
+    driver.end(task, 0, 50)
+    driver.begin_checkpoint()
+    while driver.chunk(100):
+        pass
+    driver.now += 100
+    listed = driver.pruner.expired(driver.state, driver.now, 10, driver.journal.sealed)
+    first = driver.pruner.prune([*listed, *listed], driver.state, driver.now)
+    assert driver.pruner.prune(listed, driver.state, driver.now).events == []  # under way
+    for event in first.events:
+        driver.emit(event)
+    driver.flush(first.extra)
+    driver.pruner.durable(first)
+    assert driver.pruner.prune(listed, driver.state, driver.now).events == []  # done
+    driver.check()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.recovery import fold_everything, recover, verify_rows
 from journeyman.journal.store import Table
-from tests.journal.driver import Driver
+from tests.journal.driver import Driver, commit
 
 
 def settled_store() -> MemoryStore:
@@ -73,3 +75,18 @@ def test_a_lost_newest_record_or_a_torn_commit_is_found() -> None:
         recover(store)
     with pytest.raises(JournalCorrupt):
         fold_everything(driver.journal)
+
+
+def test_a_damaged_payload_is_found_by_its_digest() -> None:
+    store = MemoryStore()
+    journal = Driver(store, 1).journal
+    data = b"arguments"
+    commit(store, journal.seal((), [(5, data), (6, data)]))
+    digest = blake2b(data, digest_size=16).digest()
+    store.tables[Table.PAYLOADS].rows[(6).to_bytes(8, "big")] = b"argumentz"
+    assert journal.payload(5, digest) == data
+    assert journal.payload(7, digest) is None
+    assert journal.payload(6) == b"argumentz"
+    with pytest.raises(JournalCorrupt, match="record 6") as caught:
+        journal.payloads([5, 6, 7], [digest] * 3)
+    assert caught.value.seq == 6
