@@ -59,15 +59,6 @@ class Patient:
         return ended.out.strip().splitlines()[0][:300] if ended.out.strip() else ended.last_words
 
 
-def wait_ready(running: programs.Running, timeout: float = 30.0) -> bytes:
-    """The first bytes the program says (it says R when recovery is done).  b"" when it ended without a word."""
-    import os
-    import select
-
-    ready, _, _ = select.select([running.fd], [], [], timeout)
-    return os.read(running.fd, 1 << 16) if ready else b""
-
-
 def at_random(row: Row, home: Path, rounds: int, chance: random.Random) -> None:
     """Kill at any moment, also while recovery of the last kill is still under way."""
     patient = Patient(home)
@@ -77,15 +68,12 @@ def at_random(row: Row, home: Path, rounds: int, chance: random.Random) -> None:
         running = patient.start("--seed", chance.randrange(1 << 30))
         if chance.random() < 0.15:  # within start and recovery
             time.sleep(chance.random() * 0.6)
-            said = b""
         else:
-            said = wait_ready(running)
+            running.wait_word()
             time.sleep(chance.random() ** 2 * 0.8)
         running.kill()
         ended = running.ended()
-        patient.acks += said
-        patient.take(running)
-        in_recovery += not said
+        in_recovery += not patient.take(running)
         problem = None
         if ended.code != -9:
             problem = f"round {number}: the workload ended by itself ({ended.how}): {ended.last_words}"

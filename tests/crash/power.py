@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from crash import loopback, patients, programs, raw
-from crash.kill import Patient, wait_ready
+from crash.kill import Patient
 from crash.report import Progress, Report, Row
 
 MOUNTS = ("commit=1", "commit=1,data=writeback", "commit=5,data=ordered", "commit=1,nobarrier")
@@ -27,7 +27,7 @@ def _bare(row: Row, volume: loopback.Volume, mode: str, rounds: int, chance: ran
     bar = Progress(f"power cut, bare LMDB ({mode})", rounds)
     for _ in range(rounds):
         running = programs.Running(programs.command("raw", "write", volume.path / "raw", mode, 30))
-        wait_ready(running)
+        running.wait_word()
         time.sleep(0.1 + chance.random() * 0.4)
         volume.cut_power()
         running.kill()
@@ -52,14 +52,12 @@ def cut(row: Row, patient: Patient, volume: loopback.Volume, chance: random.Rand
     running = patient.start("--seed", chance.randrange(1 << 30), *options)
     if chance.random() < 0.1:  # within start and recovery
         time.sleep(chance.random() * 0.6)
-        said = b""
     else:
-        said = wait_ready(running)
+        running.wait_word()
         time.sleep(chance.random() ** 2 * 1.2)
     volume.cut_power()
     running.kill()
     ended = running.ended()
-    patient.acks += said
     patient.take(running)
     volume.reboot()
     row.tried += 1

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: f
 
 
 class Running:
-    """A program left running, acknowledging through a pipe on descriptor 77, its words kept in a file (a full pipe would stop it)."""
+    """A program left running, acknowledging through a pipe on descriptor 77, its words kept in a file."""
 
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         reading, writing = os.pipe()
@@ -83,8 +84,22 @@ class Running:
             argv, env=environment(env), stdout=self._words, stderr=self._words, preexec_fn=place, close_fds=False
         )
         os.close(writing)
-        self._acks = os.fdopen(reading, "rb")
-        self.fd = reading
+        self._said = bytearray()
+        self._spoke = threading.Event()
+        self._listener = threading.Thread(target=self._listen, args=(reading,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, reading: int) -> None:
+        """Keep reading: a full pipe would stop the program."""
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            while words := pipe.read(1 << 16):
+                self._said += words
+                self._spoke.set()
+        self._spoke.set()
+
+    def wait_word(self, timeout: float = 30.0) -> bool:
+        """Wait for the first word; False when it ended or hung without one."""
+        return self._spoke.wait(timeout) and bool(self._said)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -100,9 +115,10 @@ class Running:
         return Ended(code, "", self._words.read().decode(errors="replace"))
 
     def acks(self) -> bytes:
-        """Everything acknowledged.  Call after the end, or the read waits for it."""
-        return self._acks.read()
+        """Everything acknowledged.  Waits for the end."""
+        self._listener.join()
+        return bytes(self._said)
 
     def close(self) -> None:
-        self._acks.close()
+        self._listener.join()
         self._words.close()
