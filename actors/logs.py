@@ -1,7 +1,7 @@
 """What the engine says to the `logging` module: logger "journeyman", warnings and worse, each about something an operator can act on.
 
-Python prints the warnings of a logger nobody configured; the null handler keeps a program quiet that asked for no logs.  Every record about a
-task bears the same extra fields, so that a structured formatter can index them: queue, task (its id as text), handler, attempt.
+Python prints the warnings of a logger nobody configured; the null handler keeps a program quiet that asked for no logs.  Every record
+about a task bears the same extra fields, so that a structured formatter can index them: queue, task (its id as text), handler, attempt.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ async def test_row_32_cleanup_that_raises_is_still_a_timeout_with_the_error_atta
                 await trio.sleep_forever()
         finally:
             if ctx.attempt == 1:
-                raise ZeroDivisionError("in the clean-up")  # noqa: B012
+                raise ZeroDivisionError("in the clean-up")
         return "done"
 
     async with Engine(None, [queue], clock=TrioClock()) as engine:

@@ -164,7 +164,9 @@ async def test_row_49_only_failed_and_for_ever(autojump_clock: trio.testing.Mock
         (Retention(result=False), {"succeeded", "failed", "cancelled"}, False),
     ],
 )
-async def test_row_49_arguments_and_results_are_dropped_as_the_policy_says(retention: Retention, payload_of: set[str], result: bool) -> None:
+async def test_row_49_arguments_and_results_are_dropped_as_the_policy_says(
+    retention: Retention, payload_of: set[str], result: bool
+) -> None:
     store = MemoryStore()
 
     def check(how: str, task: Task) -> None:

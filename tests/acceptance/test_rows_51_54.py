@@ -253,6 +253,9 @@ def test_row_54_a_poison_task_ends_with_evidence_and_its_bystanders_live(tmp_pat
         if ended.code != 9 or len(codes) > 6:
             break
     assert codes == [9, 9, 9, 0], ended
-    assert "poison failed attempt=3 failures=0 crashes=3 reason=crashes error=ProcessCrashed: the process died during 3 of its runs" in ended.out
+    assert (
+        "poison failed attempt=3 failures=0 crashes=3 reason=crashes error=ProcessCrashed: the process died during 3 of its runs"
+        in ended.out
+    )
     assert ended.out.count("bystander succeeded") == 5, ended.out
     assert "bystander succeeded attempt=3 failures=0 crashes=2" in ended.out, "at most as many losses as were forgiven"

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Constant, Context, Engine, EngineStopped, Exponential, JournalLocked, Queue, Rate, Retry
+from journeyman.engine import Context, Engine, EngineStopped, Exponential, JournalLocked, Queue, Rate, Retry
 from journeyman.journal.memory_store import MemoryStore
 from tests.acceptance.processes import Program
 from tests.acceptance.virtual import TrioClock

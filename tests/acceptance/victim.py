@@ -57,7 +57,10 @@ async def report(engine: Engine) -> None:
     for task in await engine.list(limit=1000):
         error = f" error={task.error.type}: {task.error.message}" if task.error else ""
         kinds = ",".join(e.kind for e in await engine.history(task.id))
-        say(f"{task.handler} {task.state} attempt={task.attempt} failures={task.failures} crashes={task.crashes} reason={task.reason}{error}")
+        say(
+            f"{task.handler} {task.state} attempt={task.attempt} failures={task.failures} crashes={task.crashes} "
+            f"reason={task.reason}{error}"
+        )
         say(f"  {kinds}")
 
 

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.store import Batch, Done
+
 EPOCH_US = 1_700_000_000_000_000
 
 
@@ -34,6 +37,22 @@ class HandClock:
 
     def forward(self, seconds: float) -> None:
         self.us += round(seconds * 1_000_000)
+
+
+class SlowStore(MemoryStore):
+    """A disk whose next commits take `seconds` of trio's time each."""
+
+    seconds = 0.0
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        if self.seconds:
+            trio.lowlevel.spawn_system_task(self._later, self.seconds, batch, done)
+        else:
+            super().begin_append(batch, done)
+
+    async def _later(self, seconds: float, batch: Batch, done: Done) -> None:
+        await trio.sleep(seconds)
+        super().begin_append(batch, done)
 
 
 async def told(event: threading.Event, seconds: float = 10.0) -> None:
