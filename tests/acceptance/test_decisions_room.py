@@ -22,7 +22,7 @@ from journeyman.engine import (
     TaskFailed,
 )
 from journeyman.journal.memory_store import MemoryStore
-from tests.acceptance.virtual import TrioClock
+from tests.acceptance.virtual import TrioClock, until
 
 
 # decision 18
@@ -138,6 +138,36 @@ async def test_decision_18_room_for_ctx_submit_is_decided_and_reserved_at_the_ca
             task = await parent.wait(timeout=5)
             assert task.state is (State.FAILED if fail else State.SUCCEEDED)
             assert await engine.count("child") == (0 if fail else 2)
+
+
+# decision 18
+async def test_decision_18_a_promise_is_kept_when_retries_have_filled_the_queue() -> None:
+    queue, child = Queue("q"), Queue("child", max_pending=1, retry=Retry(attempts=2, backoff=Constant(1000)))
+    promised, fail = trio.Event(), trio.Event()
+
+    @child.handler
+    async def follow(n: int) -> None:
+        await fail.wait()
+        raise ValueError("no")
+
+    @queue.handler
+    async def work(ctx: Context) -> str:
+        handle = ctx.submit(follow.using(delay=1000), 2)
+        promised.set()
+
+        async def failed() -> bool:
+            return await ctx.engine.count("child", state="retrying") == 1
+
+        await until(failed)
+        return handle.id
+
+    async with Engine(None, [queue, child]) as engine:
+        await engine.submit(follow, 1)  # runs, so it does not count; later it waits for its retry, and does
+        parent = await engine.submit(work)
+        await promised.wait()
+        fail.set()
+        assert (await engine.get(await parent.result(timeout=5))).state is State.SCHEDULED
+        assert await engine.count("child") == 2
 
 
 # decision 18
