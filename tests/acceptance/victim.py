@@ -96,7 +96,7 @@ async def crash() -> None:
     """One boot of the poison loop; exit code 9 while the poison lives."""
     async with Engine(path, [calm]) as engine:
         if not await engine.count():
-            await engine.submit_many([(poison,), *[(bystander, (2,))] * 5])
+            await engine.submit_many([(poison,), *[(bystander, (9,))] * 5])
         await engine.drain()
         await report(engine)
 
