@@ -52,7 +52,7 @@ class Recorder:
         seq = shell.journal.next_seq
         shell.journal.next_seq = seq + 1
         kind = type(event)
-        if shell.checkpoint.unwritten:
+        if shell.checkpoint.unwritten or kind is TaskRetried:  # a retried task may stand in the tables of ended ones
             shell.checkpoint.before_apply(event)
         apply(actor.state, event, seq)
         if kind in _ENDS:

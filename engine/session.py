@@ -31,7 +31,7 @@ from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
-from journeyman.journal.recovery import recover
+from journeyman.journal.recovery import recover, reload_queue
 from journeyman.journal.store import Store
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
@@ -179,7 +179,7 @@ class Session:
                 entered=entered_tasks(found.state, marks),
                 clean=found.state.clean,
                 facts={"durability": s.durability},
-                reload=lambda name: recover(store, self._prepare).state.queue(name),
+                reload=lambda name: reload_queue(store, found.journal, found.tally, name, self._prepare),
                 broken_error=broken_error,
                 stopped_error=stopped_error,
             )

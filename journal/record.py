@@ -31,7 +31,7 @@ in chunks (one CBOR call for all bodies) and events are built with `tuple.__new_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final, NamedTuple, cast
@@ -39,8 +39,9 @@ from zlib import crc32
 
 from journeyman.journal.cbor import CodecError, decode, decode_many, encode, encode_flat
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
+from journeyman.journal.hot import HotEncoder
 from journeyman.journal.store import Items
-from journeyman.kernel.events import AttemptFailed, Event, TaskFailed
+from journeyman.kernel.events import AttemptFailed, AttemptStarted, Event, TaskFailed, TaskSubmitted, TaskSucceeded
 from journeyman.kernel.tags import RESERVED, TAGS
 
 FORMAT: Final = 1
@@ -56,7 +57,14 @@ TAG_OF: Final[dict[type[Any], int]] = {kind: tag for tag, kind in TAGS.items()}
 _HEADS: Final = {(kind, flags): bytes((FORMAT, tag, flags, 0)) for tag, kind in TAGS.items() for flags in range(4)}
 # Kinds that hold a map outside `options`: the plain encoder would not sort its keys.
 _MAPPED: Final = frozenset(TAG_OF[kind] for kind in TAGS.values() if {"policy", "residue", "facts", "queues", "row"} & set(kind._fields))
-_PLAIN: Final = {kind: tag not in _MAPPED for tag, kind in TAGS.items()}
+_HOT: Final = HotEncoder()
+# How to encode an event without options: by pieces, by the plain encoder where there is nothing to sort, or canonically.
+_QUICK: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    **{kind: encode if tag in _MAPPED else encode_flat for tag, kind in TAGS.items()},
+    TaskSubmitted: _HOT.submitted,
+    AttemptStarted: _HOT.started,
+    TaskSucceeded: _HOT.succeeded,
+}
 _ERROR_FIELD: Final = {kind: kind._fields.index("error") for kind in (AttemptFailed, TaskFailed)}
 _WIDTH: Final = {tag: len(kind._fields) for tag, kind in TAGS.items()}
 
@@ -77,12 +85,15 @@ def encode_commit(items: Sequence[tuple[int, Event]], previous: bytes) -> tuple[
     records: Items = []
     hashes: list[bytes] = []
     flags, rest = FIRST, previous
-    final = len(items) - 1
-    for index, (seq, event) in enumerate(items):
-        if index == final:
+    final = items[-1][0]
+    for seq, event in items:
+        if seq == final:
             flags |= LAST
         kind = type(event)
-        body = encode_flat(event) if event[-1] is None and _PLAIN[kind] else encode(event)
+        if event[-1] is None:
+            body = _QUICK[kind](event)
+        else:
+            body = encode(event)
         if flags & FIRST:
             body = rest + body
         key = seq.to_bytes(8, "big")

@@ -53,7 +53,7 @@ SUBMIT_MANY_MAX: Final = 100_000  # tasks in one atomic submit
 CHECKPOINT_EVENTS: Final = 100_000  # events after which a checkpoint is due
 CHECKPOINT_ROWS: Final = 64  # rows encoded between two turns of the loop: about half a millisecond
 CLOSING_TAIL_EVENTS: Final = 20_000  # a shorter tail is replayed sooner than it is checkpointed at close
-PRUNE_TASKS: Final = 500  # tasks deleted in one commit
+PRUNE_TASKS: Final = 200  # tasks deleted in one commit
 OPERATION_CHUNK: Final = 1_000  # tasks that a bulk operator action changes in one step
 COMPACT_RECORDS: Final = 200  # bookkeeping records that are folded into one
 
