@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from journeyman.kernel import lifecycle
-from journeyman.kernel.events import TAGS
+from journeyman.kernel.tags import TAGS
 
 HEADER = struct.Struct(">BBBBI")
 FIRST, LAST, IGNORABLE = 1, 2, 4
