@@ -118,6 +118,10 @@ async def test_row_83_a_suspect_that_waits_for_another(autojump_clock: trio.test
         await trio.sleep(1)
         assert await kinds(engine, handles[0].id) == {"running"}
         assert await kinds(engine, handles[1].id) == {"suspect"}, "what may have killed the process runs one at a time"
+        fresh = await engine.submit(work)  # the queue has slots, and takes another step
+        await trio.sleep(1)
+        assert await kinds(engine, fresh.id) == {"running"}, "an ordinary task is not held up"
+        assert await kinds(engine, handles[1].id) == {"suspect"}
 
 
 # row 83
