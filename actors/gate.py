@@ -8,12 +8,14 @@ entries too (DECISIONS 6).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
     from journeyman.actors.attempt import Attempt
+
+ENTRY_LAG: Final = 0.05  # seconds between a journalled start and its entry: a commit, on a disk that is not broken
 
 
 class Gate:
@@ -31,6 +33,16 @@ class Gate:
         """`limit` entries per `per_us` microseconds, `burst` at once; limit 0 opens the gate."""
         self._interval = per_us / limit / 1_000_000 if limit else 0.0
         self._slack = self._interval * (burst - 1)
+
+    def resume(self, ahead: float) -> None:
+        """After an open: the journal's limiter stands `ahead` seconds from now (negative: it has run out).
+
+        The last entries before the close came after their journalled starts; they are taken to have come `ENTRY_LAG` after them, and
+        never later than now.
+        """
+        if self._interval:
+            lag = min(ENTRY_LAG, self._interval)
+            self._tat = trio.current_time() + min(self._slack + self._interval, max(0.0, ahead + lag))
 
     async def hold(self, attempt: Attempt) -> None:
         """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).

@@ -380,5 +380,7 @@ class QueueActor:
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        if self.state.tat_at:
+            self.gate.resume((self.state.tat_at - now) / 1_000_000)
         self.shell.writer.record(step)
         self.wake()

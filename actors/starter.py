@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.executor import run_attempt
+from journeyman.actors.lane import digest
 from journeyman.actors.logs import about
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Dispatch
@@ -92,7 +93,9 @@ class Starter:
             task = tasks[task_id]
             try:
                 if payload is None:
-                    raise ValueError("its arguments are no longer stored")
+                    raise ValueError("they are no longer stored")
+                if task_id in read and digest(payload) != task.payload_digest:
+                    raise ValueError("the bytes on disk are not those that were submitted; restore a backup, or cancel it")
                 loaded[task_id] = actor.runnables[task.handler].decode_call(payload)
             except Exception as error:  # whatever shows that the arguments do not fit
                 fits = False

@@ -31,7 +31,7 @@ from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
-from journeyman.journal.recovery import recover, reload_queue
+from journeyman.journal.recovery import Recovered, recover, reload_queue
 from journeyman.journal.store import Store
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
@@ -95,13 +95,13 @@ class Session:
             task,
             shell.now(),
             attempts=actor.state.policy.attempts,
-            payload=partial(self._payload, handler, task.seq, actor.fresh.held.get(task.id)),
-            result=partial(self._result, handler, task.result_seq, result),
+            payload=partial(self._payload, handler, task, actor.fresh.held.get(task.id)),
+            result=partial(self._result, handler, task.result_seq, task.result_digest, result),
             progress=progress,
         )
 
-    def _payload(self, handler: Handler[..., Any] | NamedHandler, seq: int, fresh: bytes | None) -> Any:
-        data = fresh if fresh is not None else self.shell.journal.payload(seq)
+    def _payload(self, handler: Handler[..., Any] | NamedHandler, task: TaskState, fresh: bytes | None) -> Any:
+        data = fresh if fresh is not None else self.shell.journal.payload(task.seq, task.payload_digest)
         if data is None:
             return None
         try:
@@ -109,8 +109,8 @@ class Session:
         except (TypeError, ValueError):
             return named_handler(handler.name, handler.queue_name).decode_call(data)
 
-    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int, at_hand: bytes | None) -> Any:
-        data = at_hand or (self.shell.journal.payload(seq) if seq else None)
+    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int, digest: bytes, at_hand: bytes | None) -> Any:
+        data = at_hand or (self.shell.journal.payload(seq, digest) if seq else None)
         return None if data is None else handler.decode_result(data)
 
     async def create_queue(self, queue: Queue) -> None:
@@ -124,7 +124,7 @@ class Session:
     # --- open ---------------------------------------------------------------------------------------------------------
 
     async def enter(self) -> None:
-        self._assemble()
+        await self._open_journal()
         self._nursery_manager = trio.open_nursery()
         nursery = await self._nursery_manager.__aenter__()
         self._block = nursery.cancel_scope
@@ -135,6 +135,35 @@ class Session:
             failure = self.runtime.failure  # of the boot, which trio reports as "never said it had started"
             raise (bare(error) if failure is None else failure) from None
         self.open = True
+
+    async def _open_journal(self) -> None:
+        """Open the store, recover the state, wire the shell.  Whatever fails, the store does not stay open.
+
+        A long tail takes seconds to read, so a real journal is read in a thread: the program's other tasks go on meanwhile.
+        """
+        s = self._settings
+        if s.store is not None or s.path is None:
+            store: Store = s.store if s.store is not None else MemoryStore()
+            try:
+                self._assemble(store, store.entered(), recover(store, self._prepare))
+            except BaseException:
+                store.close()
+                raise
+            return
+        opened = await trio.to_thread.run_sync(self._read_journal, s.path)
+        try:
+            self._assemble(*opened)
+        except BaseException:
+            opened[0].close()
+            raise
+
+    def _read_journal(self, path: Path) -> tuple[Store, set[int], Recovered]:
+        store = open_store(path, durability=self._settings.durability, allow_unsafe_fs=self._settings.allow_unsafe_fs)
+        try:
+            return store, store.entered(), recover(store, self._prepare)
+        except BaseException:
+            store.close()
+            raise
 
     async def _guarded(self, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -147,46 +176,33 @@ class Session:
             if self.runtime.failure is not None and self._block is not None:
                 self._block.cancel()
 
-    def _assemble(self) -> None:
-        """Open the store, recover the state, wire the shell.  Whatever fails, the store does not stay open."""
+    def _assemble(self, store: Store, marks: set[int], found: Recovered) -> None:
         s = self._settings
-        if s.store is not None:
-            store = s.store
-        elif s.path is None:
-            store = MemoryStore()
-        else:
-            store = open_store(s.path, durability=s.durability, allow_unsafe_fs=s.allow_unsafe_fs)
-        try:
-            marks = store.entered()
-            found = recover(store, self._prepare)
-            clock = KernelClock(s.clock or SystemClock(), found.state.last_at)
-            self.shell = Shell(
-                store=store,
-                journal=found.journal,
-                world=found.state,
-                catalog=found.catalog,
-                checkpoint=found.checkpoint,
-                clock=clock,
-                threads=s.threads or RealThreads(),
-                context=self._context,
-                max_concurrency=s.max_concurrency,
-                on_failure=lambda error: self.runtime.fail(error),
-            )
-            self.reader = Reader(self.shell)
-            self.runtime = Runtime(
-                self.shell,
-                self.lanes,
-                entered=entered_tasks(found.state, marks),
-                clean=found.state.clean,
-                facts={"durability": s.durability},
-                reload=lambda name: reload_queue(store, found.journal, found.tally, name, self._prepare),
-                broken_error=broken_error,
-                stopped_error=stopped_error,
-            )
-            self.shell.on_interrupt = self._interrupted
-        except BaseException:
-            store.close()
-            raise
+        clock = KernelClock(s.clock or SystemClock(), found.state.last_at)
+        self.shell = Shell(
+            store=store,
+            journal=found.journal,
+            world=found.state,
+            catalog=found.catalog,
+            checkpoint=found.checkpoint,
+            clock=clock,
+            threads=s.threads or RealThreads(),
+            context=self._context,
+            max_concurrency=s.max_concurrency,
+            on_failure=lambda error: self.runtime.fail(error),
+        )
+        self.reader = Reader(self.shell)
+        self.runtime = Runtime(
+            self.shell,
+            self.lanes,
+            entered=entered_tasks(found.state, marks),
+            clean=found.state.clean,
+            facts={"durability": s.durability},
+            reload=lambda name: reload_queue(store, found.journal, found.tally, name, self._prepare),
+            broken_error=broken_error,
+            stopped_error=stopped_error,
+        )
+        self.shell.on_interrupt = self._interrupted
 
     def _prepare(self, state: QueueState) -> None:
         """Before a queue's tasks are read: what this process can run, so that nothing is indexed twice."""
