@@ -147,7 +147,8 @@ class Runtime:
         with trio.move_on_after(grace):
             while shell.running:
                 await shell.next_ending()
-        finished = not shell.running
+        # What was never entered had nothing to finish; it may still be on its way back.
+        finished = not any(attempt.entered for actor in shell.actors.values() for attempt in actor.attempts.values())
         for actor in shell.actors.values():
             actor.stop_attempts()
         with trio.move_on_after(CLEANUP_SECONDS):
