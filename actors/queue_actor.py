@@ -26,7 +26,7 @@ from journeyman.actors.gate import Gate
 from journeyman.actors.lane import Lane, Runnable
 from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
-from journeyman.actors.starter import Starter
+from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import (
     Answer,
@@ -258,8 +258,9 @@ class QueueActor:
             shell.world.last_at = now
             shell.writer.record(step)
             shell.recorded()
-        if shell.news is not None:
-            shell.news.set()
+        state = self.state
+        if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
+            shell.news.set()  # whoever waits for the queues to come to rest has reason to look
         shell.timer.set(self, next_wakeup(self.state, now, self.env()))
 
     def _undo(self, step: Step) -> None:
