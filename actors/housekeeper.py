@@ -88,8 +88,11 @@ class Housekeeper:
             found: list[TaskState] = []
             for task in wanted:
                 held = shell.actors[task.queue].state.tasks.get(task.id)
-                if held is None or (held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq)):
-                    found.append(task if held is None else held)
+                if held is not None:
+                    if held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq):
+                        found.append(held)
+                elif shell.catalog.get(task.id, 0) is not None:  # unless another prune has taken it meanwhile
+                    found.append(task)
                 if len(found) == PRUNE_TASKS:
                     break
             return found

@@ -255,7 +255,6 @@ class QueueActor:
             self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
             raise
         if step.items or step.effects:
-            shell.world.last_at = now
             shell.writer.record(step)
             shell.recorded()
         state = self.state

@@ -61,6 +61,7 @@ class Recorder:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
         elif kind is QueueConfigured:
             actor.policy_changed()
+        shell.world.last_at = max(shell.world.last_at, event.at)
         step.items.append((seq, event))
         return seq
 
@@ -83,6 +84,7 @@ class Recorder:
                 seq += 1
         journal.next_seq = seq
         if seq > first:
+            actor.shell.world.last_at = max(actor.shell.world.last_at, decision.events[0].at)
             actor.figures.submitted.add(seq - first, decision.events[0].at)
 
     def _ended(self, event: Any, step: Step) -> None:

@@ -58,6 +58,7 @@ class Operations(Questions):
                     calls.append(actor.ask(Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)))
             for call in calls:
                 count += type(await call.wait()) is Accepted
+        await self._seen(session)
         return count
 
     async def clear(self, queue: str, *, reason: str = "cleared", by: str = "api") -> int:

@@ -52,11 +52,7 @@ WORDS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
 }
 
 
-# A count of nothing is answered without a look at what is durable; take the mark away with the fix.
-OPEN = {"retry_all": pytest.mark.xfail(reason="retry_all does not wait for what it saw", strict=False)}
-
-
-@pytest.mark.parametrize("word", [pytest.param(word, marks=OPEN.get(word, ())) for word in WORDS])
+@pytest.mark.parametrize("word", WORDS)
 async def test_no_reply_no_refusal_no_read_before_the_commit(word: str) -> None:
     store = WatchedStore()
     said: dict[str, Any] = {}

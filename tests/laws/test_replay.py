@@ -16,15 +16,8 @@ from journeyman.kernel.world import JournalState, fold
 from tests.laws.errands import CONCURRENCY, MAX_CONCURRENCY, Errands, assert_consistent, assert_recovered_is_live
 
 SEEDS = range(6)
-# Found by this very test; take the mark away with the fix.
-OPEN = pytest.mark.xfail(
-    reason="a retried task that was settled stays in the catalog (the recorder does not tell an idle checkpoint of TaskRetried); "
-    "two prunes that meet take the same task twice; last_at of the live state is not the fold's",
-    strict=False,
-)
 
 
-@OPEN
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_recovered_state_is_the_live_one(seed: int, autojump_clock: trio.testing.MockClock) -> None:
     errands, store = Errands(seed), MemoryStore()
@@ -55,7 +48,6 @@ class Photographed(MemoryStore):
         done(None)
 
 
-@OPEN
 @pytest.mark.parametrize("seed", SEEDS[:3])
 async def test_so_is_what_a_kill_after_any_commit_leaves(seed: int, autojump_clock: trio.testing.MockClock) -> None:
     errands, store = Errands(seed), Photographed(seed)
@@ -71,12 +63,18 @@ async def test_so_is_what_a_kill_after_any_commit_leaves(seed: int, autojump_clo
         assert_consistent(image)
 
 
-@OPEN
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_no_event_breaks_a_limit(seed: int, autojump_clock: trio.testing.MockClock) -> None:
-    errands, store = Errands(seed), MemoryStore()
-    async with errands.engine(store) as engine:
-        await errands.day(engine, steps=200)
+async def test_no_event_breaks_a_limit(autojump_clock: trio.testing.MockClock) -> None:
+    most = 0
+    for seed in SEEDS:
+        errands, store = Errands(seed), MemoryStore()
+        async with errands.engine(store) as engine:
+            await errands.day(engine, steps=200)
+        most = max(most, most_at_once(store))
+    assert most > 1, "the test proves nothing if never more than one ran"  # of the tasks that prune has left, on some day
+
+
+def most_at_once(store: MemoryStore) -> int:
+    """The highest number of running attempts after any event; asserts that each queue and the engine kept to their limits."""
     journal = recover(store).journal
     state, most = JournalState(), 0
     for chunk in journal.walk(1, journal.next_seq - 1):
@@ -87,4 +85,4 @@ async def test_no_event_breaks_a_limit(seed: int, autojump_clock: trio.testing.M
             assert all(running[name] <= CONCURRENCY[name] for name in running), (seq, running)
             assert sum(running.values()) <= MAX_CONCURRENCY, (seq, running)
             most = max(most, sum(running.values()))
-    assert most > 1, "the test proves nothing if never more than one ran"
+    return most
