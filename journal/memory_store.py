@@ -1,4 +1,4 @@
-"""A store that forgets when the process ends: for tests, for simulation (which wraps it) and for `Engine(":memory:")`-like uses.
+"""A store that forgets when the process ends: for tests, for simulation (which wraps it) and for `Engine(None)`.
 
 Each table is a dict plus a sorted list of its keys.  Keys mostly arrive in ascending order, so the list is appended to; a deleted key
 stays in the list until a quarter of it is dead.  Closing and using the same object again is what a restart looks like.
