@@ -6,7 +6,7 @@ in the submitting task, and not in the worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
@@ -58,23 +58,25 @@ def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
     sizes: dict[QueueActor, int] = {}
     chosen: list[bytes] = []
     last: Any = None
+    shared: tuple[SubmitSpec[..., Any], QueueActor, Callable[..., bytes], int] | None = None
     for item in items:
         target, args, kwargs = call_of(item)
-        if target is not last:
-            spec, actor = resolve(session, target)
-            encode, command, limit = spec.handler.encode_call, spec.command, actor.state.policy.max_payload
-            last = target
+        if shared is None or target is not last:
+            resolved, owner = resolve(session, target)
+            last, shared = target, (resolved, owner, resolved.handler.encode_call, owner.state.policy.max_payload)
+        spec, actor, encode, limit = shared
         payload = encode(args, kwargs)
-        if len(payload) > limit:
-            raise PayloadTooLarge(len(payload), limit)
-        found.append(Submission(actor, command(ids.mint(now), now, payload, digest(payload)), payload))
-        sizes[actor] = sizes.get(actor, 0) + len(payload) + ROOM_PER_TASK
+        size = len(payload)
+        if size > limit:
+            raise PayloadTooLarge(size, limit)
+        found.append(Submission(actor, spec.command(ids.mint(now), now, payload, digest(payload)), payload))
+        sizes[actor] = sizes.get(actor, 0) + size + ROOM_PER_TASK
         if spec.task is not None:
             chosen.append(spec.task)
         if len(found) > SUBMIT_MANY_MAX:
             raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks, because they are one commit; submit in portions")
-    for actor, size in sizes.items():
-        admit(session, actor, size)
+    for actor, total in sizes.items():
+        admit(session, actor, total)
     for id in chosen:
         shell.choose(id)
     return found
@@ -126,7 +128,7 @@ def call_of(item: Any) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
         return item.spec, item.args, item.kwargs
     if type(item) is tuple and len(item) == 3 and type(item[1]) is tuple and type(item[2]) is dict:
         return item  # the common form, recognised at once
-    if isinstance(item, (tuple, list)) and 1 <= len(item) <= 3:
+    if isinstance(item, (tuple, list)) and item and len(item) <= 3:
         args = item[1] if len(item) > 1 else ()
         kwargs = item[2] if len(item) > 2 else {}
         if isinstance(args, (str, bytes)) or not isinstance(args, Sequence) or not isinstance(kwargs, Mapping):
