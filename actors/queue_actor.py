@@ -231,6 +231,7 @@ class QueueActor:
         self._woken = False
 
     def _unpark(self, _: object) -> trio.lowlevel.Abort:
+        self._parked_task = None  # at once: a wake before the cancelled task runs must not schedule it a second time
         return trio.lowlevel.Abort.SUCCEEDED
 
     def step(self) -> None:
