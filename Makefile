@@ -27,6 +27,7 @@ links:
 	@mkdir -p .build/journeyman
 	@for layer in $(LAYERS); do ln -sfn ../../$$layer .build/journeyman/$$layer; done
 	@for file in journeyman/*; do test -f $$file && ln -sfn ../../$$file .build/$$file; done
+	@rm -rf build/types && mkdir -p build/types && cp -rL .build/journeyman build/types/  # pyright does not follow links
 
 demo: setup ## a durable checksum run over thousands of files, killed half way and started again
 	$(BIN)/python examples/demo.py

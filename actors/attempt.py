@@ -29,8 +29,8 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 class Attempt:
     __slots__ = (
         "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered", "epoch", "fraction_ppm", "handler",
-        "hold_us", "kwargs", "late", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started", "straggling",
-        "submits", "task", "timeout_us", "why",
+        "hold_us", "kwargs", "late", "launched", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started",
+        "straggling", "submits", "task", "timeout_us", "why",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,7 @@ class Attempt:
         self.cancel_requested = False
         self.saw_cancel = False
         self.straggling = False
+        self.launched = False  # the commit of its start is durable, and its task runs
         self.late: Outcome | None = None  # of an abandoned thread that has ended
         self.started = 0.0
         self.entered = False  # its handler

@@ -186,6 +186,8 @@ class Runtime:
             self.shell.log.error("the journal failed; the engine closes: %s", error)
         self.shell.stopping = True
         for actor in self.shell.actors.values():
+            for attempt in [one for one in actor.attempts.values() if not one.launched]:
+                del actor.attempts[attempt.task.id]  # its start was in the commit that failed: it will never run
             actor.stop_attempts()
             actor.break_off(error)
         self._closing.set()

@@ -73,6 +73,7 @@ class Starter:
         shell = self._actor.shell
         start = shell.nursery.start_soon
         for attempt in attempts:
+            attempt.launched = True
             start(run_attempt, shell, attempt)
 
     def _load(self, events: Sequence[Any]) -> bool:

@@ -191,6 +191,7 @@ class Engine(Operations):
             await self._seen(session)
             return seen.read()
         if task is None:
+            await self._seen(session)
             raise TaskNotFound(f"no task {id_text(task_id)}: it was never submitted here, or retention has dropped it")
         if task.state in TERMINAL:
             seen = session.task(task)

@@ -75,12 +75,12 @@ class Questions:
     async def history(self, id: str) -> list[HistoryEvent]:
         """The task's whole life, from the journal, oldest first."""
         session = self._opened()
-        await self._seen(session)
         task = session.reader.find(id_of(id))
-        if task is None:
+        seqs = [] if task is None else list(task.seqs)
+        await self._seen(session)
+        if task is None or session.reader.find(task.id) is None:  # pruned while we waited
             raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
-        durable = [seq for seq in task.seqs if seq <= session.shell.writer.durable_seq]
-        found = (history_of(seq, event) for seq, event in session.shell.journal.events(durable))
+        found = (history_of(seq, event) for seq, event in session.shell.journal.events(seqs))
         return [event for event in found if event is not None]
 
     # --- many tasks ---------------------------------------------------------------------------------------------------

@@ -128,10 +128,10 @@ def call_of(item: Any) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
         return item.spec, item.args, item.kwargs
     if type(item) is tuple and len(item) == 3 and type(item[1]) is tuple and type(item[2]) is dict:
         return item  # the common form, recognised at once
-    if isinstance(item, (tuple, list)) and item and len(item) <= 3:
-        args = item[1] if len(item) > 1 else ()
-        kwargs = item[2] if len(item) > 2 else {}
+    if isinstance(item, (tuple, list)) and 1 <= len(item) <= 3:
+        parts: list[Any] = [*item]
+        target, args, kwargs = parts + [(), {}][len(parts) - 1 :]
         if isinstance(args, (str, bytes)) or not isinstance(args, Sequence) or not isinstance(kwargs, Mapping):
             raise TypeError(f"an item of submit_many is (handler, args, kwargs) with args a sequence and kwargs a mapping, not {item!r}")
-        return item[0], args, kwargs
+        return target, args, kwargs
     raise TypeError(f"an item of submit_many is (handler, args, kwargs) or handler.bind(...), not {item!r}")

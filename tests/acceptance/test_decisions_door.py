@@ -256,7 +256,7 @@ def test_decision_34_a_handler_travels_by_its_name() -> None:
 async def test_decision_35_the_context(threaded: bool) -> None:
     queue, seen = Queue("q", retry=Retry(attempts=2, backoff=Constant(0))), list[tuple[Any, ...]]()
 
-    def common(ctx: Context) -> None:
+    def shared(ctx: Context) -> None:
         seen.append((ctx.idempotency_key, ctx.id, ctx.queue, ctx.random.random(), ctx.random.random(), ctx.now()))
         if ctx.attempt == 1:
             raise ValueError("again")
@@ -264,12 +264,12 @@ async def test_decision_35_the_context(threaded: bool) -> None:
     def bare(ctx: Context) -> None:
         assert ctx.progress(0.25, "bare") is not None
         ctx.heartbeat()
-        common(ctx)
+        shared(ctx)
 
     async def awaited(ctx: Context) -> None:
         await ctx.progress(0.25, "bare")
         await ctx.heartbeat()
-        common(ctx)
+        shared(ctx)
 
     handler = queue.handler(bare if threaded else awaited)
     async with Engine(None, [queue]) as engine:
