@@ -220,14 +220,16 @@ class Session:
         """End the runtime; whether the block's own error must be swallowed because it was only the news of ours.  Raises ours, bare."""
         gentle = error is None and self.runtime.failure is None and self.shell.interruption is None
         if gentle:
-            # The surrounding scope may yet be cancelled while we wait for handlers: then they have had their grace.
+            # While we wait for handlers the surrounding scope may be cancelled (then they have had their grace), or the journal may fail,
+            # which cancels this very block: only the nursery can tell the two apart.
+            cut_short: BaseException | None = None
             try:
                 await self.runtime.stop(self._settings.grace)
-            except trio.Cancelled:
+            except BaseException as interruption:  # raised below, when nothing is left running
+                cut_short = interruption
                 await self._stop_now()
-                raise
-            finally:
-                await self._close_nursery(None)
+            if not await self._close_nursery(cut_short) and cut_short is not None:
+                raise cut_short
         else:
             await self._stop_now()
             swallowed = await self._close_nursery(error)
@@ -242,9 +244,11 @@ class Session:
 
     async def _stop_now(self) -> None:
         with trio.CancelScope(shield=True):
-            with trio.move_on_after(CLEANUP_SECONDS):
-                await self.runtime.stop(0.0)
-            self.runtime.close_now()
+            try:
+                with trio.move_on_after(CLEANUP_SECONDS):
+                    await self.runtime.stop(0.0)
+            finally:
+                self.runtime.close_now()
 
     async def _close_nursery(self, error: BaseException | None) -> bool:
         """Leave the nursery with the block's error; whether it was our own cancellation."""
