@@ -137,6 +137,8 @@ class Check:
             tasks = await self._all(engine)
             self.present(tasks)
             ended = {t.id for t in tasks.values() if t.state in TERMINAL}
+            for queue in lanes.queues:
+                await engine.resume(queue.name)  # a pause survives, as it should
             if not self.light:
                 await self._drained(engine)
             handle = await engine.submit(lanes.handlers["send"], 1)  # type: ignore[arg-type]
