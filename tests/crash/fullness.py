@@ -1,10 +1,13 @@
 """A disk that fills up under a working engine, and is freed again.  Started by inject.py on a small volume.
 
-    python -m crash.fullness VOLUME TRACE
+    python -m crash.fullness VOLUME TRACE LEFT
 
-1. Work normally.  2. Somebody else fills the disk.  3. Submits are refused with JournalFull, before the disk is really full, and the engine
-lives: what was submitted runs to its end (outcomes use the reserve), ended tasks can be pruned.  4. The filler goes: submits work
-again, in the same engine.  5. The checker passes.
+1. Work normally.  2. Somebody else fills the disk but for LEFT bytes.  3. Submits are refused with JournalFull, before the disk is really
+full, and the engine lives: what was submitted runs to its end (outcomes use the reserve), ended tasks can be pruned.  4. The filler goes:
+submits work again, in the same engine.  5. The checker passes.
+
+With nothing left at all, a commit may fail before anybody looked: then the engine must stop with JournalFull, and the next open, after
+the filler is gone, must show everything that was acknowledged.
 """
 
 from __future__ import annotations
@@ -12,82 +15,103 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from crash.check import check
-from crash.lanes import Trace, build
+from crash.lanes import Lanes, Trace, build
 from journeyman.engine import Engine
 from journeyman.journal.errors import JournalFull
 
-KEEP_FREE = 1 << 19  # bytes the filler leaves
+NOTICE = 1.2  # seconds after which the engine must have noticed that somebody else filled the disk
 
 
 class Violation(Exception):
     pass
 
 
-def fill(volume: Path) -> None:
-    with open(volume / "filler", "ab") as file:
+def fill(volume: Path, left: int) -> None:
+    with open(volume / "filler", "ab", buffering=0) as file:
         while True:
             disk = os.statvfs(volume)
-            left = disk.f_bavail * disk.f_frsize - KEEP_FREE
-            if left < 4096:
+            more = disk.f_bavail * disk.f_frsize - left
+            if more < 4096:
                 return
-            file.write(b"\0" * min(left, 1 << 16))
-            file.flush()
-
-
-async def scenario(volume: Path, trace_path: str, acked: list[str]) -> str:
-    lanes = build(Trace(trace_path), pace=0.0)
-    note, digest = lanes.handlers["note"], lanes.handlers["digest"]
-    refused = accepted = 0
-
-    async def submit(blob: bytes, *, delay: float = 0.0) -> None:
-        fn = digest.using(delay=delay) if delay else digest  # type: ignore[attr-defined]
-        handle = await engine.submit(fn, blob)
-        acked.append(f"A {handle.id} files digest {len(blob)}\n")
-
-    async with Engine(volume / "journal", queues=lanes.queues) as engine:
-        for n in range(1, 200):
-            await submit(os.urandom(n))
-        await engine.drain(timeout=30)
-        waiting = [await engine.submit(lanes.handlers["remind"].using(delay=1.0), n) for n in range(1, 101)]  # type: ignore[attr-defined]
-        acked += [f"A {h.id} later remind {n}\n" for n, h in enumerate(waiting, 1)]
-        fill(volume)
-        for _ in range(400):
             try:
-                await submit(os.urandom(4000), delay=0.5)
-                accepted += 1
-            except JournalFull:
-                refused += 1
-            if refused >= 20:
-                break
-        if not refused:
-            raise Violation(f"{accepted} submits of 4 kB were taken on a full disk and none was refused")
+                file.write(b"\0" * min(more, 1 << 16))
+            except OSError:
+                return
+
+
+class Story:
+    def __init__(self, volume: Path, left: int, lanes: Lanes, acked: list[str]) -> None:
+        self.volume, self.left, self.lanes, self.acked = volume, left, lanes, acked
+        self.engine: Engine
+
+    async def submit(self, blob: bytes, *, delay: float = 0.0) -> None:
+        digest: Any = self.lanes.handlers["digest"]
+        handle = await self.engine.submit(digest.using(delay=delay) if delay else digest, blob)
+        self.acked.append(f"A {handle.id} files digest {len(blob)}\n")
+
+    async def tell(self) -> str:
+        for n in range(1, 200):
+            await self.submit(os.urandom(n))
+        await self.engine.drain(timeout=30)
+        remind: Any = self.lanes.handlers["remind"]
+        waiting = [await self.engine.submit(remind.using(delay=NOTICE + 0.5), n) for n in range(1, 101)]
+        self.acked += [f"A {h.id} later remind {n}\n" for n, h in enumerate(waiting, 1)]
+        fill(self.volume, self.left)
+        await trio.sleep(NOTICE)
+        accepted = await self._until_refused()
         for handle in waiting:  # outcomes of what was taken before still reach the disk
             await handle.wait(timeout=30)
-        await engine.drain(timeout=30)
-        await engine.prune(older_than=0.0, queue="brief")
-        (volume / "filler").unlink()
+        await self.engine.drain(timeout=30)
+        await self.engine.prune(older_than=0.0, queue="brief")
+        (self.volume / "filler").unlink()
         with trio.move_on_after(90) as patience:
-            while True:
-                try:
-                    await submit(b"again")
-                    break
-                except JournalFull:
-                    await trio.sleep(0.2)
+            while not await self._taken(b"again"):
+                await trio.sleep(0.2)
         if patience.cancelled_caught:
             raise Violation("submits are still refused 90 s after the disk was freed")
-        await (await engine.submit(note, 1)).wait(timeout=30)  # type: ignore[arg-type]
-    return f"{accepted} taken, {refused} refused, then resumed"
+        note: Any = self.lanes.handlers["note"]
+        await (await self.engine.submit(note, 1)).wait(timeout=30)
+        return f"{accepted} taken, then refused, then resumed"
+
+    async def _taken(self, blob: bytes) -> bool:
+        try:
+            await self.submit(blob, delay=0.5)
+        except JournalFull:
+            return False
+        return True
+
+    async def _until_refused(self) -> int:
+        accepted = 0
+        while await self._taken(os.urandom(4000)):
+            accepted += 1
+            if accepted > 10_000:
+                raise Violation(f"{accepted} submits of 4 kB were taken on a full disk and none was refused")
+        return accepted
+
+
+async def scenario(volume: Path, trace_path: str, left: int, acked: list[str]) -> str:
+    lanes = build(Trace(trace_path), pace=0.0)
+    story = Story(volume, left, lanes, acked)
+    try:
+        async with Engine(volume / "journal", queues=lanes.queues) as story.engine:
+            return await story.tell()
+    except JournalFull as error:
+        if left:
+            raise Violation(f"the engine stopped although {left:,} bytes were left: {error}") from error
+    (volume / "filler").unlink(missing_ok=True)
+    return "stopped with JournalFull, opened again when there was room"
 
 
 def main() -> int:
-    volume, trace = Path(sys.argv[1]), Path(sys.argv[2])
+    volume, trace, left = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     acked: list[str] = []
     try:
-        said = trio.run(scenario, volume, str(trace), acked)
+        said = trio.run(scenario, volume, str(trace), left, acked)
     except Violation as violation:
         print(violation)
         return 1
