@@ -70,7 +70,7 @@ class Story:
         await self.engine.prune(older_than=0.0, queue="brief")
         (self.volume / "filler").unlink()
         with trio.move_on_after(90) as patience:
-            while not await self._taken(b"again"):
+            while not await self._taken(b"again"):  # noqa: ASYNC110 - nothing tells of room on a disk
                 await trio.sleep(0.2)
         if patience.cancelled_caught:
             raise Violation("submits are still refused 90 s after the disk was freed")

@@ -50,14 +50,18 @@ def failing_calls(row: Row, scratch: Path, share: float, chance: random.Random) 
 
 
 def full_disk(row: Row, scratch: Path, kind: str) -> None:
-    """A disk of 24 MiB, filled by somebody else while the engine works, and freed again."""
-    with loopback.Volume(scratch, size=24, kind=kind) as volume:
-        ended = programs.run(programs.command("fullness", volume.path, scratch / f"trace-{kind}"), timeout=180)
-    lines = ended.out.strip().splitlines()
-    row.tried += 1
-    row.note = lines[-1] if lines and ended.code == 0 else ""
-    if ended.code != 0:
-        row.problems.append(f"{ended.how}: {lines[-1] if lines else ended.last_words}")
+    """A disk of 64 MiB, filled by somebody else while the engine works, more or less, and freed again."""
+    notes = []
+    for left in (8 << 20, 3 << 19, 0):
+        with loopback.Volume(scratch, size=64, kind=kind) as volume:
+            ended = programs.run(programs.command("fullness", volume.path, scratch / f"trace-{left}", left), timeout=180)
+        lines = ended.out.strip().splitlines()
+        row.tried += 1
+        if ended.code == 0:
+            notes.append(f"{left / 2**20:g} MiB left: {lines[-1]}")
+        else:
+            row.problems.append(f"{left / 2**20:g} MiB left, {ended.how}: {lines[-1] if lines else ended.last_words}")
+    row.note = "; ".join(notes)
 
 
 def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) -> None:

@@ -100,10 +100,6 @@ class Scene:
         self.arm()
         await self.engine.resume("mail")
 
-    async def configure(self) -> None:
-        self.arm()
-        await self.engine.configure("slow", concurrency=4)
-
     async def clear(self) -> None:
         self.arm()
         await self.engine.clear("later")
@@ -124,7 +120,6 @@ OPERATIONS = (
     "retry",
     "pause",
     "resume",
-    "configure",
     "clear",
     "prune",
     "checkpoint",
