@@ -31,6 +31,7 @@ from crash.anatomy import Findings, examine
 from crash.evidence import Acks, TraceLog
 from crash.lanes import EVIDENCE, Lanes, Trace, build, expected
 from journeyman.engine import Engine, State, Task, TaskNotFound
+from journeyman.journal.opening import open_store
 
 LIMITS = {"mail": 8, "files": 3, "brief": 16, "slow": 4, "later": 4, "once": 2, "paced": 2}
 TERMINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.INTERRUPTED}
@@ -133,7 +134,9 @@ class Check:
         trace = Trace(str(self.trace_path))
         lanes = build(trace, pace=0.0)
         ended: set[str] = set()
-        async with Engine(self.path, queues=lanes.queues) as engine:
+        # A light check runs in a process that may die of what it reads, so it needs no probe to go ahead of it.
+        store = open_store(self.path, examine_first="never") if self.light else None
+        async with Engine(self.path, queues=lanes.queues, store=store) as engine:
             tasks = await self._all(engine)
             self.present(tasks)
             ended = {t.id for t in tasks.values() if t.state in TERMINAL}

@@ -80,8 +80,18 @@ def try_states(
     return found
 
 
+def warm() -> None:
+    """Import everything once, here, so that no forked child has to."""
+    import cbor2  # noqa: F401
+    import lmdb  # noqa: F401
+    import trio  # noqa: F401
+
+    import crash.check  # noqa: F401
+
+
 def engine_verdict(acks: bytes, trace: bytes) -> Callable[[State, Path, bool], str | None]:
     """Judge by the common checker.  `acks`, `trace`: what the outside world knew before the recording began."""
+    warm()
 
     def judge(state: State, place: Path, full: bool) -> str | None:
         from crash.check import check
