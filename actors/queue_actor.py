@@ -141,8 +141,13 @@ class QueueActor:
 
     @trio.lowlevel.enable_ki_protection
     def _step_or_wake(self) -> None:
-        """Take the step here and now if nothing could share its commit, which saves a turn of the loop; else let the loop gather."""
-        if self._parked_task is None or self._woken or len(self._mailbox) > 1 or not self.shell.writer.idle:
+        """Take the step here and now if nothing is likely to share its commit, which saves a turn of the loop; else let the loop gather.
+
+        Where the last commit served several, their next words come in this same turn: a commit for the first of them would make the
+        others wait for it.
+        """
+        writer = self.shell.writer
+        if self._parked_task is None or self._woken or len(self._mailbox) > 1 or not writer.idle or writer.crowd > 1:
             self.wake()
             return
         try:

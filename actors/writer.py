@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -22,6 +22,8 @@ from journeyman.journal.log import Journal
 from journeyman.journal.store import Batch, Store
 from journeyman.kernel.events import Event
 
+_LONE: Final = 4  # events: a submit, or the end of one task and the start of the next
+_FEW: Final = 4  # a gathering under a quarter of the crowd just served waits for that crowd
 Effect = tuple[Callable[[Any], object], Any]
 
 
@@ -61,6 +63,7 @@ class Writer:
         self.failure: BaseException | None = None
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
+        self.crowd = 0  # how many waited for the last commit
 
     @property
     def idle(self) -> bool:
@@ -81,6 +84,8 @@ class Writer:
             self._gathering = step
         if self._in_flight is None:
             self._ship()
+            if len(step.items) <= _LONE:
+                self._store.hand_over()  # a lone commit: nothing else is pressing, and somebody waits for the disk
 
     def after(self, run: Callable[[Any], object], argument: Any) -> None:
         """Run an effect as soon as everything recorded so far is durable; at once if it is."""
@@ -137,13 +142,23 @@ class Writer:
         assert step is not None
         self._in_flight = None
         self.commits += 1
+        self.crowd = len(step.effects)
         if self._in_flight_last:
             self.durable_seq = self._in_flight_last
-        # Ship what has gathered first: the disk works while the effects run.
-        if self._gathering:
-            self._ship()
+        gathered = len(self._gathering.effects)
+        if gathered * _FEW >= len(step.effects):
+            if self._gathering:
+                self._ship()  # before the effects run, so that the disk works meanwhile
+        elif self._gathering:
+            # A few came while many were served, and those many are about to speak again: a commit for the few would keep the many
+            # waiting, and they would never share one again.  The next record takes them along; if none comes, two turns are the price.
+            self._token.run_sync_soon(self._token.run_sync_soon, self._ship_what_is_left)
         for run, argument in step.effects:
             run(argument)
+
+    def _ship_what_is_left(self) -> None:
+        if self._in_flight is None and self._gathering and self.failure is None:
+            self._ship()
 
     def _fail(self, error: BaseException) -> None:
         if self.failure is None:

@@ -39,6 +39,7 @@ from journeyman.journal.store import Batch, Done, Gauge, Items, Table
 Durability = Literal["full", "relaxed"]
 GIB: Final = 1 << 30
 MAX_READERS: Final = 1024
+HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 _FULL_CODES: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT, -30772)  # LMDB reports a short write as EIO
 _NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
@@ -74,6 +75,8 @@ class LmdbStore:
         self._gate = threading.Lock()
         self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
         self._closed = False
+        self._under_way = threading.Lock()  # released when a commit needs the interpreter no longer
+        self._under_way.acquire()
         self._env = _open(path, durability, readonly, locking and not readonly, map_size)
         try:
             self._tables = self._open_tables()
@@ -107,6 +110,9 @@ class LmdbStore:
         if self.readonly:
             raise JournalError("this journal was opened for reading only")
         self._queue.put((batch, done))
+
+    def hand_over(self) -> None:
+        self._under_way.acquire(timeout=HAND_OVER)
 
     def _write_forever(self) -> None:
         while (work := self._queue.get()) is not None:
@@ -148,6 +154,8 @@ class LmdbStore:
                 consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
                 if consumed != len(items) or (append and added != len(items)):
                     raise JournalCorrupt(f"append out of order in table {table.name}: {added} of {len(items)} keys were taken")
+            if self._under_way.locked():
+                self._under_way.release()  # from here on the disk works, and the loop may have the interpreter back
             txn.commit()
         except BaseException:
             txn.abort()

@@ -114,6 +114,9 @@ class MemoryStore:
     def gauge(self) -> Gauge:
         return Gauge(map_size=_PLENTY, map_used=0, disk_free=_PLENTY, disk_size=_PLENTY, readers=0, reader_lag=0)
 
+    def hand_over(self) -> None:
+        """There is no other thread."""
+
     def tend(self) -> None:
         """Nothing is held here that could go stale."""
 

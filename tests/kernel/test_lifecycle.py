@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from journeyman.kernel.commands import Cancel, Dispatch, Failed, Finish, Progress, Refused, Released, Retry, Snoozed, Stopped, Succeeded
-from journeyman.kernel.events import TAGS, TransitionRejected
+from journeyman.kernel.events import TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, may, observed
 from journeyman.kernel.policy import Exponential, Policy
 from journeyman.kernel.policy import Retry as RetryPolicy
+from journeyman.kernel.tags import TAGS
 from tests.kernel.lane import ERROR, SECOND, Lane, task
 
 TASK_EVENTS = [kind.__name__ for tag, kind in TAGS.items() if tag < 32]
