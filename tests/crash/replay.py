@@ -120,7 +120,7 @@ def _recorded(
     patient = Patient(scratch / ("unsafe" if unsafe else "past" if past else "fresh"))
     start: dict[str, bytes] = {}
     if past:
-        running = patient.start("--seconds", 3, "--drain", "--seed", 5)
+        running = patient.start("--seconds", 0.8, "--drain", "--seed", 5)
         ended = running.ended()
         patient.take(running)
         if ended.code:
@@ -176,4 +176,4 @@ def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) ->
             row.problems.append("no state of the engine without sync was hurt: the states prove nothing")
     for past, what in ((False, "crash states from the creation of a journal on"), (True, "crash states of a journal with a past")):
         with report.row("replay", what) as row:
-            row.problems += list(_recorded(row, scratch, shim.build(scratch), 300 if quick else 1200, chance, past=past))
+            row.problems += list(_recorded(row, scratch, shim.build(scratch), 130 if quick else 1200, chance, past=past))
