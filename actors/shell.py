@@ -256,7 +256,7 @@ class Shell:
             else:
                 call.settle()
 
-        self.writer.after(now_sealed, None)
+        self.writer.after_sealing(now_sealed, None)
         return await call.wait()
 
     # --- news ---------------------------------------------------------------------------------------------------------

@@ -30,13 +30,14 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "ended", "extras", "items", "payloads", "touched")
+    __slots__ = ("drops", "effects", "ended", "extras", "items", "payloads", "seals", "touched")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
         self.payloads: list[tuple[int, bytes]] = []
         self.drops: list[int] = []  # seqs whose payload record goes
         self.effects: list[Effect] = []
+        self.seals = False  # an effect wants everything to have been handed to the store
         self.ended: list[tuple[bytes, list[Any]]] = []  # tasks that ended in this step, with the calls that wait for them
         self.touched: list[Any] = []  # other queues' actors that this step changed
         self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
@@ -67,7 +68,8 @@ class Writer:
 
     @property
     def idle(self) -> bool:
-        return self._in_flight is None
+        """Whether everything recorded is durable."""
+        return self._in_flight is None and not self._gathering
 
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""
@@ -80,6 +82,7 @@ class Writer:
             gathering.drops += step.drops
             gathering.effects += step.effects
             gathering.extras += step.extras
+            gathering.seals |= step.seals
         else:
             self._gathering = step
         if self._in_flight is None:
@@ -99,11 +102,19 @@ class Writer:
         else:
             run(argument)
 
+    def after_sealing(self, run: Callable[[Any], object], argument: Any) -> None:
+        """As `after`, at a moment when nothing decided is left that has not been handed to the store."""
+        self.after(run, argument)
+        if self._gathering:
+            self._gathering.seals = True
+        elif self._in_flight is not None:
+            self._in_flight.seals = True
+
     async def settled(self) -> None:
         """Wait until everything recorded so far is durable.  Raises the failure of the journal if it failed."""
         if self.failure is not None:
             raise self.failure
-        if self._in_flight is None:
+        if self.idle:
             return
         call: Call[None] = Call()
         self.after(lambda waiting: waiting.settle(), call)
@@ -146,7 +157,7 @@ class Writer:
         if self._in_flight_last:
             self.durable_seq = self._in_flight_last
         gathered = len(self._gathering.effects)
-        if gathered * _FEW >= len(step.effects):
+        if step.seals or gathered * _FEW >= len(step.effects):
             if self._gathering:
                 self._ship()  # before the effects run, so that the disk works meanwhile
         elif self._gathering:
