@@ -73,7 +73,8 @@ async def run_attempt(shell: Shell, attempt: Attempt) -> None:
 async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
     value: Any = None
     raised: BaseException | None = None
-    attempt.context = shell.context(attempt)
+    if attempt.handler.takes_context:
+        attempt.context = shell.context(attempt)
     current_attempt.set(attempt)
     with attempt.open_scope() as scope:
         try:

@@ -15,6 +15,7 @@ from journeyman.actors.executor import run_attempt
 from journeyman.actors.lane import digest
 from journeyman.actors.logs import about
 from journeyman.actors.writer import Step
+from journeyman.kernel.bounds import READ_AHEAD_BYTES, READ_AHEAD_TASKS
 from journeyman.kernel.commands import Dispatch
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import AttemptStarted
@@ -37,7 +38,8 @@ class Starter:
         """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
         actor, shell = self._actor, self._actor.shell
         state = actor.state
-        if shell.stopping or not actor.runnables or not has_ready(state):
+        full = len(state.running) >= state.policy.concurrency
+        if full or shell.stopping or state.paused is not None or not actor.runnables or not has_ready(state):
             shell.slots.used(actor, 0, False)
             return
         while True:
@@ -81,9 +83,8 @@ class Starter:
         actor, loaded, fresh = self._actor, self._loaded, self._actor.fresh
         tasks = actor.state.tasks
         fits = True
-        missing = [e.task for e in events if e.task not in loaded and e.task not in fresh.held]
-        stored = actor.shell.payloads([tasks[t].seq for t in missing]) if missing else []
-        read = dict(zip(missing, stored, strict=True))
+        missing = [tasks[e.task] for e in events if e.task not in loaded and e.task not in fresh.held]
+        read = self._read(missing) if missing else {}
         for event in events:
             task_id = event.task
             if task_id in loaded:
@@ -107,6 +108,24 @@ class Starter:
                 )
             fresh.forget(task_id)
         return fits
+
+    def _read(self, missing: list[TaskState]) -> dict[bytes, bytes | None]:
+        """The stored arguments of `missing`.  Those of the next in line are read along and kept: a backlog is read by the page."""
+        actor, fresh = self._actor, self._actor.fresh
+        known = {task.id for task in missing}
+        ahead = [
+            task
+            for task in actor.state.agenda.ready.best(len(missing) + READ_AHEAD_TASKS)
+            if task.payload_len <= READ_AHEAD_BYTES and task.id not in known and task.id not in fresh.held
+        ]
+        tasks = missing + ahead
+        read: dict[bytes, bytes | None] = {}
+        for task, payload in zip(tasks, actor.shell.payloads([task.seq for task in tasks]), strict=True):
+            if task.id in known:
+                read[task.id] = payload
+            elif payload is not None and digest(payload) == task.payload_digest:
+                fresh.keep(task.id, payload)  # what is damaged is left for its own turn
+        return read
 
 
 def has_ready(state: QueueState) -> bool:

@@ -151,7 +151,11 @@ class LmdbStore:
                 for key in keys:
                     txn.delete(key, db=db)
             for table, items, append in batch.puts:
-                consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
+                if len(items) == 1:  # a lone commit: a cursor would cost more than the put
+                    added = int(txn.put(*items[0], append=append, db=self._tables[table]))
+                    consumed = 1
+                else:
+                    consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
                 if consumed != len(items) or (append and added != len(items)):
                     raise JournalCorrupt(f"append out of order in table {table.name}: {added} of {len(items)} keys were taken")
             if self._under_way.locked():
