@@ -27,7 +27,7 @@ from journeyman.journal.checkpoint import Checkpoint
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Store
 from journeyman.kernel.bounds import CHECKPOINT_EVENTS
-from journeyman.kernel.commands import Accepted, Answer, Decision, Refused, Submit
+from journeyman.kernel.commands import Decision, Refused, Submit
 from journeyman.kernel.events import Event
 from journeyman.kernel.state import TaskState
 from journeyman.kernel.world import JournalState, fold
@@ -179,47 +179,37 @@ class Shell:
 
     # --- steps over several queues ------------------------------------------------------------------------------------
 
-    def submit_together(self, submissions: Sequence[Submission]) -> tuple[list[Answer], Step | None]:
+    def submit_together(self, submissions: Sequence[Submission]) -> Step | Refused:
         """All or none, over any number of queues, in one step and one commit.
 
-        Returns one answer each, in the order given, and the step to hand to the writer; when any is refused nothing has been
-        applied and the step is None.  Raises only for a bug, after which the touched queues must be rebuilt.
+        The step to hand to the writer; or the first refusal, and then nothing has been applied.  Raises only for a bug, after which the
+        touched queues are rebuilt.
         """
         now = self.now()
-        by_queue: dict[str, list[int]] = {}
-        for index, (actor, _, _) in enumerate(submissions):
-            by_queue.setdefault(actor.name, []).append(index)
-        answers: list[Answer] = [Accepted()] * len(submissions)
-        if self.chosen and len(by_queue) > 1:
-            homes: dict[bytes, QueueActor] = {}
-            for index, (actor, command, _) in enumerate(submissions):
-                if homes.setdefault(command.task, actor) is not actor:
-                    text = f"id {command.task.hex()} is given to tasks of queues {homes[command.task].name!r} and {actor.name!r}"
-                    answers[index] = Refused("DuplicateTask", text)
-        decided: list[tuple[QueueActor, list[int], Decision]] = []
-        for name in sorted(by_queue):
-            indexes = by_queue[name]
-            actor = self.actors[name]
+        groups = _by_actor(submissions)
+        if len(groups) > 1 and self.chosen and (clash := _same_id_in_two_queues(submissions)) is not None:
+            return clash
+        decided: list[tuple[QueueActor, Sequence[Submission], Decision]] = []
+        for actor in sorted(groups, key=lambda actor: actor.name):
             actor.state.advance(now)
-            decision = actor.propose([submissions[i][1] for i in indexes], now)
-            for i, answer in zip(indexes, decision.answers, strict=True):
-                if type(answers[i]) is not Refused:
-                    answers[i] = answer
-            decided.append((actor, indexes, decision))
-        if any(type(answer) is Refused for answer in answers):
-            return answers, None
+            decision = actor.propose([command for _, command, _ in groups[actor]], now)
+            if len(decision.events) < len(decision.answers):
+                refused = next((answer for answer in decision.answers if type(answer) is Refused), None)
+                if refused is not None:
+                    return refused
+            decided.append((actor, groups[actor], decision))
         step = Step()
         mark = self.journal.next_seq
         try:
-            for actor, indexes, decision in decided:
-                actor.accept(decision, [submissions[i][2] for i in indexes], step)
+            for actor, group, decision in decided:
+                actor.accept(decision, [payload for _, _, payload in group], step)
                 actor.wake()
         except Exception as error:  # a bug, half applied: nothing was handed over, and every queue it reached is read anew
             self.journal.next_seq = mark
             for actor, _, _ in decided:
                 actor.crash(error)
             raise
-        return answers, step
+        return step
 
     def submit_with_success(self, submissions: Sequence[Submission], now: int, step: Step) -> None:
         """The tasks a handler submitted through its context: part of the step that records its success."""
@@ -304,3 +294,23 @@ class Shell:
     @property
     def straggling(self) -> int:
         return sum(len(actor.stragglers) for actor in self.actors.values())
+
+
+def _by_actor(submissions: Sequence[Submission]) -> dict[QueueActor, Sequence[Submission]]:
+    """In the order given within each queue; for most bulk submits, which know one queue, nothing is copied."""
+    first = submissions[0][0]
+    if all(actor is first for actor, _, _ in submissions):
+        return {first: submissions}
+    groups: dict[QueueActor, list[Submission]] = {}
+    for submission in submissions:
+        groups.setdefault(submission.actor, []).append(submission)
+    return dict(groups)
+
+
+def _same_id_in_two_queues(submissions: Sequence[Submission]) -> Refused | None:
+    homes: dict[bytes, QueueActor] = {}
+    for actor, command, _ in submissions:
+        home = homes.setdefault(command.task, actor)
+        if home is not actor:
+            return Refused("DuplicateTask", f"id {command.task.hex()} is given to tasks of queues {home.name!r} and {actor.name!r}")
+    return None

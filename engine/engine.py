@@ -17,8 +17,9 @@ import trio
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import Clock
-from journeyman.actors.shell import Keepsake
+from journeyman.actors.shell import Keepsake, Submission
 from journeyman.actors.threads import ThreadRunner
+from journeyman.actors.writer import Step
 from journeyman.engine.context import Context
 from journeyman.engine.errors import QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
@@ -145,19 +146,23 @@ class Engine(Operations):
         session = self._opened()
         with without_collector():
             submissions = prepare_many(session, items)
-            answers, step = session.shell.submit_together(submissions)
-            handles: list[Handle[Any]] = [
-                Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions
-            ]
-            if step is not None:
-                session.shell.writer.record(step)
+            outcome = session.shell.submit_together(submissions) if submissions else Step()
+            handles = self._handles(session, submissions)
+            if isinstance(outcome, Step):
+                session.shell.writer.record(outcome)
                 session.shell.recorded()
         call: Call[None] = Call()
         session.shell.writer.after(Call.settle, call)
         await call.wait()
-        if step is None:
-            raise refusal(next(answer for answer in answers if type(answer) is Refused))
+        if isinstance(outcome, Refused):
+            raise refusal(outcome)
         return handles
+
+    def _handles(self, session: Session, submissions: Sequence[Submission]) -> list[Handle[Any]]:
+        dropping = {actor for actor in {submission[0] for submission in submissions} if session.drops_at_once(actor)}
+        if not dropping:
+            return [Handle(self, command.task) for _, command, _ in submissions]
+        return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
 
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: find out now what would refuse it, and keep room for it until the attempt ends."""

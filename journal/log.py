@@ -84,8 +84,10 @@ class Journal:
             self.note(items)
             batch.put(Table.EVENTS, records, append=True)
         if payloads:
-            dropped = set(drop_payloads)
-            batch.put(Table.PAYLOADS, [(seq_key(seq), data) for seq, data in payloads if seq not in dropped], append=True)
+            if drop_payloads:
+                dropped = set(drop_payloads)
+                payloads = [pair for pair in payloads if pair[0] not in dropped]
+            batch.put(Table.PAYLOADS, [(seq.to_bytes(8, "big"), data) for seq, data in payloads], append=True)
         if drop_payloads:
             batch.delete(Table.PAYLOADS, [seq_key(seq) for seq in drop_payloads])
         if extra is not None:
