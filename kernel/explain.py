@@ -19,11 +19,14 @@ class Reason(NamedTuple):
     text: str
     until_at: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
 
 def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reason]:
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
-    Kinds: running, cancelling, ended, paused, stopping, not due, backoff, rate limited, no free slot, no engine slot, no handler, unfit,
+    Kinds: running, cancelling, ended, paused, stopping, not due, backoff, rate limited until, no free slot, no engine slot, no handler here, unfit,
     straggler, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
     """
     task = state.tasks.get(task_id)
@@ -56,7 +59,7 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
     parked = state.agenda.parked.get(task.id)
     handlers = state.handlers if state.handlers is not None else env.handlers
     if handlers is not None and task.handler not in handlers:
-        reasons.append(Reason("no handler", f"this process has no handler {task.handler!r}; the task is parked until one does"))
+        reasons.append(Reason("no handler here", f"this process has no handler {task.handler!r}; the task is parked until one does"))
     elif task.id in env.unfit or parked is not None:
         why = env.unfit.get(task.id) or parked
         reasons.append(Reason("unfit", f"it is parked: {why}"))
@@ -82,7 +85,7 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
     rate = state.policy.rate
     if rate is not None and (token_at := allowed_at(rate, state.tat_at)) > now:
         text = f"queue {state.name!r} may start {rate[0]} per {_seconds(rate[1])}; the next in {_seconds(token_at - now)}"
-        reasons.append(Reason("rate limited", text, token_at))
+        reasons.append(Reason("rate limited until", text, token_at))
     if free_slots(state, env._replace(free_slots=None)) <= 0:
         reasons.append(Reason("no free slot", f"queue {state.name!r} runs {len(state.running)} of {state.policy.concurrency} at a time"))
     elif env.free_slots is not None and env.free_slots <= 0:

@@ -198,7 +198,7 @@ async def test_decision_33_bind_and_handlers_without_code(autojump_clock: trio.t
         [second] = await engine.submit_many([send.bind("b")])
         await trio.sleep(1)
         assert [(await engine.get(handle.id)).state for handle in (first, second)] == [State.PENDING] * 2
-        assert [reason.kind for reason in (await engine.explain(first.id)).reasons] == ["no handler"]
+        assert [reason.kind for reason in (await engine.explain(first.id)).reasons] == ["no handler here"]
         assert (await engine.stats())["mail"].parked == 2
         with pytest.raises(QueueNotFound):
             await engine.submit(engine.handler("send", queue="nowhere"), "a")

@@ -204,7 +204,7 @@ async def test_row_16_what_waits_for_a_token_is_pending_and_can_be_cancelled() -
         await handles[0].wait(timeout=5)
         assert [(await engine.get(handle.id)).state for handle in handles[1:]] == [State.PENDING] * 2
         reasons = (await engine.explain(handles[1].id)).reasons
-        assert [reason.kind for reason in reasons] == ["rate limited"]
+        assert [reason.kind for reason in reasons] == ["rate limited until"]
         assert reasons[0].until_at is not None
         await handles[1].cancel("no need")
         assert (await handles[1].wait(timeout=5)).state is State.CANCELLED

@@ -56,7 +56,7 @@ async def test_row_34_a_task_without_its_handler_is_parked_until_the_handler_app
         task = await engine.get(parked.id)
         assert (task.state, task.attempt, task.failures, task.crashes) == ("pending", 0, 0, 0)
         assert task.payload == ([], {})
-        assert [r.kind for r in (await engine.explain(parked.id)).reasons] == ["no handler"]
+        assert [r.kind for r in (await engine.explain(parked.id)).reasons] == ["no handler here"]
         assert "gone" in str(await engine.explain(parked.id))
         assert (await engine.stats())["q"].parked == 2
         assert await engine.count(handler="gone", state="pending") == 2
@@ -76,7 +76,7 @@ async def test_row_34_tasks_of_an_undeclared_queue_are_parked_countable_and_canc
     async with Engine(None, store=store) as engine:
         assert await engine.count("q", "pending") == 2
         assert not (await engine.stats())["q"].declared
-        assert [r.kind for r in (await engine.explain(first.id)).reasons] == ["no handler"]
+        assert [r.kind for r in (await engine.explain(first.id)).reasons] == ["no handler here"]
         await engine.cancel(first.id)
         assert await engine.clear("q") == 1
         assert (await engine.get(second.id)).state == "cancelled"

@@ -57,8 +57,8 @@ async def test_row_83_every_reason_not_to_run_is_told(autojump_clock: trio.testi
         assert "not due" in await kinds(engine, later.id)
         assert "backoff" in await kinds(engine, retrying.id)
         assert "not due" in await kinds(engine, snoozed.id)
-        assert await kinds(engine, no_token.id) == {"rate limited"}
-        assert "no handler" in await kinds(engine, unknown.id)
+        assert await kinds(engine, no_token.id) == {"rate limited until"}
+        assert "no handler here" in await kinds(engine, unknown.id)
         (token,) = (await engine.explain(no_token.id)).reasons
         assert token.until_at is not None
         task = await engine.get(later.id)

@@ -98,9 +98,9 @@ def test_explain_gives_every_reason() -> None:  # row 83
     assert kinds(lane, 2) == ["order"]
     lane.start(1)
     assert kinds(lane, 1) == ["running"]
-    assert kinds(lane, 2) == ["rate limited", "no free slot"]
-    assert kinds(lane, 3) == ["not due", "rate limited", "no free slot"]
-    assert kinds(lane, 4)[0] == "no handler"
+    assert kinds(lane, 2) == ["rate limited until", "no free slot"]
+    assert kinds(lane, 3) == ["not due", "rate limited until", "no free slot"]
+    assert kinds(lane, 4)[0] == "no handler here"
     lane.when(Cancel(tid(1), "enough", "me"))
     assert kinds(lane, 1) == ["cancelling"]
     lane.finish(1)
