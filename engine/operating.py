@@ -78,13 +78,13 @@ class Operations(Questions):
 
     async def prune(
         self,
-        older_than: float = 0.0,
+        older_than: float = 3600.0,
         queue: str | None = None,
         *,
         states: Iterable[StateLike] = ("succeeded", "cancelled"),
         by: str = "api",
     ) -> int:
-        """Delete ended tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
+        """Delete tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
 
         Succeeded and cancelled ones unless `states` names others.
         """

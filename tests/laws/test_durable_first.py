@@ -47,7 +47,7 @@ WORDS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "retry_all": lambda engine: engine.retry_all("q"),
     "clear": lambda engine: engine.clear("q"),
     "pause again": lambda engine: engine.pause("q"),
-    "prune": lambda engine: engine.prune(),
+    "prune": lambda engine: engine.prune(older_than=0),
     "create_queue": lambda engine: engine.create_queue(Queue("late")),
 }
 
