@@ -198,7 +198,7 @@ class LmdbStore:
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         with self._reading() as txn:
-            return _copied(txn.get(key, db=self._tables[table]))
+            return cast("bytes | None", txn.get(key, db=self._tables[table]))  # no transaction of ours is opened with buffers
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
         if not keys:
@@ -206,7 +206,7 @@ class LmdbStore:
         with self._reading() as txn:
             if len(keys) < 4:
                 db = self._tables[table]
-                return [_copied(txn.get(key, db=db)) for key in keys]
+                return [cast("bytes | None", txn.get(key, db=db)) for key in keys]
             found: dict[bytes, bytes] = dict(cast("Items", txn.cursor(self._tables[table]).getmulti(keys)))
         return [found.get(key) for key in keys]
 
@@ -236,28 +236,29 @@ class LmdbStore:
         with self._gate:
             self._check()
             info = self._env.info()
-            page = 4096
             readers = [line.split() for line in self._env.readers().splitlines()[1:]]
         disk = os.statvfs(self.path)
         oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
         return Gauge(
             map_size=info["map_size"],
-            map_used=(info["last_pgno"] + 1) * page,
+            map_used=(info["last_pgno"] + 1) * 4096,
             disk_free=disk.f_bavail * disk.f_frsize,
             disk_size=disk.f_blocks * disk.f_frsize,
             readers=len(readers),
             reader_lag=info["last_txnid"] - oldest,
         )
 
-    def tend(self) -> None:
-        """Free the slots of readers that died."""
-        self.reader_check()
+    def walk(self) -> None:
+        """Read every page in use and the list of those that are not, by a copy to nowhere.  Damage may end the process: for probes."""
+        with open(os.devnull, "wb") as nowhere, self._gate, _translated(self.path), contextlib.suppress(lmdb.IncompatibleError):
+            self._check()
+            self._env.copyfd(nowhere.fileno(), compact=True)  # "incompatible": pages leaked, which costs room and no data
 
-    def reader_check(self) -> int:
-        """Free the slots of readers that died.  How many there were.  Wanted once a minute."""
+    def tend(self) -> None:
+        """Free the slots of readers that died.  Wanted once a minute."""
         with self._gate:
             self._check()
-            return int(self._env.reader_check())
+            self._env.reader_check()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[lmdb.Transaction]:
@@ -348,11 +349,6 @@ def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_
             path, map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly, sync=True,
             metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=locking, **options,
         )  # fmt: skip
-
-
-def _copied(value: Any) -> bytes | None:
-    """Values are bytes: no transaction of ours is opened with buffers."""
-    return cast("bytes | None", value)
 
 
 def _scan_down(cursor: lmdb.Cursor, start: bytes, stop: bytes | None, limit: int) -> Items:

@@ -123,7 +123,7 @@ async def test_decision_36_prune_overrides_for_ever() -> None:
             assert (await handle.wait(timeout=5)).expires_at is None
         assert await engine.prune(older_than=100) == 0
         assert await engine.prune(older_than=0) == 2, "failed ones only when they are named"
-        assert await engine.prune(states=("failed",)) == 1
+        assert await engine.prune(older_than=0, states=("failed",)) == 1
         assert await engine.count() == 0
         with pytest.raises(TaskNotFound):
             await engine.get(handles[0].id)
