@@ -154,6 +154,7 @@ def opened(place: str, acks: str, trace: str) -> int:
             """The bytes are known to be damaged; the question is what the door says."""
 
     checker = DoorOnly(place, Acks.read(Path(acks).read_bytes()), Path(trace))
+    checker.damage_allowed = True
     try:
         problems = checker.run()
     except JourneymanError as error:

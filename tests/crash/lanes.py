@@ -52,13 +52,15 @@ class Lanes:
 
 def build(trace: Trace, *, pace: float = 1.0) -> Lanes:
     """The queues, with handlers that sleep `pace` times their usual time (0: not at all)."""
+    busy, odd = _busy(trace, pace), _odd(trace, pace)
+    return Lanes([*busy.queues, *odd.queues], busy.handlers | odd.handlers)
+
+
+def _busy(trace: Trace, pace: float) -> Lanes:
+    """What most of the load is: retries, dead letters, threads, and tasks that are gone soon."""
     mail = Queue("mail", concurrency=8, retry=Retry(attempts=3, backoff=Constant(0.05), crashes=50), retention=Retention(*[KEPT] * 4))
     files = Queue("files", concurrency=3, retry=Retry(attempts=2, backoff=Constant(0.02), crashes=50), retention=FOR_EVER)
     brief = Queue("brief", concurrency=16, retry=Retry(crashes=50), retention=Retention(*[BRIEF] * 4))
-    slow = Queue("slow", concurrency=4, retry=Retry(crashes=2), retention=FOR_EVER)
-    later = Queue("later", concurrency=4, retry=Retry(crashes=50), retention=FOR_EVER)
-    once = Queue("once", concurrency=2, on_crash="interrupt", retention=FOR_EVER)
-    paced = Queue("paced", concurrency=2, rate=Rate(40, per=1.0, burst=2), retry=Retry(crashes=50), retention=FOR_EVER)
 
     @mail.handler
     async def send(ctx: Context, n: int) -> str:
@@ -96,6 +98,16 @@ def build(trace: Trace, *, pace: float = 1.0) -> Lanes:
     async def note(ctx: Context, n: int) -> None:
         trace.enter(ctx)
         trace.leave(ctx, "ok")
+
+    return Lanes([mail, files, brief], {"send": send, "digest": digest, "note": note})
+
+
+def _odd(trace: Trace, pace: float) -> Lanes:
+    """The rare ones: long runs with a small crash budget, delays and snoozes, never run twice, rate limited."""
+    slow = Queue("slow", concurrency=4, retry=Retry(crashes=2), retention=FOR_EVER)
+    later = Queue("later", concurrency=4, retry=Retry(crashes=50), retention=FOR_EVER)
+    once = Queue("once", concurrency=2, on_crash="interrupt", retention=FOR_EVER)
+    paced = Queue("paced", concurrency=2, rate=Rate(40, per=1.0, burst=2), retry=Retry(crashes=50), retention=FOR_EVER)
 
     @slow.handler
     async def grind(ctx: Context, n: int) -> int:
@@ -136,8 +148,7 @@ def build(trace: Trace, *, pace: float = 1.0) -> Lanes:
         trace.enter(ctx)
         trace.leave(ctx, "ok")
 
-    handlers = {"send": send, "digest": digest, "note": note, "grind": grind, "remind": remind, "pay": pay, "tick": tick}
-    return Lanes([mail, files, brief, slow, later, once, paced], dict(handlers))
+    return Lanes([slow, later, once, paced], {"grind": grind, "remind": remind, "pay": pay, "tick": tick})
 
 
 def expected(handler: str, n: int, payload: bytes = b"") -> object:
