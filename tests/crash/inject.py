@@ -67,7 +67,7 @@ def full_disk(row: Row, scratch: Path, kind: str) -> None:
 def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     with report.row("inject", "the n-th call fails, for each public operation") as row:
-        failing_calls(row, scratch, 0.2 if quick else 1.0, chance)
+        failing_calls(row, scratch, 0.1 if quick else 1.0, chance)
     for kind in ("tmpfs",) if quick else ("tmpfs", "ext4"):
         with report.row("inject", f"a full disk that later frees ({kind})") as row:
             full_disk(row, scratch / kind, kind)

@@ -132,7 +132,7 @@ def at_mark(row: Row, home: Path, mark: str, rounds: int, chance: random.Random)
 
 def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) -> None:
     with report.row("kill", "SIGKILL at random moments, one journal under load") as row:
-        at_random(row, scratch / "random", 20 if quick else 220, chance)
+        at_random(row, scratch / "random", 15 if quick else 220, chance)
     for mark, meaning in MARKS.items():
         with report.row("kill", f"SIGKILL {meaning}") as row:
-            at_mark(row, scratch / mark, mark, 2 if quick else 8, chance)
+            at_mark(row, scratch / mark, mark, 1 if quick else 8, chance)

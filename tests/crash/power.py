@@ -133,4 +133,4 @@ def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) ->
     with report.row("power", "control group: the engine on LMDB without sync") as row:
         control(row, scratch / "control", 3 if quick else 6, chance)
     with report.row("power", "power cuts under the engine") as row:
-        engine(row, scratch / "engine", 8 if quick else 56, chance)
+        engine(row, scratch / "engine", 6 if quick else 56, chance)

@@ -176,4 +176,4 @@ def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) ->
             row.problems.append("no state of the engine without sync was hurt: the states prove nothing")
     for past, what in ((False, "crash states from the creation of a journal on"), (True, "crash states of a journal with a past")):
         with report.row("replay", what) as row:
-            row.problems += list(_recorded(row, scratch, shim.build(scratch), 130 if quick else 1200, chance, past=past))
+            row.problems += list(_recorded(row, scratch, shim.build(scratch), 70 if quick else 1200, chance, past=past))
