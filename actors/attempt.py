@@ -28,8 +28,8 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 
 class Attempt:
     __slots__ = (
-        "_beat_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered", "epoch", "fraction_ppm", "handler",
-        "hold_us", "kwargs", "late", "launched", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started",
+        "_beat_us", "_began_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered", "epoch", "fraction_ppm",
+        "handler", "hold_us", "kwargs", "late", "launched", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started",
         "straggling", "submits", "task", "timeout_us", "why",
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ class Attempt:
         self.launched = False  # the commit of its start is durable, and its task runs
         self.late: Outcome | None = None  # of an abandoned thread that has ended
         self.started = 0.0
+        self._began_us = 0
         self.entered = False  # its handler
         self.hold_us = 0
         self.fraction_ppm: int | None = None
@@ -74,6 +75,7 @@ class Attempt:
     def open_scope(self) -> trio.CancelScope:
         """The scope of the handler, with the nearer of time-out and heartbeat as its deadline."""
         now = self.started = trio.current_time()
+        self._began_us = self.actor.shell.clock.monotonic()
         self.entered = True
         if self.timeout_us is not None:
             self._deadline = now + self.timeout_us / 1_000_000
@@ -83,10 +85,16 @@ class Attempt:
         scope = self.scope = trio.CancelScope(deadline=deadline)
         return scope
 
-    @property
-    def deadline(self) -> float | None:
-        """When the time-out strikes, on trio's clock; None without one."""
-        return None if self._deadline == math.inf else self._deadline
+    def time_left_us(self) -> int | None:
+        """Until the time-out strikes; 0 or less once it has; None without one.  From any thread."""
+        return None if self.timeout_us is None else self.timeout_us - self.elapsed_us()
+
+    def over(self) -> bool:
+        """Whether the handler should end: a cancel, a stop, or its time-out.  From any thread (a trio scope cannot be asked there)."""
+        if self.cancel_requested or self.why is not None:
+            return True
+        left = self.time_left_us()
+        return left is not None and left <= 0
 
     def report(self, fraction_ppm: int | None, message: str | None) -> None:
         """Progress: visible at once, journalled at most once a second.  A stale attempt's word is journalled as rejected."""
@@ -138,7 +146,7 @@ class Attempt:
         return self.why
 
     def elapsed_us(self) -> int:
-        return round((trio.current_time() - self.started) * 1_000_000)
+        return self.actor.shell.clock.monotonic() - self._began_us
 
     def last_words(self) -> dict[str, Any] | None:
         """The last progress, for the end event."""

@@ -51,6 +51,7 @@ class Recorder:
         shell = actor.shell
         seq = shell.journal.next_seq
         shell.journal.next_seq = seq + 1
+        shell.changes += 1
         kind = type(event)
         if shell.checkpoint.unwritten or kind is TaskRetried:  # a retried task may stand in the tables of ended ones
             shell.checkpoint.before_apply(event)

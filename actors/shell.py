@@ -26,7 +26,7 @@ from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import Checkpoint
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Store
-from journeyman.kernel.bounds import CHECKPOINT_EVENTS
+from journeyman.kernel.bounds import CHECKPOINT_EVENTS, CHECKPOINT_TAIL_EVENTS
 from journeyman.kernel.commands import Decision, Refused, Submit
 from journeyman.kernel.events import Event
 from journeyman.kernel.state import TaskState
@@ -96,6 +96,7 @@ class Shell:
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
         self.checkpoint_wanted: Callable[[], None] = lambda: None
+        self.changes = 0  # events of tasks that existed before, since the last checkpoint
         self._checkpoint_seq = checkpoint.through_seq
         self._free_marks: list[int] = []
         self._marks = 0
@@ -252,8 +253,12 @@ class Shell:
     # --- news ---------------------------------------------------------------------------------------------------------
 
     def recorded(self) -> None:
-        """A step was handed over; a checkpoint is due when enough has come since the last."""
-        if self.journal.next_seq - self._checkpoint_seq >= CHECKPOINT_EVENTS:
+        """A step was handed over; a checkpoint is due when enough has changed since the last.
+
+        New tasks that only wait are no reason for one: reading a row is no quicker than folding the event it would replace.
+        """
+        if self.changes >= CHECKPOINT_EVENTS or self.journal.next_seq - self._checkpoint_seq >= CHECKPOINT_TAIL_EVENTS:
+            self.changes = 0
             self._checkpoint_seq = self.journal.next_seq
             self.checkpoint_wanted()
 

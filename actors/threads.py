@@ -34,10 +34,16 @@ class RealThreads:
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         token = trio.lowlevel.current_trio_token()
         lock = threading.Lock()
-        left = finished = False
+        begun: bool = False
+        left: bool = False
+        finished: bool = False
 
         def in_thread() -> Any:
-            nonlocal finished
+            nonlocal begun, finished
+            with lock:
+                if left:  # abandoned before it began, and told so
+                    return None
+                begun = True
             try:
                 return work()
             finally:
@@ -55,7 +61,7 @@ class RealThreads:
         except trio.Cancelled:
             with lock:
                 left = True
-                late = finished  # it ended between the cancel and here, and could not have seen `left`
+                late = finished or not begun  # it ended before it could see `left`, or will never run
             if late:
                 abandoned()
             raise

@@ -72,11 +72,8 @@ class Context:
     @property
     def deadline(self) -> datetime | None:
         """When this attempt's time-out strikes, aware; None without one."""
-        at = self._attempt.deadline
-        if at is None:
-            return None
-        left = at - self._attempt.started - (self._attempt.elapsed_us() / 1_000_000)
-        return self.now() + timedelta(seconds=left)
+        left = self._attempt.time_left_us()
+        return None if left is None else self.now() + timedelta(microseconds=left)
 
     @property
     def cancelled(self) -> bool:
@@ -84,14 +81,10 @@ class Context:
 
         Having seen it, clean up and return None: the task ends cancelled.
         """
-        if self._attempt.cancel_requested or self._attempt.why is not None or self._abandoned():
+        if self._attempt.over():
             self._attempt.saw_cancel = True
             return True
         return False
-
-    def _abandoned(self) -> bool:
-        scope = self._attempt.scope
-        return scope is not None and scope.cancel_called
 
     @property
     def engine(self) -> Engine:

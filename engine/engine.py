@@ -131,6 +131,9 @@ class Engine(Operations):
         A caller that is cancelled while it waits cannot know whether the task exists; with `id=` it can ask again safely.
         """
         session = self._opened()
+        chosen: bytes | None = getattr(handler, "task", None)
+        if chosen is not None:
+            await session.forget_expired([chosen])
         ready = prepare(session, handler, args, kwargs)
         keepsake = session.keepsake(ready.actor, ready.command.task)
         answer = await ready.actor.submit(ready.command, ready.payload).wait()
@@ -167,6 +170,8 @@ class Engine(Operations):
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: find out now what would refuse it, and keep room for it until the attempt ends."""
         session = self._opened()
+        if not attempt.current:
+            raise RuntimeError("this attempt is over, so nothing can be submitted with its success; use engine.submit")
         ready = prepare(session, handler, args, kwargs, parent=attempt)
         actor = ready.actor
         limit = actor.state.policy.max_pending

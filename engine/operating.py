@@ -91,7 +91,7 @@ class Operations(Questions):
         session = self._opened()
         if queue is not None:
             self._actor(session, queue)
-        wanted = frozenset(State(state) for state in states)
+        wanted = frozenset(State(state) for state in ([states] if isinstance(states, str) else states))
         if wanted - TERMINAL:
             raise ValueError(f"only ended tasks can be pruned, not {', '.join(sorted(wanted - TERMINAL))}")
         ended_by = session.shell.now() - microseconds(older_than, "older_than")

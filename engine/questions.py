@@ -186,6 +186,8 @@ class Questions:
     ) -> Filters:
         if queue is not None:
             self._actor(session, queue)
+        if owner is not None and (isinstance(owner, str) or len(owner) != 2):
+            raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
         return Filters(
             queue,
@@ -200,7 +202,7 @@ class Questions:
 
     async def _seq_of(self, session: Session, before: Task | str | int | None) -> int | None:
         if before is None or isinstance(before, int):
-            return before
+            return None if before is None else max(0, min(before, (1 << 63) - 1))
         if isinstance(before, Task):
             return before.seq
         task = session.reader.find(id_of(before))

@@ -83,6 +83,9 @@ class Queue:
         max_payload: int = PAYLOAD_DEFAULT_MAX_BYTES,
     ) -> None:
         self._name = check_name(name, "queue name")
+        for value, kind, what in ((retry, Retry, "retry"), (rate, Rate, "rate"), (retention, Retention, "retention")):
+            if value is not None and not isinstance(value, kind):
+                raise ValueError(f"{what} must be a {kind.__name__}, such as {what}={kind.__name__}(...), not {value!r}")
         self._retry = retry if retry is not None else Retry()
         self._policy = Policy.compile(
             concurrency=concurrency,

@@ -9,10 +9,10 @@ stops the engine and goes on unchanged.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import trio
 
@@ -29,15 +29,14 @@ from journeyman.engine.lane import DeclaredLane
 from journeyman.engine.queue import Queue
 from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
+from journeyman.journal.collector import set_aside
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import Recovered, recover, reload_queue
 from journeyman.journal.store import Store
+from journeyman.kernel.bounds import FREEZE_TASKS
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
-
-if TYPE_CHECKING:
-    pass
 
 
 class Settings(NamedTuple):
@@ -68,6 +67,7 @@ class Session:
         self.reader: Reader
         self._nursery_manager: Any = None
         self._block: trio.CancelScope | None = None
+        self._bring_back: Callable[[], None] = lambda: None
         self.open = False
 
     @property
@@ -115,7 +115,17 @@ class Session:
         data = at_hand or (self.shell.journal.payload(seq, digest) if seq else None)
         return None if data is None else handler.decode_result(data)
 
+    async def forget_expired(self, ids: Iterable[bytes]) -> None:
+        """Make room for ids that callers chose again after retention had dropped their tasks: what has expired is deleted now."""
+        now = self.shell.now()
+        held = (actor.state.tasks.get(id) for id in ids for actor in self.shell.actors.values())
+        if any(task is not None and task.expires_at is not None and task.expires_at <= now for task in held):
+            await self.runtime.snapshotter.take()
+            await self.runtime.housekeeper.prune_expired()
+
     async def create_queue(self, queue: Queue) -> None:
+        if not isinstance(queue, Queue):
+            raise TypeError(f"create_queue takes a Queue, not {type(queue).__name__}")
         if queue.name in self.lanes:
             raise QueueExists(f"queue {queue.name!r} is declared already; names are unique in an engine")
         lane = read_lanes([*(lane.queue for lane in self.lanes.values()), queue])[queue.name]
@@ -175,6 +185,7 @@ class Session:
                 self.runtime.failure = bare(error)
         finally:
             self.open = False
+            self._bring_back()
             if self.runtime.failure is not None and self._block is not None:
                 self._block.cancel()
 
@@ -194,6 +205,8 @@ class Session:
             on_failure=lambda error: self.runtime.fail(error),
         )
         self.reader = Reader(self.shell)
+        if sum(len(state.tasks) for state in found.state.queues.values()) >= FREEZE_TASKS:
+            self._bring_back = set_aside()
         self.runtime = Runtime(
             self.shell,
             self.lanes,

@@ -1,0 +1,116 @@
+"""What a stranger broke: each of these failed once."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import pytest
+import trio
+
+from journeyman.engine import Constant, Context, Engine, Queue, Rate, Retention, Retry, State, TaskNotFound
+from tests.acceptance.virtual import TrioClock
+
+
+# row 32, row 44
+async def test_row_44_a_thread_may_ask_whether_it_is_cancelled_before_it_is() -> None:
+    queue = Queue("q")
+
+    @queue.handler(timeout=30)
+    def work(ctx: Context) -> list[bool]:
+        assert ctx.deadline is not None
+        return [ctx.cancelled, ctx.deadline > ctx.now()]
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(work)).result(timeout=5) == [False, True]
+
+
+# row 32
+async def test_row_32_a_thread_sees_its_time_out() -> None:
+    queue, seen = Queue("q", retry=Retry(attempts=1)), list[bool]()
+
+    @queue.handler(timeout=0.05)
+    def work(ctx: Context) -> None:
+        for _ in range(400):
+            if ctx.cancelled:
+                seen.append(True)
+                return
+            time.sleep(0.005)
+
+    async with Engine(None, [queue]) as engine:
+        task = await (await engine.submit(work)).wait(timeout=5)
+        assert task.state is State.FAILED
+        with trio.fail_after(5):
+            while not seen:
+                await trio.sleep(0.005)
+
+
+# row 32
+async def test_row_32_a_thread_that_never_began_is_no_straggler() -> None:
+    queue, ran = Queue("q", retry=Retry(attempts=2, backoff=Constant(0))), list[int]()
+
+    @queue.handler(timeout=1e-6)
+    def never() -> None:
+        ran.append(1)
+
+    @queue.handler
+    def other() -> int:
+        return 7
+
+    async with Engine(None, [queue]) as engine:
+        task = await (await engine.submit(never)).wait(timeout=5)
+        assert task.state is State.FAILED
+        assert await (await engine.submit(other)).result(timeout=5) == 7
+        assert await engine.stop(grace=1)
+
+
+# row 38
+async def test_row_38_a_context_that_outlived_its_attempt_submits_nothing() -> None:
+    queue, kept = Queue("q", concurrency=2, max_pending=1), list[Context]()
+
+    @queue.handler
+    async def keep(ctx: Context) -> None:
+        kept.append(ctx)
+
+    async with Engine(None, [queue]) as engine:
+        await (await engine.submit(keep)).wait(timeout=5)
+        with pytest.raises(RuntimeError, match="attempt is over"):
+            kept[0].submit(keep)
+        await (await engine.submit(keep)).wait(timeout=5)  # and no room is lost
+
+
+# row 23
+async def test_row_23_an_id_is_remembered_as_long_as_its_task(autojump_clock: trio.testing.MockClock) -> None:
+    queue, ran = Queue("q", retention=Retention(succeeded=1)), list[int]()
+
+    @queue.handler
+    async def work() -> None:
+        ran.append(1)
+
+    chosen = str(uuid4())
+    async with Engine(None, [queue], clock=TrioClock()) as engine:
+        for round_ in (1, 2):
+            handle = await engine.submit(work.using(id=chosen))
+            assert (await handle.wait(timeout=5)).state is State.SUCCEEDED
+            assert len(ran) == round_
+            again = await engine.submit(work.using(id=chosen))
+            assert (await again.wait(timeout=5)).state is State.SUCCEEDED
+            assert len(ran) == round_
+            await trio.sleep(1.5)
+            with pytest.raises(TaskNotFound):
+                await engine.get(chosen)
+
+
+async def test_bad_values_say_what_is_wrong() -> None:
+    for wrong in ({"rate": 5}, {"retry": 3}, {"retention": 5}):
+        with pytest.raises(ValueError, match="must be a"):
+            Queue("q", **wrong)  # type: ignore[arg-type]
+    assert Queue("q", rate=Rate(5))
+    async with Engine(None, [Queue("q")]) as engine:
+        assert await engine.list(before=-1) == []
+        assert await engine.list(before=1 << 70) == []
+        with pytest.raises(ValueError, match="owner"):
+            await engine.list(owner=("a",))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="Queue"):
+            await engine.create_queue("x")  # type: ignore[arg-type]
+        assert await engine.prune(states="failed") == 0
