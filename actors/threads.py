@@ -33,24 +33,15 @@ class RealThreads:
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         token = trio.lowlevel.current_trio_token()
-        lock = threading.Lock()
-        begun: bool = False
-        left: bool = False
-        finished: bool = False
+        fate = _Fate()
 
         def in_thread() -> Any:
-            nonlocal begun, finished
-            with lock:
-                if left:  # abandoned before it began, and told so
-                    return None
-                begun = True
+            if not fate.begin():
+                return None
             try:
                 return work()
             finally:
-                with lock:
-                    finished = True
-                    tell = left
-                if tell:
+                if fate.end():
                     try:
                         token.run_sync_soon(abandoned)
                     except trio.RunFinishedError:
@@ -59,9 +50,32 @@ class RealThreads:
         try:
             return await trio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._limiter)
         except trio.Cancelled:
-            with lock:
-                left = True
-                late = finished or not begun  # it ended before it could see `left`, or will never run
-            if late:
+            if fate.leave():
                 abandoned()
             raise
+
+
+class _Fate:
+    """What became of a thread's work, agreed between the thread and the loop that may abandon it: exactly one of them tells its end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = self._left = self._ended = False
+
+    def begin(self) -> bool:
+        """In the thread: whether to work at all; not if it was abandoned before."""
+        with self._lock:
+            self._begun = not self._left
+            return self._begun
+
+    def end(self) -> bool:
+        """In the thread: whether it was abandoned meanwhile, and so has to tell."""
+        with self._lock:
+            self._ended = True
+            return self._left
+
+    def leave(self) -> bool:
+        """On the loop: abandon it; whether it has ended already or will never begin, and so the loop has to tell."""
+        with self._lock:
+            self._left = True
+            return self._ended or not self._begun
