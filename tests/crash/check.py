@@ -46,6 +46,7 @@ class Check:
         self.before = TraceLog.read(trace_path)
         self.engine_lanes: Lanes
         self.tasks: dict[str, Task] = {}
+        self.ended_before: set[str] = set()  # as the bytes say, before any engine looked at them
         self.damage_allowed = False  # a task may be parked for its damaged arguments
         self.damaged: set[str] = set()
 
@@ -147,13 +148,11 @@ class Check:
     async def door(self) -> None:
         trace = Trace(str(self.trace_path))
         lanes = build(trace, pace=0.0)
-        ended: set[str] = set()
         # A light check runs in a process that may die of what it reads, so it needs no probe to go ahead of it.
         store = open_store(self.path, examine_first="never") if self.light else None
         async with Engine(self.path, queues=lanes.queues, store=store) as engine:
             tasks = await self._all(engine)
             self.present(tasks)
-            ended = {t.id for t in tasks.values() if t.state in TERMINAL}
             for queue in lanes.queues:
                 await engine.resume(queue.name)  # a pause survives, as it should
             if not self.light:
@@ -169,7 +168,7 @@ class Check:
         log = TraceLog.read(self.trace_path)
         self.problems += log.twice()
         for task, attempt in log.entered[len(self.before.entered) :]:
-            if task in ended and task != mine:
+            if task in self.ended_before and task != mine:
                 self.wrong(f"{task} had ended, and attempt {attempt} of it ran again")
 
     async def door_again(self) -> None:
@@ -189,8 +188,10 @@ class Check:
 
     def run(self) -> list[str]:
         found = self.anatomy("as found")
-        if found is not None and self.problems:
-            return self.problems
+        if found is not None:
+            if self.problems:
+                return self.problems
+            self.ended_before = {task for task, state in found.tasks.items() if State(state) in TERMINAL}
         trio.run(self.door)
         if self.light:
             return self.problems
