@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import trio
@@ -144,6 +145,8 @@ async def unheard() -> None:
 MODES = {"unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held}
 
 if __name__ == "__main__":
+    # A shell that runs the tests in the background has them, and so us, ignore Ctrl-C; these programs are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] == "sigint":
         try:
             trio.run(sigint, sys.argv[3])
