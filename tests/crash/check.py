@@ -120,7 +120,8 @@ class Check:
         with trio.move_on_after(self.seconds) as patience:
             while True:
                 await engine.drain()
-                left = sum([await engine.count(state=state) for state in State if state not in TERMINAL])
+                # One question for all states: a task may go from one to another between two.
+                left = await engine.count(state=[state for state in State if state not in TERMINAL])
                 if left == 0 or (self.damage_allowed and await self._only_damaged_left(engine)):
                     return
                 await trio.sleep(0.05)
