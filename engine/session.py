@@ -24,12 +24,13 @@ from journeyman.actors.shell import Keepsake, Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
 from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
-from journeyman.engine.ids import IdSource
+from journeyman.engine.ids import IdSource, id_text
 from journeyman.engine.lane import DeclaredLane
 from journeyman.engine.queue import Queue
 from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
 from journeyman.journal.collector import set_aside
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import Recovered, recover, reload_queue
@@ -98,7 +99,7 @@ class Session:
             shell.now(),
             attempts=actor.state.policy.attempts,
             payload=partial(self._payload, handler, task, actor.fresh.held.get(task.id)),
-            result=partial(self._result, handler, task.result_seq, task.result_digest, result),
+            result=partial(self._result, handler, task, result),
             progress=progress,
         )
 
@@ -111,8 +112,11 @@ class Session:
         except (TypeError, ValueError):
             return named_handler(handler.name, handler.queue_name).decode_call(data)
 
-    def _result(self, handler: Handler[..., Any] | NamedHandler, seq: int, digest: bytes, at_hand: bytes | None) -> Any:
-        data = at_hand or (self.shell.journal.payload(seq, digest) if seq else None)
+    def _result(self, handler: Handler[..., Any] | NamedHandler, task: TaskState, at_hand: bytes | None) -> Any:
+        seq, journal = task.result_seq, self.shell.journal
+        data = at_hand or (journal.payload(seq, task.result_digest) if seq else None)
+        if data is None and seq and task.result_len and journal.event(seq) is not None:  # prune would have taken both
+            raise JournalCorrupt(f"the result of task {id_text(task.id)} (record {seq}) is not stored any more: restore a backup", seq)
         return None if data is None else handler.decode_result(data)
 
     async def forget_expired(self, ids: Iterable[bytes]) -> None:

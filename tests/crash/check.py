@@ -36,6 +36,7 @@ from journeyman.journal.opening import open_store
 LIMITS = {"mail": 8, "files": 3, "brief": 16, "slow": 4, "later": 4, "once": 2, "paced": 2}
 TERMINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.INTERRUPTED}
 PAGE = 500
+DAMAGED = ("bytes on disk are not those that were submitted", "they are no longer stored")  # what explain says of lost arguments
 
 
 class Check:
@@ -133,7 +134,7 @@ class Check:
         left = [t for state in State if state not in TERMINAL for t in await engine.list(state=state)]
         for task in left:
             reasons = (await engine.explain(task.id)).reasons
-            if not any("bytes on disk are not those that were submitted" in reason.text for reason in reasons):
+            if not any(words in reason.text for reason in reasons for words in DAMAGED):
                 return False
         self.damaged = {task.id for task in left}
         return True
