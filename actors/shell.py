@@ -6,6 +6,7 @@ reference and a test or the simulator has one place to look.  It decides nothing
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
@@ -24,6 +25,7 @@ from journeyman.actors.timer import Timer
 from journeyman.actors.writer import Step, Writer
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import Checkpoint
+from journeyman.journal.errors import JournalError
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Store
 from journeyman.kernel.bounds import CHECKPOINT_EVENTS, CHECKPOINT_TAIL_EVENTS
@@ -79,7 +81,8 @@ class Shell:
         self.threads = threads
         self.context = context
         self.log = LOG
-        self.writer = Writer(journal, store, on_failure)
+        self.room = Room(store)
+        self.writer = Writer(journal, store, on_failure, self._look_at_the_disk)
         self.timer = Timer(clock)
         self.actors: dict[str, QueueActor] = {}
         self.slots = Slots(max_concurrency, self._claimants)
@@ -91,7 +94,6 @@ class Shell:
         self.closed = False
         self.interruption: BaseException | None = None
         self.on_interrupt: Callable[[], None] = lambda: None
-        self.room = Room(store)
         self.news: trio.Event | None = None  # set at each step of a queue while somebody waits for that
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
@@ -103,6 +105,11 @@ class Shell:
 
     def now(self) -> int:
         return self.clock.now()
+
+    def _look_at_the_disk(self) -> None:
+        # A disk that cannot even be asked fails the next commit, which has its own way to say so.
+        with contextlib.suppress(OSError, JournalError):
+            self.room.look()
 
     def _claimants(self) -> list[Claimant]:
         return list(self.actors.values())

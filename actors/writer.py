@@ -49,12 +49,20 @@ class Writer:
     """Owns the order of commits.  All methods are for the loop's thread.
 
     `on_failure` is called once with the error of a failed append; after it the writer accepts nothing more.
+    `watch` is called while a commit is under way or has just been made: the moment to look at the disk.
     """
 
-    def __init__(self, journal: Journal, store: Store, on_failure: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        on_failure: Callable[[BaseException], None],
+        watch: Callable[[], object] = lambda: None,
+    ) -> None:
         self._journal = journal
         self._store = store
         self._on_failure = on_failure
+        self._watch = watch
         self._token = trio.lowlevel.current_trio_token()
         self._gathering = Step()
         self._in_flight: Step | None = None
@@ -88,6 +96,7 @@ class Writer:
             self._ship()
             if len(step.items) <= _LONE:
                 self._store.hand_over()  # a lone commit: nothing else is pressing, and somebody waits for the disk
+            self._watch()
 
     def after(self, run: Callable[[Any], object], argument: Any) -> None:
         """Run an effect as soon as everything recorded so far is durable; at once if it is."""
@@ -167,6 +176,7 @@ class Writer:
             self._token.run_sync_soon(self._token.run_sync_soon, self._ship_what_is_left)
         for run, argument in step.effects:
             run(argument)
+        self._watch()
 
     def _ship_what_is_left(self) -> None:
         if self._in_flight is None and self._gathering and self.failure is None:
