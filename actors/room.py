@@ -1,8 +1,8 @@
 """Whether there is room for new tasks (DECISIONS 24).
 
 Problem.  On a full disk nothing can be written any more, deletes included, and what runs cannot finish.  Choice: admission
-stops while there is still room for outcomes and for prune to free more.  The gauge is read for every commit, while the disk is
-busy with it (4 us), and within one commit's time the bytes admitted are counted against what was spare.  When even the reserve
+stops while there is still room for outcomes and for prune to free more.  The disk is asked at every commit, while the disk is
+busy with it (2 us), and within one commit's time the bytes admitted are counted against what was spare.  When even the reserve
 is being used up, the ballast is let go; the room it leaves is for outcomes and prune, never for new tasks.
 """
 
@@ -33,16 +33,16 @@ class Room:
         return self.refusal
 
     def look(self) -> None:
-        """Read the gauge.  Wanted once a commit."""
-        gauge = self._store.gauge()
-        reserve = min(RESERVE_MAX, max(RESERVE_MIN, gauge.disk_size // _SHARE))
-        if gauge.disk_free < reserve // 2 and not self._given:
+        """Ask the disk.  Wanted once a commit."""
+        disk_free, disk_size = self._store.space()
+        reserve = min(RESERVE_MAX, max(RESERVE_MIN, disk_size // _SHARE))
+        if disk_free < reserve // 2 and not self._given:
             self._given = self._store.give_way()
-        spare = gauge.disk_free - reserve - self._given
+        spare = disk_free - reserve - self._given
         self._budget = spare // 8  # pages are copied on write, several for each task
         self.refusal = None
         if spare <= 0:
             self.refusal = (
-                f"the disk of the journal has {gauge.disk_free:,} bytes left and {reserve + self._given:,} are kept for running tasks to"
+                f"the disk of the journal has {disk_free:,} bytes left and {reserve + self._given:,} are kept for running tasks to"
                 " finish; free some space, and submits work again"
             )

@@ -49,7 +49,7 @@ class Writer:
     """Owns the order of commits.  All methods are for the loop's thread.
 
     `on_failure` is called once with the error of a failed append; after it the writer accepts nothing more.
-    `watch` is called while a commit is under way or has just been made: the moment to look at the disk.
+    `watch` is called once for each commit, while it is under way: the moment to look at the disk.
     """
 
     def __init__(
@@ -176,7 +176,11 @@ class Writer:
             self._token.run_sync_soon(self._token.run_sync_soon, self._ship_what_is_left)
         for run, argument in step.effects:
             run(argument)
-        self._watch()
+        if self._under_way():
+            self._watch()
+
+    def _under_way(self) -> bool:
+        return self._in_flight is not None
 
     def _ship_what_is_left(self) -> None:
         if self._in_flight is None and self._gathering and self.failure is None:

@@ -237,16 +237,20 @@ class LmdbStore:
             self._check()
             info = self._env.info()
             readers = [line.split() for line in self._env.readers().splitlines()[1:]]
-        disk = os.statvfs(self.path)
+        disk_free, disk_size = self.space()
         oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
         return Gauge(
             map_size=info["map_size"],
             map_used=(info["last_pgno"] + 1) * 4096,
-            disk_free=disk.f_bavail * disk.f_frsize,
-            disk_size=disk.f_blocks * disk.f_frsize,
+            disk_free=disk_free,
+            disk_size=disk_size,
             readers=len(readers),
             reader_lag=info["last_txnid"] - oldest,
         )
+
+    def space(self) -> tuple[int, int]:
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
     def walk(self) -> None:
         """Read every page in use and the list of those that are not, by a copy to nowhere.  Damage may end the process: for probes."""

@@ -114,6 +114,9 @@ class MemoryStore:
     def gauge(self) -> Gauge:
         return Gauge(map_size=_PLENTY, map_used=0, disk_free=_PLENTY, disk_size=_PLENTY, readers=0, reader_lag=0)
 
+    def space(self) -> tuple[int, int]:
+        return _PLENTY, _PLENTY
+
     def hand_over(self) -> None:
         """There is no other thread."""
 

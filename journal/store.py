@@ -111,6 +111,10 @@ class Store(Protocol):
 
     def gauge(self) -> Gauge: ...
 
+    def space(self) -> tuple[int, int]:
+        """(bytes free, bytes in all) on the disk: the part of the gauge that is wanted at every commit."""
+        ...
+
     def tend(self) -> None:
         """Housekeeping, wanted once a minute: free what dead readers hold."""
         ...

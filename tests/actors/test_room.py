@@ -9,7 +9,6 @@ from journeyman.engine import Engine, Queue
 from journeyman.engine.errors import JourneymanError
 from journeyman.journal.errors import JournalFull
 from journeyman.journal.memory_store import MemoryStore
-from journeyman.journal.store import Gauge
 
 MIB = 1 << 20
 
@@ -21,9 +20,9 @@ class Disk(MemoryStore):
         super().__init__()
         self.free, self.ballast, self.looks = free, 4 * MIB, 0
 
-    def gauge(self) -> Gauge:
+    def space(self) -> tuple[int, int]:
         self.looks += 1
-        return Gauge(map_size=1 << 30, map_used=0, disk_free=self.free, disk_size=16 * MIB, readers=0, reader_lag=0)
+        return self.free, 16 * MIB
 
     def give_way(self) -> int:
         given, self.ballast = self.ballast, 0

@@ -177,6 +177,7 @@ class StoreContract:
         gauge = store.gauge()
         assert 0 <= gauge.map_used <= gauge.map_size
         assert 0 < gauge.disk_free <= gauge.disk_size
+        assert store.space()[1] == gauge.disk_size
         store.tend()
         assert store.give_way() >= 0
         assert store.give_way() == 0
