@@ -99,7 +99,8 @@ class Session:
             shell.now(),
             attempts=actor.state.policy.attempts,
             payload=partial(self._payload, handler, task, actor.fresh.held.get(task.id)),
-            result=partial(self._result, handler, task, result),
+            # Its values as of now: the task lives on, and a picture of a running one must not look for the result it will have.
+            result=partial(self._result, handler, task.id, task.result_seq, task.result_len, task.result_digest, result),
             progress=progress,
         )
 
@@ -112,11 +113,13 @@ class Session:
         except (TypeError, ValueError):
             return named_handler(handler.name, handler.queue_name).decode_call(data)
 
-    def _result(self, handler: Handler[..., Any] | NamedHandler, task: TaskState, at_hand: bytes | None) -> Any:
-        seq, journal = task.result_seq, self.shell.journal
-        data = at_hand or (journal.payload(seq, task.result_digest) if seq else None)
-        if data is None and seq and task.result_len and journal.event(seq) is not None:  # prune would have taken both
-            raise JournalCorrupt(f"the result of task {id_text(task.id)} (record {seq}) is not stored any more: restore a backup", seq)
+    def _result(
+        self, handler: Handler[..., Any] | NamedHandler, id: bytes, seq: int, length: int, digest: bytes, at_hand: bytes | None
+    ) -> Any:
+        journal = self.shell.journal
+        data = at_hand or (journal.payload(seq, digest) if seq else None)
+        if data is None and seq and length and journal.event(seq) is not None:  # prune would have taken both
+            raise JournalCorrupt(f"the result of task {id_text(id)} (record {seq}) is not stored any more: restore a backup", seq)
         return None if data is None else handler.decode_result(data)
 
     async def forget_expired(self, ids: Iterable[bytes]) -> None:
