@@ -42,6 +42,7 @@ MAX_READERS: Final = 1024
 HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 _FULL_CODES: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT, -30772)  # LMDB reports a short write as EIO
+ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
 _NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
 
 
@@ -184,8 +185,7 @@ class LmdbStore:
         code = failure.args[0] if failure.args and isinstance(failure.args[0], int) else _code_of(failure)
         if isinstance(failure, lmdb.DiskError) or code in _FULL_CODES or (code is None and isinstance(failure, OSError)):
             with contextlib.suppress(OSError):
-                disk = os.statvfs(self.path)
-                if disk.f_bavail * disk.f_frsize < _NEARLY_FULL:
+                if self.space()[0] < _NEARLY_FULL:
                     return JournalFull(
                         f"the disk of the journal at {self.path} is full: free some space and open the engine again; "
                         f"whether the last commit was stored shows then ({failure})"
@@ -205,8 +205,7 @@ class LmdbStore:
             return []
         with self._reading() as txn:
             if len(keys) < 4:
-                db = self._tables[table]
-                return [cast("bytes | None", txn.get(key, db=db)) for key in keys]
+                return [cast("bytes | None", txn.get(key, db=self._tables[table])) for key in keys]
             found: dict[bytes, bytes] = dict(cast("Items", txn.cursor(self._tables[table]).getmulti(keys)))
         return [found.get(key) for key in keys]
 
@@ -237,13 +236,13 @@ class LmdbStore:
             self._check()
             info = self._env.info()
             readers = [line.split() for line in self._env.readers().splitlines()[1:]]
-        disk_free, disk_size = self.space()
+        free, size = self.space()
         oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
         return Gauge(
             map_size=info["map_size"],
             map_used=(info["last_pgno"] + 1) * 4096,
-            disk_free=disk_free,
-            disk_size=disk_size,
+            disk_free=free,
+            disk_size=size,
             readers=len(readers),
             reader_lag=info["last_txnid"] - oldest,
         )
@@ -253,7 +252,7 @@ class LmdbStore:
         return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
     def walk(self) -> None:
-        """Read every page in use and the list of those that are not, by a copy to nowhere.  Damage may end the process: for probes."""
+        """Read every page, in use or free, by a copy to nowhere.  Damage may end the process: for probes."""
         with open(os.devnull, "wb") as nowhere, self._gate, _translated(self.path), contextlib.suppress(lmdb.IncompatibleError):
             self._check()
             self._env.copyfd(nowhere.fileno(), compact=True)  # "incompatible": pages leaked, which costs room and no data
@@ -326,11 +325,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def engine_version() -> tuple[int, ...]:
-    """Of the LMDB that new journals are made with."""
-    return tuple(lmdb.version())
 
 
 _FORKED = (

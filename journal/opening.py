@@ -32,7 +32,7 @@ from journeyman.journal.identity import (
     refuse_lost_data,
     write_sidecar,
 )
-from journeyman.journal.lmdb_store import GIB, Durability, LmdbStore, engine_version
+from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
 from journeyman.journal.lock import OwnerLock
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
@@ -121,7 +121,7 @@ def prepare_identity(store: Store, directory: str | None = None) -> None:
     """Give a new store its identity, or check and migrate the one it has.  `directory`: of the sidecar, None for stores without files."""
     identity = read_identity(store)
     if identity is None:
-        identity = new_identity(lmdb=engine_version() if directory else ())
+        identity = new_identity(lmdb=ENGINE_VERSION if directory else ())
         append_now(store, identity_batch(identity))
         if directory is not None:
             write_sidecar(directory, identity)

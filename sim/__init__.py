@@ -1,0 +1,35 @@
+"""Simulation: your handlers and the production engine, on virtual time, from one seed.
+
+    from journeyman.sim import simulate, Faults, World
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            handle = await engine.submit(send, "a@example.org")
+            await trio.sleep(3 * 86400)                           # returns at once
+            assert (await handle.wait()).state == "succeeded"
+
+    trace = simulate(scenario, seed=7, faults=Faults(crash=0.01))
+
+docs/SIMULATION.md tells the rest.
+"""
+
+from journeyman.sim.errors import Deadlock, EngineCrashed, HandlerTrouble, OutOfTime, PromiseBroken
+from journeyman.sim.faults import Faults
+from journeyman.sim.simulate import simulate
+from journeyman.sim.sweep import CrashSweepFailed
+from journeyman.sim.trace import Entry, Trace
+from journeyman.sim.world import World
+
+__all__ = [
+    "CrashSweepFailed",
+    "Deadlock",
+    "EngineCrashed",
+    "Entry",
+    "Faults",
+    "HandlerTrouble",
+    "OutOfTime",
+    "PromiseBroken",
+    "Trace",
+    "World",
+    "simulate",
+]

@@ -22,7 +22,7 @@ PLACES = {
     "lmdb": ("journal/lmdb_store.py", "journal/probe.py"),
     "cbor2": ("journal/cbor.py",),
     "trio": ("actors/", "engine/", "sim/"),
-    "outcome": ("actors/",),
+    "outcome": ("actors/", "sim/scheduler.py"),
     "msgspec": ("engine/payload.py",),
 }
 # Law 4: time and chance enter the kernel as values.

@@ -17,7 +17,7 @@ VAGUE = {
     "manager": "the duty it has", "common": "its subject", "base": "its subject", "misc": "its subjects, one file each",
 }  # fmt: skip
 # Who may catch everything, because user code or a foreign library may raise anything there.
-CATCHES_ALL = ("actors/", "engine/session.py", "journal/lmdb_store.py", "journal/memory_store.py", "kernel/backoff.py")
+CATCHES_ALL = ("actors/", "engine/session.py", "journal/lmdb_store.py", "journal/memory_store.py", "kernel/backoff.py", "sim/")
 # Who may let time pass.  Everybody else waits for something.
 SLEEPS = ("actors/timer.py", "actors/clock.py", "actors/gate.py", "actors/housekeeper.py", "actors/supervisor.py", "sim/")
 # Accesses to another object's private parts, per thousand lines of tests.

@@ -117,17 +117,18 @@ async def test_bad_values_say_what_is_wrong() -> None:
 
 # row 40: found by crash states of a journal with a past, CI seed 937103035
 async def test_row_40_a_picture_of_a_running_task_never_shows_the_result_it_will_have() -> None:
-    queue, go = Queue("q"), trio.Event()
+    queue, entered, go = Queue("q"), trio.Event(), trio.Event()
 
     @queue.handler
     async def work() -> int:
+        entered.set()
         await go.wait()
         return 7
 
     async with Engine(None, [queue]) as engine:
         handle = await engine.submit(work)
-        while not (picture := (await engine.list())[0]).started_at:
-            await trio.sleep(0.001)
+        await entered.wait()
+        [picture] = await engine.list()
         assert picture.state is State.RUNNING
         go.set()
         assert await handle.result(timeout=5) == 7

@@ -1,0 +1,72 @@
+"""What handlers did to the world outside: mails sent, cards charged.  A crash takes none of it back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+from journeyman.actors.attempt import current_attempt
+from journeyman.sim.disk import BootStore
+from journeyman.sim.errors import PromiseBroken
+
+if TYPE_CHECKING:
+    from journeyman.sim.world import World
+
+
+class Effects:
+    """A record that survives crashes.  What a handler of a boot that is dead already appends is not heard (DECISIONS 37)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._keys: list[Hashable] = []
+        self._at: list[float] = []
+
+    def append(self, key: Hashable) -> None:
+        """An effect took place.  `key`: what it was, such as ("charge", order); give the idempotency key where the service takes one."""
+        attempt = current_attempt.get()
+        if attempt is not None:
+            store = attempt.actor.shell.store
+            if isinstance(store, BootStore) and store._boot.dead:
+                return
+        self._keys.append(key)
+        self._at.append(self._world.time())
+        self._world.note("effect", str(key))
+
+    def once(self, key: Hashable) -> bool:
+        """Record the effect unless it took place before, as a service does that takes idempotency keys; whether it is new."""
+        if key in self._keys:
+            return False
+        self.append(key)
+        return key in self._keys
+
+    def count(self, key: Hashable) -> int:
+        return self._keys.count(key)
+
+    @property
+    def times(self) -> list[tuple[float, Hashable]]:
+        """(seconds since the world began, key), in order."""
+        return list(zip(self._at, self._keys, strict=True))
+
+    def assert_at_most_once(self) -> None:
+        """PromiseBroken naming every effect that took place more than once."""
+        often = {key: n for key, n in Counter(self._keys).items() if n > 1}
+        if often:
+            raise PromiseBroken("effects at most once", ", ".join(f"{key!r} {n} times" for key, n in often.items()))
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(list(self._keys))
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._keys
+
+    def __eq__(self, other: object) -> bool:
+        return self._keys == (other._keys if isinstance(other, Effects) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Effects({self._keys!r})"

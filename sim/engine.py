@@ -1,0 +1,198 @@
+"""The engine that a scenario holds: one object over many boots.
+
+Problem.  A scenario plays the outside world.  It must survive crashes of the process it talks to, be told when a call was cut off,
+and keep
+its handles.  Choice: `SimEngine` is an `Engine` whose open session is that of whatever boot is alive.  Every call goes through
+production code;
+this class only adds the fate of a call (`EngineCrashed`), the patience of `wait` and `result`, and the restarts.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
+
+from journeyman.actors.attempt import Attempt
+from journeyman.actors.shell import Keepsake
+from journeyman.engine import Engine, EngineStopped, Queue, Task
+from journeyman.engine.session import Session
+from journeyman.journal.errors import JournalError, JournalLocked
+from journeyman.sim.boot import Boot, Machine, error_of
+from journeyman.sim.errors import EngineCrashed
+
+if TYPE_CHECKING:
+    from journeyman.sim.world import World
+
+# Every call that may be under way when the process dies.
+CALLS = (
+    "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
+    "pause", "resume", "drain", "create_queue",
+)  # fmt: skip
+
+
+class SimEngine(Engine):
+    """Made by `world.engine(...)`; used like any Engine.
+
+    While the process is down its calls raise EngineCrashed; `Handle.wait` and `Handle.result` wait for its return and go on.
+    """
+
+    def __init__(self, world: World, machine: Machine, queues: Callable[[], Sequence[Queue]]) -> None:
+        super().__init__(None, (), **machine.options)
+        self._world = world
+        self.machine = machine
+        self._source = queues
+        self._boot: Boot | None = None
+        self._wanted = False  # between entering and leaving
+        self._life = trio.CancelScope()
+        self._news = trio.Event()  # replaced whenever a boot has come up or the engine was left
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        world = self._world
+        if self._wanted:
+            raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
+        if any(other is not self and other._wanted and other.machine is self.machine for other in world.engines):
+            raise JournalLocked(f"the simulated journal {self.machine.path!r} is open in another engine of this world")
+        self._wanted = True
+        self._life = trio.CancelScope()
+        failed: list[BaseException] = []
+        world.nursery.start_soon(self._live, failed)
+        while not self.up and not failed:
+            await self._news.wait()
+        if failed:
+            self._wanted = False
+            raise failed[0]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with trio.CancelScope(shield=True):
+            await self._close()
+
+    async def stop(self, grace: float | None = None) -> bool:
+        """As `Engine.stop`.  EngineCrashed if the process dies meanwhile."""
+        boot = self._alive()
+        return bool(await self._call(boot, "stop", lambda: boot.engine.stop(grace)))
+
+    async def _close(self) -> None:
+        self._wanted = False
+        boot = self._boot
+        self._life.cancel()
+        if boot is not None:
+            boot.leave()
+            await boot.over.wait()
+        self._boot = None
+        self._tell()
+
+    async def _live(self, failed: list[BaseException]) -> None:
+        """Boot after boot, until the engine is left."""
+        world = self._world
+        with self._life:
+            while self._wanted:
+                boot = self._boot = world.boot(self.machine, tuple(self._source()))
+                world.nursery.start_soon(boot.run)
+                await boot.started.wait()
+                self._tell()
+                await boot.over.wait()
+                if not boot.dead and boot.failure is not None:
+                    world.note("down", f"{type(boot.failure).__name__}: {boot.failure}")
+                    if not boot.fault_of_ours:
+                        failed.append(error_of(boot))
+                        self._tell()
+                        world.give_up(error_of(boot))
+                        return
+                elif not boot.dead:
+                    return  # stopped in good order
+                await world.sleep(world.faults.restart)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether the process lives and takes calls."""
+        return self._boot is not None and self._boot.open
+
+    async def ready(self) -> None:
+        """Wait until the process is up (again)."""
+        while not self.up:
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
+
+    def _alive(self) -> Boot:
+        boot = self._boot
+        if not self._wanted or boot is None:
+            raise EngineStopped("this engine is not open; use it inside `async with world.engine(...) as engine`")
+        if not boot.open:
+            raise EngineCrashed("the simulated process is down; it is started again after Faults(restart=...) seconds")
+        return boot
+
+    def _opened(self) -> Session:
+        return self._alive().engine._opened()
+
+    async def _call(self, boot: Boot, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """One call to `boot`, which may die under it."""
+        scope = trio.CancelScope()
+        boot.calls.add(scope)
+        try:
+            with scope:
+                return await call()
+        except Exception as error:
+            if boot.dead and not isinstance(error, EngineCrashed):
+                raise EngineCrashed(f"the process died during {name}(): its outcome is unknown") from error
+            raise
+        finally:
+            boot.calls.discard(scope)
+        raise EngineCrashed(f"the process died during {name}(): its outcome is unknown")
+
+    async def wait_for(
+        self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None
+    ) -> Task:
+        """For `Handle.wait`: goes on in the next boot if the process dies."""
+        if timeout is None:
+            return await self._wait(task_id, pending_in, keepsake)
+        with trio.fail_after(timeout):
+            return await self._wait(task_id, pending_in, keepsake)
+
+    async def _wait(self, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+        while True:
+            boot = self._boot
+            try:
+                alive = self._alive()
+                waiting = functools.partial(Engine.wait_for, self, task_id, None, pending_in, keepsake)
+                task: Task = await self._call(alive, "wait", waiting)
+            except (EngineCrashed, EngineStopped, JournalError):
+                if not self._wanted or (boot is not None and boot.open):
+                    raise
+                await self._news.wait()
+            else:
+                self._world.answered(self, "wait", (task_id,), task, None)
+                return task
+
+
+def _guarded(name: str) -> Callable[..., Any]:
+    production = getattr(Engine, name)
+
+    @functools.wraps(production)
+    async def call(self: SimEngine, *args: Any, **kwargs: Any) -> Any:
+        boot = self._alive()
+        try:
+            answer = await self._call(boot, name, lambda: production(self, *args, **kwargs))
+        except Exception as error:
+            self._world.answered(self, name, args, None, error)
+            raise
+        self._world.answered(self, name, args, answer, None)
+        return answer
+
+    return call
+
+
+for _name in CALLS:
+    setattr(SimEngine, _name, _guarded(_name))

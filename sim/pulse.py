@@ -1,0 +1,69 @@
+"""Every step that any task takes, counted: the places where a crash can strike.
+
+A trio instrument sees each task just before it goes on after an await.  Tasks that belong to a boot of a simulated engine (its own
+and those of
+its handlers) are told from the scenario's by their ancestry.  Each of their steps is a *point*, and so is the moment before and
+after each
+commit.  A crash strikes at a point drawn by chance, or at the n-th when every one is tried in turn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from journeyman.sim.errors import OutOfTime
+
+if TYPE_CHECKING:
+    from journeyman.sim.boot import Boot
+    from journeyman.sim.world import World
+
+
+class Pulse(trio.abc.Instrument):
+    def __init__(self, world: World, crash_at: int | None, max_steps: int) -> None:
+        self._world = world
+        self._crash_at = crash_at
+        self._owner: dict[trio.lowlevel.Task, Boot] = {}
+        self._max_steps = max_steps
+        self.steps = 0  # of any task
+        self.points = 0
+        self.struck: str | None = None  # where the chosen crash did strike
+
+    def claim(self, boot: Boot) -> None:
+        """The current task and its children belong to `boot`."""
+        self._owner[trio.lowlevel.current_task()] = boot
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        nursery = task.parent_nursery
+        if nursery is not None:
+            owner = self._owner.get(nursery.parent_task)
+            if owner is not None:
+                self._owner[task] = owner
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        self._owner.pop(task, None)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+        if self.steps > self._max_steps:
+            self._world.give_up(OutOfTime(f"{self._max_steps:,} steps and no end: raise max_steps, or look at the trace for a loop"))
+            return
+        owner = self._owner.get(task)
+        if owner is not None and not owner.dead:
+            self.point("an await")
+            if self._world.dice.strikes("stall"):
+                self._world.stall()
+
+    def point(self, where: str) -> None:
+        """A place where the process can die."""
+        n = self.points
+        self.points = n + 1
+        if self._crash_at is not None:
+            if n == self._crash_at:
+                self.struck = f"at point {n}, {where}"
+                self._world.note("fault", f"the process dies at point {n}, {where}")
+                self._world.die()
+        elif self._world.dice.strikes("crash"):
+            self._world.note("fault", f"the process dies at {where}")
+            self._world.die()

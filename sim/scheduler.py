@@ -1,0 +1,130 @@
+"""trio made to repeat itself: one seed, one order of everything.
+
+Problem.  trio shuffles the tasks that are ready, finishes threads when the machine pleases, and lets its clock run.  A simulation
+needs the same order each time, in any process, whatever the hash seed.  Choice: trio has a switch for it, made for Hypothesis
+(trio #840, #890): with it each batch of ready tasks is sorted by age and then reversed or not by a generator that can be seeded.  The
+clock is trio's own MockClock, which jumps to the next deadline when nothing can run.  `trio.to_thread` runs its work at once,
+on the loop: a clock that jumps while a thread works would make every thread look infinitely slow.
+
+All of this rests on names that trio calls private.  They stand in this file alone, and `check` proves at import that they
+still do what they did, so that a change in trio fails with a sentence and not with a test that is flaky.
+
+Rejected: an event loop of our own (production runs on trio, so trio it must be), `@given`'s seeding (one order for every example).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import outcome
+import trio
+import trio._core._run as _run
+from trio.testing import MockClock
+
+T = TypeVar("T")
+_threads: Any = sys.modules["trio._threads"]
+_FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+
+
+class SchedulerChanged(ImportError):
+    """trio no longer offers what the simulation is built on; the installed version of trio must be changed."""
+
+
+@contextlib.contextmanager
+def _orderly(seed: int) -> Iterator[None]:
+    """Within the block trio's order hangs on `seed` alone, and no thread is started."""
+    before, state, start = getattr(_run, _FLAG), _run._r.getstate(), _threads.start_thread_soon
+    setattr(_run, _FLAG, True)
+    _run._r.seed(seed)
+    _threads.start_thread_soon = _at_once
+    try:
+        yield
+    finally:
+        setattr(_run, _FLAG, before)
+        _run._r.setstate(state)
+        _threads.start_thread_soon = start
+
+
+def _at_once(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]], object], name: str | None = None) -> None:
+    deliver(outcome.capture(fn))
+
+
+def run(seed: int, main: Callable[..., Awaitable[T]], *args: Any, instruments: tuple[trio.abc.Instrument, ...] = ()) -> T:
+    """`trio.run(main, *args)` on virtual time, in the order that `seed` gives."""
+    with _orderly(seed):
+        return trio.run(main, *args, clock=MockClock(autojump_threshold=0), instruments=instruments)
+
+
+def jump(seconds: float) -> None:
+    """The clock goes on by `seconds` while nobody gets to run: a loop that stalls, a machine that swaps."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+    clock.jump(seconds)
+
+
+def deadlines() -> int:
+    """How many deadlines are set: what can still happen although everybody waits."""
+    return _run.GLOBAL_RUN_CONTEXT.runner.deadlines._active
+
+
+def next_deadline() -> float:
+    """When the next one strikes, on trio's clock; infinity if there is none."""
+    return _run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+
+
+# --- the self-check ----------------------------------------------------------------------------------------------------
+
+
+async def _sample() -> str:
+    steps: list[str] = []
+
+    async def worker(name: str) -> None:
+        for _ in range(4):
+            with trio.move_on_after(1):
+                await trio.sleep(1)
+            steps.append(name)
+            await trio.lowlevel.checkpoint()
+        steps.append(await trio.to_thread.run_sync(lambda: f"{name}{trio.current_time():g}"))
+
+    async with trio.open_nursery() as nursery:
+        for name in "abcdefgh":
+            nursery.start_soon(worker, name)
+    return "".join(steps)
+
+
+def check() -> None:
+    """Raise SchedulerChanged unless a seed gives one order, another seed another, and threads run in line."""
+    try:
+        runs = {seed: {run(seed, _sample) for _ in range(3)} for seed in range(3)}
+    except (AttributeError, TypeError) as error:
+        raise SchedulerChanged(_advice(f"{type(error).__name__}: {error}")) from error
+    if any(len(orders) != 1 for orders in runs.values()):
+        raise SchedulerChanged(_advice("one seed gave different orders"))
+    if len(set.union(*runs.values())) == 1:
+        raise SchedulerChanged(_advice("different seeds gave one order"))
+    if not math.isinf(_probe_deadlines()):
+        raise SchedulerChanged(_advice("its deadlines cannot be read"))
+
+
+def _probe_deadlines() -> float:
+    async def main() -> float:
+        with trio.CancelScope(deadline=5):
+            await trio.lowlevel.checkpoint()
+            seen = deadlines(), next_deadline()
+        return next_deadline() if seen == (1, 5) else 0.0
+
+    return run(0, main)
+
+
+def _advice(what: str) -> str:
+    return (
+        f"trio {trio.__version__} does not schedule as journeyman.sim needs it ({what}); install a version between 0.31 and the "
+        "newest that Journeyman was tested with (constraints.txt), and report this"
+    )
+
+
+check()

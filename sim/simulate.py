@@ -1,0 +1,122 @@
+"""`simulate`: run a scenario in a world of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Literal
+
+import trio
+
+from journeyman.sim import scheduler
+from journeyman.sim.errors import Deadlock, OutOfTime, PromiseBroken
+from journeyman.sim.faults import Faults
+from journeyman.sim.trace import Trace
+from journeyman.sim.world import World
+
+Scenario = Callable[[World], Awaitable[Any]]
+REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped
+MAX_STEPS = 50_000_000
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    seed: int = 0,
+    faults: Faults | None = None,
+    crash_at: int | Literal["every"] | None = None,
+    start: datetime | None = None,
+    converge: bool | None = None,
+    max_steps: int = MAX_STEPS,
+) -> Trace:
+    """Run `scenario(world)` on virtual time; what happened.
+
+    seed: decides everything that chance decides.  faults: what may go wrong.  crash_at: die at this one of the points where a
+    process can die
+    (`Trace.points` says how many a run has), or at "every" one of them in turn.  start: the wall clock's first instant, aware.
+    converge: when the scenario has ended, stop all faults, open its engines once more and require that everything that can move
+    comes to
+    an end; by default where something can go wrong.  max_steps: of tasks, before the run is given up.
+
+    Raises what the scenario raises; PromiseBroken when an invariant does not hold; Deadlock when nothing can happen any more.  Each
+    carries
+    notes: the seed, and the end of the trace.  With crash_at="every": CrashSweepFailed, naming each point that broke something.
+    """
+    plan = faults if faults is not None else Faults.none()
+    if crash_at == "every":
+        from journeyman.sim.sweep import sweep
+
+        return sweep(
+            lambda at: simulate(scenario, seed=seed, faults=plan, crash_at=at, start=start, converge=converge, max_steps=max_steps)
+        )
+    world = World(seed, plan, start=start, crash_at=crash_at, max_steps=max_steps)
+    rest = converge if converge is not None else (plan.any or crash_at is not None)
+    try:
+        scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,))
+    except BaseException as error:
+        _explain(error, world)
+        raise
+    return world.trace
+
+
+async def _main(world: World, scenario: Scenario, rest: bool) -> None:
+    raised: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        world.nursery = nursery
+        with trio.CancelScope() as world.scope:
+            nursery.start_soon(world.minutes)
+            try:
+                await scenario(world)
+                if rest:
+                    await _come_to_rest(world)
+                world.watch.finish()
+            except Exception as error:  # raised bare, below: a nursery would wrap it
+                raised = error
+            except BaseException as error:
+                raised = error
+                if _ours(error, world):
+                    raised = None
+        world.end()
+        nursery.cancel_scope.cancel()
+    failure = world.failure or raised
+    if failure is not None:
+        raise failure
+
+
+def _ours(error: BaseException, world: World) -> bool:
+    """Whether this is only the cancellation with which the world gives up."""
+    return isinstance(error, trio.Cancelled) and world.failure is not None
+
+
+async def _come_to_rest(world: World) -> None:
+    """The second phase: no faults any more, and everything that can move must come to an end."""
+    world.calm()
+    world.note("calm", "no faults from here on")
+    for engine in list({id(engine.machine.disk): engine for engine in world.engines}.values()):
+        async with engine:
+            with trio.move_on_after(REST_DAYS * 86_400) as patience:
+                await engine.drain()
+            if patience.cancelled_caught:
+                raise PromiseBroken("everything comes to rest", f"not within {REST_DAYS:g} days without faults\n" + world.watch.dump())
+
+
+def _explain(error: BaseException, world: World) -> None:
+    """Notes on a failure: how to see it again, and what went before."""
+    if not isinstance(error, Exception):
+        return
+    trace = world.trace
+    faults = f", faults={world_faults}" if (world_faults := trace_faults(world)) else ""
+    error.__dict__.setdefault("trace", trace)
+    error.add_note(f"simulated with seed={world.seed}{faults}; digest {trace.digest}")
+    where = world.pulse.struck
+    if where is not None:
+        error.add_note(f"the process had died {where}")
+    error.add_note(trace.render(last=25))
+
+
+def trace_faults(world: World) -> str:
+    facts = world.plan.facts()
+    return f"Faults({', '.join(f'{name}={value!r}' for name, value in facts.items())})" if facts else ""
+
+
+__all__ = ["Deadlock", "OutOfTime", "simulate"]

@@ -1,0 +1,116 @@
+"""What happened in a simulated world, in order; its digest; a narrow table of it.
+
+The digest is equal for equal seeds: across processes, hash seeds, versions of Python.  So nothing enters it that differs
+without meaning: no traceback, no address in a message (DECISIONS 38), no process id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{4,}")
+_VOLATILE: Final = frozenset({"pid", "python", "host"})
+_DULL: Final = frozenset({"at", "qseq", "payload_digest", "result_digest", "codec", "key_id"})
+_PLAIN: Final = frozenset({"TaskSubmitted", "AttemptStarted", "TaskSucceeded"})  # nothing in them hangs on the process
+ROWS: Final = 100_000  # kept for `render`; the digest and the counts go on beyond
+
+
+class Entry(NamedTuple):
+    """One thing that happened.  at: seconds since the world began.  kind: what (an event's name, `crash`, `boot`, `call`, ...)."""
+
+    at: float
+    kind: str
+    note: str
+    seq: int = 0  # of a journal event
+    event: Any = None
+
+    @property
+    def text(self) -> str:
+        """The details in words."""
+        return self.note if self.event is None else described(self.event)
+
+    def __str__(self) -> str:
+        return f"{self.at:>14.6f}  {self.kind:<18.18}  {self.text}"
+
+
+@dataclass
+class Trace:
+    """The record of one run.  events: what happened, oldest first (the first `ROWS`).  counts: how often each kind."""
+
+    seed: int = 0
+    events: list[Entry] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    reached: Counter[str] = field(default_factory=Counter)
+    points: int = 0  # places where a crash could strike
+    boots: int = 0
+    seconds: float = 0.0  # of virtual time
+
+    def __post_init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+
+    def add(self, at: float, kind: str, text: str, seq: int = 0) -> None:
+        text = _ADDRESS.sub("0x", text) if "0x" in text else text
+        self._hash.update(f"{at:.6f}|{kind}|{text}\n".encode("utf-8", "backslashreplace"))
+        self.counts[kind] += 1
+        if len(self.events) < ROWS:
+            self.events.append(Entry(at, kind, text, seq))
+
+    def add_event(self, at: float, seq: int, event: Any, record: bytes) -> None:
+        """An event that is on the disk.  The body of a record is hashed as it stands where nothing in it can differ without meaning."""
+        kind = type(event).__name__
+        if kind in _PLAIN:
+            body = record[24:] if record[2] & 1 else record[8:]
+            self._hash.update(b"%d %d " % (round(at * 1e6), seq) + body)
+        else:
+            self._hash.update(f"{at:.6f}|{seq}|{kind}|{_ADDRESS.sub('0x', described(event))}\n".encode("utf-8", "backslashreplace"))
+        self.counts[kind] += 1
+        if len(self.events) < ROWS:
+            self.events.append(Entry(at, kind, "", seq, event))
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits over everything that happened."""
+        return self._hash.copy().hexdigest()
+
+    def render(self, last: int | None = None, around: float | None = None) -> str:
+        """The events as a table, 100 columns wide; only the `last` ones, or those `around` an instant."""
+        rows: Iterable[Entry] = self.events
+        if around is not None:
+            near = min(range(len(self.events)), key=lambda n: abs(self.events[n].at - around), default=0)
+            half = (last or 40) // 2
+            rows = self.events[max(0, near - half) : near + half]
+        elif last is not None:
+            rows = self.events[-last:]
+        lines = [f"{'seconds':>14}  {'what':<18}  details", *(str(entry)[:100] for entry in rows)]
+        return "\n".join(lines)
+
+
+def described(event: Any) -> str:
+    """An event in words: its task first, then what is not always the same.  Errors without their traceback."""
+    fields = event._asdict()
+    parts = [fields.pop("queue")] if fields.get("queue") else []
+    task = fields.pop("task", None)
+    if task is not None:
+        parts.append(task.hex()[-12:])
+    error = fields.get("error")
+    if error is not None:
+        fields["error"] = error[:2]
+    parts += [f"{name}={said(value)}" for name, value in fields.items() if value not in (None, b"", "") and name not in _DULL]
+    return " ".join(parts)
+
+
+def said(value: Any) -> str:
+    """A value as the digest takes it: byte strings as hex, maps in order, without what differs from run to run."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {said(value[key])}" for key in sorted(value, key=str) if key not in _VOLATILE) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(said, value)) + "]"
+    return str(value)

@@ -1,0 +1,207 @@
+"""A world: one machine, its disks and clocks, the faults that strike it, and everything that is known of what happened.
+
+A scenario gets one and plays the outside world in it.  All engines of a world live in one simulated process and die together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import trio
+
+from journeyman.engine import Queue
+from journeyman.journal.store import Batch
+from journeyman.sim import scheduler
+from journeyman.sim.boot import Boot, Machine
+from journeyman.sim.clocks import WorldClock
+from journeyman.sim.dice import Dice
+from journeyman.sim.disk import Disk
+from journeyman.sim.effects import Effects
+from journeyman.sim.engine import SimEngine
+from journeyman.sim.faults import Faults
+from journeyman.sim.pulse import Pulse
+from journeyman.sim.trace import Trace
+from journeyman.sim.trouble import Troubles
+from journeyman.sim.watch import Watch
+
+Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
+STALL: float = 10.0
+STEP: float = 7200.0
+
+
+class World:
+    """What a scenario is given.  It takes attributes of your own.
+
+    effects: what handlers did outside.  random: yours, from the seed.  faults: the plan now in force.  trace: what happened so far.
+    """
+
+    def __init__(
+        self, seed: int, faults: Faults, *, start: datetime | None = None, crash_at: int | None = None, max_steps: int = 1 << 62
+    ) -> None:
+        self.seed = seed
+        self.plan = self.faults = faults
+        self.dice = Dice(seed, faults)
+        self.clock = WorldClock(drift=faults.clock_drift) if start is None else WorldClock(start, faults.clock_drift)
+        self.random = Random(f"{seed}-world")
+        self.trace = Trace(seed)
+        self.effects = Effects(self)
+        self.pulse = Pulse(self, crash_at, max_steps)
+        self.watch = Watch(self)
+        self.engines: list[SimEngine] = []
+        self.boots: list[Boot] = []
+        self.failure: BaseException | None = None
+        self.nursery: trio.Nursery
+        self.scope: trio.CancelScope  # of the scenario
+        self._machines: dict[str, Machine] = {}
+        self._troubles = Troubles(self)
+        self._crashes = 0
+
+    # --- for scenarios ------------------------------------------------------------------------------------------------
+
+    def engine(self, queues: Queues = (), *, path: str = "journal", durability: str = "full", **options: Any) -> SimEngine:
+        """The production engine in this world: `async with world.engine(queues=[mail]) as engine`.
+
+        `queues`: as for Engine, or a callable that returns them, called at each boot: how a redeploy with other handlers or policies is
+        played, and how handlers get fresh module state.  `path` names a disk: engines of one path find the same journal.  Other options
+        are Engine's: max_concurrency, grace.
+        """
+        machine = self._machines.get(path)
+        if machine is None:
+            disk = Disk(relaxed=durability == "relaxed")
+            machine = self._machines[path] = Machine(path, disk, {"durability": durability, **options})
+        else:
+            machine = Machine(path, machine.disk, {"durability": durability, **options})
+            machine = self._machines[path] = self._machines[path] if machine.options == self._machines[path].options else machine
+        source = queues if callable(queues) else _constant(tuple(queues))
+        engine = SimEngine(self, machine, lambda: tuple(source()))
+        self.engines.append(engine)
+        return engine
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+        return self.clock.now()
+
+    def time(self) -> float:
+        """Virtual seconds since the world began: monotonic."""
+        return trio.current_time()
+
+    async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
+        """Let virtual time pass."""
+        await trio.sleep(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+    async def crash(self, *, power: bool = False) -> None:
+        """Kill the process now; with `power` the machine too.  It is started again after `faults.restart` seconds."""
+        self.note("fault", "the scenario kills the process" + (" and the machine" if power else ""))
+        self.die(power=power)
+        await trio.lowlevel.checkpoint()
+
+    def step_clock(self, seconds: float) -> None:
+        """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward."""
+        self.clock.step(seconds)
+        self.note("fault", f"the wall clock is set by {seconds:+g} s")
+
+    def invariant(self, check: Callable[[], object]) -> Callable[[], object]:
+        """Have `check()` called after every commit, at each boot and at the end; it raises AssertionError, or returns False, when
+        something is wrong.  Usable as a decorator.
+        """
+        self.watch.add(check)
+        return check
+
+    def calm(self) -> None:
+        """No faults from here on."""
+        self.faults = Faults(restart=self.faults.restart)
+        self.dice.plan(self.faults)
+        self.clock.run_true()
+        for machine in self._machines.values():
+            machine.disk.full_until = -1.0
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def note(self, kind: str, text: str) -> None:
+        """A line in the trace."""
+        self.trace.add(self.time(), kind, text)
+
+    def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
+        boot = Boot(self, machine, len(self.boots) + 1, queues)
+        self.boots.append(boot)
+        self.trace.boots += 1
+        self._troubles.bring(queues)
+        self.note("boot", f"boot {boot.number} on {machine.path!r}")
+        return boot
+
+    def booted(self, boot: Boot) -> None:
+        self.watch.booted(boot)
+
+    def closing(self, boot: Boot) -> None:
+        self.watch.closing(boot)
+
+    def die(self, *, power: bool | None = None) -> None:
+        """The process dies, here and now."""
+        fallen = [boot for boot in self.boots if not boot.dead and not boot.over.is_set()]
+        if not fallen:
+            return
+        self._crashes += 1
+        cut = self.dice.power() if power is None else power
+        self.note("crash", f"crash {self._crashes}{', power and all' if cut else ''}")
+        for boot in fallen:
+            boot.die()
+        for boot in fallen:
+            boot.fall()
+            if cut and boot.machine.disk.cut_power():
+                self.watch.lost_newest(boot)
+            self.watch.crashed(boot)
+
+    def stall(self) -> None:
+        seconds = self.dice.within("stall", STALL)
+        self.note("fault", f"the loop stalls for {seconds:.3f} s")
+        scheduler.jump(seconds)
+
+    def written(self, boot: Boot, batch: Batch) -> None:
+        """A commit of `boot` is on the disk."""
+        self.watch.written(boot, batch)
+
+    def entered(self, boot: Boot, seq: int) -> None:
+        self.watch.entered(boot, seq)
+
+    def left(self, boot: Boot, seq: int) -> None:
+        self.watch.left(boot, seq)
+
+    def answered(self, engine: SimEngine, name: str, args: Sequence[Any], answer: Any, error: BaseException | None) -> None:
+        """A call of the outside world has returned."""
+        self.watch.answered(engine, name, args, answer, error)
+
+    def give_up(self, error: BaseException) -> None:
+        """End the run with `error`, unless it is ending already."""
+        if self.failure is None:
+            self.failure = error
+            self.scope.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def minutes(self) -> None:
+        """Once a minute: the wall clock may step, and a world in which nothing can move is found out."""
+        still = 0
+        while True:
+            await trio.sleep(59.0)
+            if self.dice.strikes("clock_step"):
+                self.step_clock(self.dice.either_way("clock_step", STEP))
+            await trio.sleep(1.0 + still * 0.1)  # not in step with the engine's own minutes
+            housekeepers = sum(boot.open for boot in self.boots)
+            still = still + 1 if scheduler.deadlines() <= housekeepers else 0
+            if still >= 3:
+                self.give_up(self.watch.deadlock())
+                return
+
+    def end(self) -> None:
+        self._troubles.leave()
+        self.trace.seconds = self.time()
+        self.trace.points = self.pulse.points
+        self.trace.faults.update({name: n for name, n in self.dice.struck.items() if n})
+
+
+def _constant(queues: tuple[Queue, ...]) -> Callable[[], Iterable[Queue]]:
+    return lambda: queues
