@@ -137,6 +137,11 @@ class BootStore:
             done(_gone())
         self._in_flight.clear()
 
+    @property
+    def failed(self) -> bool:
+        """Whether a commit failed, which is the end of the boot."""
+        return self._failure is not None
+
     def hand_over(self) -> None:
         """No thread to give way to."""
 

@@ -169,9 +169,12 @@ class SimEngine(Engine):
                 waiting = functools.partial(Engine.wait_for, self, task_id, None, pending_in, keepsake)
                 task: Task = await self._call(alive, "wait", waiting)
             except (EngineCrashed, EngineStopped, JournalError):
-                if not self._wanted or (boot is not None and boot.open):
+                if boot is not None and boot.store.failed:
+                    await boot.over.wait()
+                elif not self._wanted or (boot is not None and boot.open):
                     raise
-                await self._news.wait()
+                if not self.up:
+                    await self._news.wait()
             else:
                 self._world.answered(self, "wait", (task_id,), task, None)
                 return task

@@ -9,7 +9,7 @@ commit.  A crash strikes at a point drawn by chance, or at the n-th when every o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,6 +18,8 @@ from journeyman.sim.errors import OutOfTime
 if TYPE_CHECKING:
     from journeyman.sim.boot import Boot
     from journeyman.sim.world import World
+
+ALIKE: Final = 40
 
 
 class Pulse(trio.abc.Instrument):
@@ -28,6 +30,8 @@ class Pulse(trio.abc.Instrument):
         self._max_steps = max_steps
         self.steps = 0  # of any task
         self.points = 0
+        self.worth: list[int] = []  # the points that differ: see `point`
+        self._since = 0  # points since something last reached the disk or a handler
         self.struck: str | None = None  # where the chosen crash did strike
 
     def claim(self, boot: Boot) -> None:
@@ -55,10 +59,21 @@ class Pulse(trio.abc.Instrument):
             if self._world.dice.strikes("stall"):
                 self._world.stall()
 
+    def news(self) -> None:
+        """Something reached the disk, or a handler was entered or left: to die now is not what it was before."""
+        self._since = 0
+
     def point(self, where: str) -> None:
-        """A place where the process can die."""
+        """A place where the process can die.
+
+        An idle engine looks around once a minute, and to die in the thousandth of those minutes shows nothing that the first did not: only
+        the first `ALIKE` points after anything happened are worth a try of their own.
+        """
         n = self.points
         self.points = n + 1
+        self._since += 1
+        if self._since <= ALIKE:
+            self.worth.append(n)
         if self._crash_at is not None:
             if n == self._crash_at:
                 self.struck = f"at point {n}, {where}"

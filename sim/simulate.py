@@ -64,7 +64,8 @@ async def _main(world: World, scenario: Scenario, rest: bool) -> None:
     async with trio.open_nursery() as nursery:
         world.nursery = nursery
         with trio.CancelScope() as world.scope:
-            nursery.start_soon(world.minutes)
+            nursery.start_soon(world.clockwork)
+            nursery.start_soon(world.stillness)
             try:
                 await scenario(world)
                 if rest:

@@ -26,12 +26,12 @@ class CrashSweepFailed(AssertionError):
 
 def sweep(run: Callable[[int | None], Trace]) -> Trace:
     """Run once without a crash, then once for each point it has; the first run's trace, `boots` and `faults` summed over all.
-
-    A run that crashes has points of its own after that (the restart); a second crash there is what `Faults(crash=...)` is for.
+    Points that differ in nothing (an idle engine's minutes) are tried once. A run that crashes has points of its own after that
+    (the restart); a second crash there is what `Faults(crash=...)` is for.
     """
     calm = run(None)
     broken: list[tuple[int, BaseException]] = []
-    for point in range(calm.points):
+    for point in calm.worth:
         try:
             trace = run(point)
         except Exception as error:
@@ -40,5 +40,5 @@ def sweep(run: Callable[[int | None], Trace]) -> Trace:
             calm.boots += trace.boots
             calm.faults["crash"] += 1
     if broken:
-        raise CrashSweepFailed(broken, calm.points) from broken[0][1]
+        raise CrashSweepFailed(broken, len(calm.worth)) from broken[0][1]
     return calm

@@ -48,6 +48,7 @@ class Trace:
     faults: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
     points: int = 0  # places where a crash could strike
+    worth: list[int] = field(default_factory=list)  # those of them at which a crash may show something new
     boots: int = 0
     seconds: float = 0.0  # of virtual time
 

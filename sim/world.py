@@ -161,12 +161,15 @@ class World:
 
     def written(self, boot: Boot, batch: Batch) -> None:
         """A commit of `boot` is on the disk."""
+        self.pulse.news()
         self.watch.written(boot, batch)
 
     def entered(self, boot: Boot, seq: int) -> None:
+        self.pulse.news()
         self.watch.entered(boot, seq)
 
     def left(self, boot: Boot, seq: int) -> None:
+        self.pulse.news()
         self.watch.left(boot, seq)
 
     def answered(self, engine: SimEngine, name: str, args: Sequence[Any], answer: Any, error: BaseException | None) -> None:
@@ -182,14 +185,18 @@ class World:
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 
-    async def minutes(self) -> None:
-        """Once a minute: the wall clock may step, and a world in which nothing can move is found out."""
-        still = 0
-        while True:
-            await trio.sleep(59.0)
+    async def clockwork(self) -> None:
+        """Once a minute the wall clock may step."""
+        while self.dice.possible("clock_step"):
+            await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
                 self.step_clock(self.dice.either_way("clock_step", STEP))
-            await trio.sleep(1.0 + still * 0.1)  # not in step with the engine's own minutes
+
+    async def stillness(self) -> None:
+        """Find out when nothing can move any more: no deadline is set but those of the housekeepers, three looks in a row."""
+        still = 0
+        while True:
+            await trio.sleep(301.7 + still)  # not in step with the engine's own minutes
             housekeepers = sum(boot.open for boot in self.boots)
             still = still + 1 if scheduler.deadlines() <= housekeepers else 0
             if still >= 3:
@@ -200,6 +207,7 @@ class World:
         self._troubles.leave()
         self.trace.seconds = self.time()
         self.trace.points = self.pulse.points
+        self.trace.worth = self.pulse.worth
         self.trace.faults.update({name: n for name, n in self.dice.struck.items() if n})
 
 
