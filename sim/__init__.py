@@ -13,23 +13,31 @@
 docs/SIMULATION.md tells the rest.
 """
 
+from journeyman.sim.capture import Captured, Submitted, capture
 from journeyman.sim.errors import Deadlock, EngineCrashed, HandlerTrouble, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
+from journeyman.sim.life import Life, Run, life_of
 from journeyman.sim.simulate import simulate
 from journeyman.sim.sweep import CrashSweepFailed
 from journeyman.sim.trace import Entry, Trace
 from journeyman.sim.world import World
 
 __all__ = [
+    "Captured",
     "CrashSweepFailed",
     "Deadlock",
     "EngineCrashed",
     "Entry",
     "Faults",
     "HandlerTrouble",
+    "Life",
     "OutOfTime",
     "PromiseBroken",
+    "Run",
+    "Submitted",
     "Trace",
     "World",
+    "capture",
+    "life_of",
     "simulate",
 ]

@@ -9,8 +9,9 @@ this class only adds the fate of a call (`EngineCrashed`), the patience of `wait
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +23,7 @@ from journeyman.engine import Engine, EngineStopped, Queue, Task
 from journeyman.engine.session import Session
 from journeyman.journal.errors import JournalError, JournalLocked
 from journeyman.sim.boot import Boot, Machine, error_of
+from journeyman.sim.capture import Captured, capture, forget, listen
 from journeyman.sim.errors import EngineCrashed
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class SimEngine(Engine):
         self._boot: Boot | None = None
         self._wanted = False  # between entering and leaving
         self._life = trio.CancelScope()
+        self._captures: list[Captured] = []
         self._news = trio.Event()  # replaced whenever a boot has come up or the engine was left
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -94,6 +97,8 @@ class SimEngine(Engine):
         with self._life:
             while self._wanted:
                 boot = self._boot = world.boot(self.machine, tuple(self._source()))
+                for captured in self._captures:
+                    listen(boot.engine, captured, self)
                 world.nursery.start_soon(boot.run)
                 await boot.started.wait()
                 self._tell()
@@ -114,6 +119,25 @@ class SimEngine(Engine):
         self._news = trio.Event()
 
     # --- calls --------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[Captured]:
+        """As `journeyman.sim.capture(engine)`; hears also what handlers submit through their context, in every boot."""
+        with capture(self) as captured:
+            self._captures.append(captured)
+            if self._boot is not None:
+                listen(self._boot.engine, captured, self)
+            try:
+                yield captured
+            finally:
+                self._captures.remove(captured)
+                for boot in self._world.boots:
+                    forget(boot.engine, captured)
+
+    @property
+    def entered(self) -> bool:
+        """Whether a scenario is inside its block, be the process up or down."""
+        return self._wanted
 
     @property
     def up(self) -> bool:

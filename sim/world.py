@@ -5,6 +5,7 @@ A scenario gets one and plays the outside world in it.  All engines of a world l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from random import Random
@@ -12,7 +13,7 @@ from typing import Any
 
 import trio
 
-from journeyman.engine import Queue
+from journeyman.engine import Handle, Queue, Task, TaskNotFound
 from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
@@ -22,6 +23,7 @@ from journeyman.sim.disk import Disk
 from journeyman.sim.effects import Effects
 from journeyman.sim.engine import SimEngine
 from journeyman.sim.faults import Faults
+from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
 from journeyman.sim.trace import Trace
 from journeyman.sim.trouble import Troubles
@@ -102,6 +104,17 @@ class World:
         """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward."""
         self.clock.step(seconds)
         self.note("fault", f"the wall clock is set by {seconds:+g} s")
+
+    async def history(self, task: Handle[Any] | Task | str) -> Life:
+        """The life so far of a task, for assertions: `(await world.history(handle)).assert_ran(3, apart=30).then_dead_lettered()`.
+
+        Asks the engines that are open, after a crash when they are up again.  TaskNotFound if none of them has the task.
+        """
+        for engine in [engine for engine in self.engines if engine.entered]:
+            await engine.ready()
+            with contextlib.suppress(TaskNotFound):
+                return await life_of(engine, task)
+        raise TaskNotFound(f"no engine that is open in this world has {task!r}; ask inside `async with world.engine(...)`")
 
     def invariant(self, check: Callable[[], object]) -> Callable[[], object]:
         """Have `check()` called after every commit, at each boot and at the end; it raises AssertionError, or returns False, when
