@@ -6,10 +6,12 @@ A scenario gets one and plays the outside world in it.  All engines of a world l
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -29,6 +31,7 @@ from journeyman.sim.trace import Trace
 from journeyman.sim.trouble import Troubles
 from journeyman.sim.watch import Watch
 
+Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
 STALL: float = 10.0
 STEP: float = 7200.0
@@ -116,11 +119,14 @@ class World:
                 return await life_of(engine, task)
         raise TaskNotFound(f"no engine that is open in this world has {task!r}; ask inside `async with world.engine(...)`")
 
-    def invariant(self, check: Callable[[], object]) -> Callable[[], object]:
-        """Have `check()` called after every commit, at each boot and at the end; it raises AssertionError, or returns False, when
-        something is wrong.  Usable as a decorator.
+    def invariant(self, check: Check) -> Check:
+        """Have `check()` or `check(world)` called after every commit, at each boot and at the end; it raises AssertionError, or returns
+        False, when something is wrong.  Usable as a decorator.  A check looks and does not await: it is called in the middle of things.
         """
-        self.watch.add(check)
+        if inspect.iscoroutinefunction(check):
+            raise TypeError("an invariant is a plain function: it is asked between two steps of the engine and cannot await")
+        wants_world = any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in _parameters(check))
+        self.watch.add(functools.wraps(check)(functools.partial(check, self)) if wants_world else check)
         return check
 
     def calm(self) -> None:
@@ -226,3 +232,10 @@ class World:
 
 def _constant(queues: tuple[Queue, ...]) -> Callable[[], Iterable[Queue]]:
     return lambda: queues
+
+
+def _parameters(check: Callable[..., object]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(check).parameters.values())
+    except (TypeError, ValueError):  # written in C
+        return []

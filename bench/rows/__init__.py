@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from row import Row
 
-from rows import backlog, drain, drain_one, latency, open_pending, producers, replay, submit_many, submit_one
+from rows import backlog, drain, drain_one, latency, open_pending, producers, replay, simulation, submit_many, submit_one
 
 ROWS: tuple[Row, ...] = (
     submit_one.ROW,
@@ -16,4 +16,5 @@ ROWS: tuple[Row, ...] = (
     open_pending.ROW,
     backlog.ROW,
     replay.ROW,
+    simulation.ROW,
 )
