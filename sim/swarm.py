@@ -1,0 +1,226 @@
+"""The swarm: from one seed a whole plan, of a kind of its own.
+
+    scenario, faults = swarm_scenario(seed)
+    simulate(scenario, seed=seed, faults=faults, converge=True)          # the same as swarm(seed).run()
+
+The seed decides first what kind of run it is (which faults, which policies, which verbs and acts are in at all), then draws the run from
+what is in.  How often each thing is in stands in sim/odds.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+from journeyman.sim import odds
+from journeyman.sim.faults import Faults
+from journeyman.sim.odds import drawn
+from journeyman.sim.plan import Plan, Step
+from journeyman.sim.world import World
+
+QUEUES = ("mail", "media", "api")
+STATES = ("failed", "cancelled", "interrupted")
+LATE = "late"
+
+
+def swarm(seed: int) -> Plan:
+    """The plan of a seed."""
+    return _Swarm(seed).plan()
+
+
+def swarm_scenario(seed: int) -> tuple[Callable[[World], Awaitable[None]], Faults]:
+    """The same as a scenario and its faults."""
+    plan = swarm(seed)
+    return plan.scenario, plan.fault_plan
+
+
+class _Swarm:
+    """One draw."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.chance = Random(f"{seed}-swarm")
+        chance = self.chance
+        # The kind of run.
+        self.policies = {name for name in odds.POLICY if chance.random() < 0.6}
+        self.options = {name for name in odds.OPTIONS if chance.random() < 0.6}
+        self.acts = {name for table in (odds.ACTS, odds.LAST_ACTS, odds.SLOW_ACTS) for name in table if chance.random() < 0.6}
+        self.children = chance.random() < 0.5
+        self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if chance.random() < share}
+        self.pace: float = odds.PACE(chance)
+        self.names = QUEUES[: chance.choice((1, 1, 2, 2, 3))]
+        self.labels: list[str] = []
+        self.kinds: dict[str, str] = {}  # handler -> async or def
+
+    def plan(self) -> Plan:
+        chance = self.chance
+        faults = {} if chance.random() < odds.CALM else drawn(chance, odds.FAULTS)
+        deploys = [[self.queue(name) for name in self.names]]
+        if "deploy" in self.verbs:
+            deploys += [self.redeployed(deploys[-1]) for _ in range(chance.choice((1, 2)))]
+        lanes = [self.lane(n, chance.choice((5, 12, 30))) for n in range(chance.choice((1, 1, 2, 3)))]
+        return Plan(self.seed, faults, drawn(chance, odds.ENGINE), deploys, lanes)
+
+    # --- what is deployed ---------------------------------------------------------------------------------------------
+
+    def queue(self, name: str) -> dict[str, Any]:
+        kinds = self.chance.choice((("async",), ("async", "def"), ("def",), ("async",)))
+        handlers: list[dict[str, Any]] = [{"name": f"{name}.{kind}", "kind": kind} for kind in kinds]
+        self.kinds.update((handler["name"], handler["kind"]) for handler in handlers)
+        for handler in handlers:
+            if self.chance.random() < 0.1:
+                handler["timeout"] = self.chance.choice((0.5, 30, None))
+        return {"name": name, "policy": self.policy(), "handlers": handlers}
+
+    def policy(self) -> dict[str, Any]:
+        return {name: value for name, value in drawn(self.chance, odds.POLICY).items() if name in self.policies}
+
+    def redeployed(self, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the next release makes of it: other policies, handlers gone or with another signature, a queue gone."""
+        chance, after = self.chance, []
+        for queue in before:
+            fate = chance.random()
+            if fate < 0.12:
+                continue
+            policy = self.policy() if fate < 0.6 else queue["policy"]
+            handlers = []
+            for handler in queue["handlers"]:
+                fate = chance.random()
+                if fate > 0.1:
+                    handlers.append({**handler, "signature": "wider" if fate < 0.25 else "other" if fate < 0.35 else "same"})
+            after.append({"name": queue["name"], "policy": policy, "handlers": handlers})
+        return after
+
+    # --- what a task does ---------------------------------------------------------------------------------------------
+
+    def script(self, handler: str, *, depth: int = 0) -> list[Any]:
+        chance = self.chance
+        tables = [odds.ACTS, odds.SLOW_ACTS] if self.kinds.get(handler) != "def" else [odds.ACTS]
+        acts = [[name, value] for table in tables for name, value in drawn(chance, table, 0.6).items() if name in self.acts]
+        chance.shuffle(acts)
+        if self.children and not depth and chance.random() < odds.CHILD:
+            child = self.handler()
+            verb = "child" if chance.random() < 0.5 or self.kinds.get(handler) == "def" else "spawn"
+            acts.insert(chance.randrange(len(acts) + 1), [verb, [child, self.script(child, depth=1)]])
+        ends = [[name, value] for name, value in drawn(chance, odds.LAST_ACTS, 0.6).items() if name in self.acts]
+        return acts + ends[:1]
+
+    def handler(self) -> str:
+        return self.chance.choice(list(self.kinds))
+
+    def chosen(self, script: list[Any]) -> dict[str, Any]:
+        """Options of one submit."""
+        options = {name: value for name, value in drawn(self.chance, odds.OPTIONS).items() if name in self.options}
+        if "delay" in options:
+            options.pop("at", None)
+        if any(act == "hang" for act, _ in script):
+            options["timeout"] = 40.0  # or nothing would ever end it
+        return options
+
+    # --- what clients do ----------------------------------------------------------------------------------------------
+
+    def lane(self, number: int, length: int) -> list[Step]:
+        verbs, weights = list(self.verbs), list(self.verbs.values())
+        steps: list[Step] = []
+        for n in range(length):
+            verb = self.chance.choices(verbs, weights)[0]
+            make = getattr(self, f"make_{verb}", None)
+            arguments = make(f"{number}-{n}") if make is not None else self.about_one()
+            if arguments is not None:
+                steps.append([verb, arguments])
+        return steps
+
+    def about_one(self) -> dict[str, Any] | None:
+        return {"label": self.chance.choice(self.labels)} if self.labels else None
+
+    def make_submit(self, label: str) -> dict[str, Any]:
+        handler = self.handler()
+        script = self.script(handler)
+        options = self.chosen(script)
+        self.labels.append(label)
+        step: dict[str, Any] = {"handler": handler, "script": script, "options": options, "label": label}
+        if "id" in options and self.chance.random() < 0.7:
+            step["again"] = True
+        if self.chance.random() < 0.03:
+            step["patience"] = self.chance.choice((0.0, 0.0005, 0.1))
+        return step
+
+    def make_submit_many(self, label: str) -> dict[str, Any]:
+        items = []
+        for n in range(self.chance.choice((0, 1, 3, 12))):
+            handler = self.handler()
+            script = self.script(handler, depth=1)
+            items.append([handler, script, self.chosen(script)])
+            self.labels.append(f"{label}.{n}")
+        return {"items": items, "label": label}
+
+    def make_sleep(self, label: str) -> dict[str, Any]:
+        return {"seconds": round(self.chance.expovariate(1.0) * self.pace, 6)}
+
+    def timed(self) -> float:
+        return round(self.pace * self.chance.choice((0.1, 3.0, 20.0)), 6)
+
+    def make_wait(self, label: str) -> dict[str, Any] | None:
+        return None if (about := self.about_one()) is None else {**about, "timeout": self.timed()}
+
+    make_result = make_wait
+
+    def make_cancel(self, label: str) -> dict[str, Any] | None:
+        about = self.about_one()
+        if about is not None and self.chance.random() < 0.2:
+            about["running"] = False
+        return about
+
+    def name(self) -> str:
+        return self.chance.choice((*self.names, *self.names, LATE, "nowhere") if "create_queue" in self.verbs else self.names)
+
+    def make_clear(self, label: str) -> dict[str, Any]:
+        return {"queue": self.name()}
+
+    make_pause = make_resume = make_clear
+
+    def make_retry_all(self, label: str) -> dict[str, Any]:
+        return {"queue": self.name(), "state": self.chance.choice(STATES)}
+
+    def make_prune(self, label: str) -> dict[str, Any]:
+        return {
+            "older_than": self.chance.choice((0, 1, 100)),
+            "queue": self.chance.choice((None, self.name())),
+            "states": self.chance.choice((["succeeded", "cancelled"], ["succeeded", *STATES])),
+        }
+
+    def make_list(self, label: str) -> dict[str, Any]:
+        return {**self.make_count(label), "limit": self.chance.choice((1, 5, 100))}
+
+    def make_count(self, label: str) -> dict[str, Any]:
+        chance = self.chance
+        filters: dict[str, Any] = {
+            "queue": self.name(),
+            "state": chance.choice(("running", "pending", "scheduled", "retrying", "succeeded", *STATES)),
+        }
+        filters |= {"handler": self.handler(), "tag": "red", "owner": ["user", "7"], "source": "api"}
+        return {name: value for name, value in filters.items() if chance.random() < 0.25}
+
+    def make_stats(self, label: str) -> dict[str, Any]:
+        return {}
+
+    def make_drain(self, label: str) -> dict[str, Any]:
+        return {"timeout": self.timed()}
+
+    def make_create_queue(self, label: str) -> dict[str, Any]:
+        handler = f"{LATE}.async"
+        self.kinds.setdefault(handler, "async")
+        return {"facts": {"name": LATE, "policy": self.policy(), "handlers": [{"name": handler, "kind": "async"}]}}
+
+    def make_deploy(self, label: str) -> dict[str, Any]:
+        return {"to": self.chance.randrange(3), "how": self.chance.choice(("restart", "crash"))}
+
+    def make_stop(self, label: str) -> dict[str, Any]:
+        return {"grace": self.chance.choice((None, 0.0, 1.0))}
+
+    def make_crash(self, label: str) -> dict[str, Any]:
+        return {"power": self.chance.random() < 0.3}
+
+    def make_clock(self, label: str) -> dict[str, Any]:
+        return {"seconds": self.chance.choice((-5000.0, -60.0, -0.5, 0.5, 60.0, 5000.0, 100_000.0))}
