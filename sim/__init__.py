@@ -14,6 +14,7 @@ docs/SIMULATION.md tells the rest.
 """
 
 from journeyman.sim.capture import Captured, Submitted, capture
+from journeyman.sim.effects import Effects
 from journeyman.sim.errors import Deadlock, EngineCrashed, HandlerTrouble, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, Run, life_of
@@ -26,6 +27,7 @@ __all__ = [
     "Captured",
     "CrashSweepFailed",
     "Deadlock",
+    "Effects",
     "EngineCrashed",
     "Entry",
     "Faults",

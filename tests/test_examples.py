@@ -16,6 +16,7 @@ from journeyman.engine import Engine
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NUMBERED = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
+SIMULATED = sorted(EXAMPLES.glob("sim_*.py"))  # tests/sim/test_examples_sim.py has more about them
 ODD_NAMES = (
     b"plain",
     b"with space",
@@ -37,7 +38,7 @@ def expected_output(source: str) -> str:
     return "".join(line[2:] + "\n" for line in lines)
 
 
-@pytest.mark.parametrize("example", NUMBERED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", NUMBERED + SIMULATED, ids=lambda path: path.stem)
 def test_example_prints_what_it_says(example: Path, tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-W", "error", example], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert ran.stderr == ""
