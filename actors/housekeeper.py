@@ -64,7 +64,7 @@ class Housekeeper:
         shell.writer.record(step)
         shell.timer.clock_moved()
         for actor in shell.actors.values():
-            actor.wake()
+            actor.clock_moved(drift)
 
     async def prune(self, now: int) -> int:
         """Delete what has expired by `now`, in bounded commits; the count of tasks.  Then fold old bookkeeping records into one."""

@@ -373,11 +373,19 @@ class QueueActor:
         )
 
     def policy_changed(self) -> None:
-        rate = self.state.policy.rate
-        if rate is None:
-            self.gate.set(0, 1, 1)
-        else:
-            self.gate.set(*rate)
+        self.gate.set(*(self.state.policy.rate or (0, 1, 1)))
+
+    def clock_moved(self, delta_us: int) -> None:
+        """Kernel time has jumped: tasks that are not decided yet must follow it as the recorded ones do (kernel/world.py)."""
+        attempts = {*self.attempts.values(), *self.stragglers.values()}
+        for n, (kind, first, second, third) in enumerate(self._mailbox):
+            if kind == _SUBMIT:
+                self._mailbox[n] = (kind, first, second.moved(delta_us), third)
+            elif kind == _FINISH:
+                attempts.add(first)
+        for attempt in attempts:
+            attempt.submits = [each._replace(command=each.command.moved(delta_us)) for each in attempt.submits]
+        self.wake()
 
     def open(self, boot: int, entered: frozenset[bytes], crashed: bool) -> None:
         """Take charge: a new epoch, the declared policy, a verdict on the attempts of older epochs; recovery is an ordinary command."""

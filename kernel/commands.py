@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from journeyman.kernel.events import Error, Event, Options
+from journeyman.kernel.events import DUE_BY_DURATION, Error, Event, Options
 
 if TYPE_CHECKING:
     from journeyman.kernel.state import TaskState
@@ -32,6 +32,12 @@ class Submit(NamedTuple):
     key_id: str | None = None
     options: Options = None
     internal: bool = False  # not from outside: max_pending does not apply
+
+    def moved(self, delta_us: int) -> Submit:
+        """The same after kernel time has jumped by `delta_us`: a delay is as long as before, an instant is that instant."""
+        if self.due_at is None or self.due_kind != DUE_BY_DURATION:
+            return self
+        return self._replace(due_at=self.due_at + delta_us)
 
 
 class Cancel(NamedTuple):
