@@ -66,6 +66,7 @@ class Housekeeper:
         for actor in shell.actors.values():
             actor.clock_moved(drift)
 
+    @trio.lowlevel.enable_ki_protection
     async def prune(self, now: int) -> int:
         """Delete what has expired by `now`, in bounded commits; the count of tasks.  Then fold old bookkeeping records into one."""
         shell, pruner = self._shell, self._pruner
@@ -77,6 +78,7 @@ class Housekeeper:
         await self._compact()
         return total
 
+    @trio.lowlevel.enable_ki_protection
     async def prune_by_hand(self, ended_by: int, queue: str | None, states: Collection[State], by: str) -> int:
         """Delete tasks that ended at or before `ended_by` whatever their retention says; the count."""
         shell, pruner = self._shell, self._pruner

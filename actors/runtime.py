@@ -66,8 +66,8 @@ class Runtime:
     # --- boot ---------------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Boot, report started once that is durable, and run until `stop` or a failure of the journal."""
+    async def run(self, booted: trio.Event) -> None:
+        """Boot, say so once that is durable, and run until `stop` or a failure of the journal."""
         shell = self.shell
         with trio.CancelScope(shield=True):
             try:
@@ -80,7 +80,7 @@ class Runtime:
                     nursery.start_soon(shell.timer.run)
                     nursery.start_soon(self.snapshotter.run)
                     nursery.start_soon(self.housekeeper.run)
-                    task_status.started()
+                    booted.set()
                     await self._closing.wait()
                     nursery.cancel_scope.cancel()
             finally:
@@ -110,6 +110,7 @@ class Runtime:
         actor.open(shell.boot, self._entered.get(name, frozenset()), crashed=True)
         return actor
 
+    @trio.lowlevel.enable_ki_protection
     async def declare(self, lane: Lane) -> None:
         """A queue declared while the engine runs; durable on return."""
         shell = self.shell
@@ -129,6 +130,7 @@ class Runtime:
 
     # --- stop ---------------------------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def stop(self, grace: float) -> bool:
         """Stop in good order; True if everything that ran could finish.  Calling it again waits for the first call's result."""
         async with self._stop_lock:

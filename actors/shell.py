@@ -240,6 +240,7 @@ class Shell:
         step.items.append((seq, event))
         return seq
 
+    @trio.lowlevel.enable_ki_protection
     async def sealed(self, run: Callable[[], T]) -> T:
         """Run something at a moment when everything decided so far has been handed to the store, which is right after a commit
         was handed over.

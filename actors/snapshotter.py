@@ -36,6 +36,7 @@ class Snapshotter:
             await self.take()
             await self.after()
 
+    @trio.lowlevel.enable_ki_protection
     async def take(self) -> bool:
         """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last."""
         shell = self._shell

@@ -149,11 +149,7 @@ class Engine(Operations):
         session = self._opened()
         with without_collector():
             submissions = prepare_many(session, items)
-            outcome = session.shell.submit_together(submissions) if submissions else Step()
-            handles = self._handles(session, submissions)
-            if isinstance(outcome, Step):
-                session.shell.writer.record(outcome)
-                session.shell.recorded()
+            outcome, handles = self._record_many(session, submissions)
         call: Call[None] = Call()
         session.shell.writer.after(Call.settle, call)
         await call.wait()
@@ -161,12 +157,23 @@ class Engine(Operations):
             raise refusal(outcome)
         return handles
 
+    @trio.lowlevel.enable_ki_protection  # a Ctrl-C between applying and recording would leave memory ahead of the disk
+    def _record_many(self, session: Session, submissions: Sequence[Submission]) -> tuple[Step | Refused, list[Handle[Any]]]:
+        shell = session.shell
+        outcome = shell.submit_together(submissions) if submissions else Step()
+        handles = self._handles(session, submissions)
+        if isinstance(outcome, Step):
+            shell.writer.record(outcome)
+            shell.recorded()
+        return outcome, handles
+
     def _handles(self, session: Session, submissions: Sequence[Submission]) -> list[Handle[Any]]:
         dropping = {actor for actor in {submission[0] for submission in submissions} if session.drops_at_once(actor)}
         if not dropping:
             return [Handle(self, command.task) for _, command, _ in submissions]
         return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
 
+    @trio.lowlevel.enable_ki_protection  # what is reserved must be in the list that gives it back
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         """For `ctx.submit`: find out now what would refuse it, and keep room for it until the attempt ends."""
         session = self._opened()

@@ -67,6 +67,7 @@ class Session:
         self.runtime: Runtime
         self.reader: Reader
         self._nursery_manager: Any = None
+        self._nursery: trio.Nursery
         self._block: trio.CancelScope | None = None
         self._bring_back: Callable[[], None] = lambda: None
         self.open = False
@@ -145,14 +146,17 @@ class Session:
     async def enter(self) -> None:
         await self._open_journal()
         self._nursery_manager = trio.open_nursery()
-        nursery = await self._nursery_manager.__aenter__()
-        self._block = nursery.cancel_scope
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._block = self._nursery.cancel_scope
+        booted = trio.Event()
+        self._nursery.start_soon(self._guarded, booted)
         try:
-            await nursery.start(self._guarded)
-        except BaseException as error:
-            await self._nursery_manager.__aexit__(None, None, None)
-            failure = self.runtime.failure  # of the boot, which trio reports as "never said it had started"
-            raise (bare(error) if failure is None else failure) from None
+            await booted.wait()
+        except BaseException as error:  # the caller was cancelled or interrupted; or the boot failed, which cancels the block
+            await self.leave(error)
+            raise
+        if self.runtime.failure is not None:
+            await self.leave(None)
         self.open = True
 
     async def _open_journal(self) -> None:
@@ -184,15 +188,17 @@ class Session:
             store.close()
             raise
 
-    async def _guarded(self, task_status: trio.TaskStatus[None]) -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def _guarded(self, booted: trio.Event) -> None:
         try:
-            await self.runtime.run(task_status)
+            await self.runtime.run(booted)
         except BaseException as error:
             if self.runtime.failure is None:
                 self.runtime.failure = bare(error)
         finally:
             self.open = False
             self._bring_back()
+            booted.set()
             if self.runtime.failure is not None and self._block is not None:
                 self._block.cancel()
 
@@ -239,57 +245,54 @@ class Session:
     # --- close --------------------------------------------------------------------------------------------------------
 
     async def leave(self, error: BaseException | None) -> bool:
-        """End the runtime; whether the block's own error must be swallowed because it was only the news of ours.  Raises ours, bare."""
-        gentle = error is None and self.runtime.failure is None and self.shell.interruption is None
-        if gentle:
-            # While we wait for handlers the surrounding scope may be cancelled (then they have had their grace), or the journal may fail,
-            # which cancels this very block: only the nursery can tell the two apart.
-            cut_short: BaseException | None = None
-            try:
-                await self.runtime.stop(self._settings.grace)
-            except BaseException as interruption:  # raised below, when nothing is left running
-                cut_short = interruption
-                await self._stop_now()
-            if not await self._close_nursery(cut_short) and cut_short is not None:
-                raise cut_short
-        else:
-            await self._stop_now()
-            swallowed = await self._close_nursery(error)
-            if self.shell.interruption is not None and (error is None or swallowed):
-                raise self.shell.interruption
-            if self.runtime.failure is not None and (error is None or swallowed):
-                raise self.runtime.failure
-            return swallowed
-        if self.runtime.failure is not None:
-            raise self.runtime.failure
-        return False
+        """End the runtime; whether the block's own error must be swallowed because it was only the news of ours.  Raises ours, bare.
 
-    async def _stop_now(self) -> None:
-        with trio.CancelScope(shield=True):
-            try:
-                with trio.move_on_after(CLEANUP_SECONDS):
-                    await self.runtime.stop(0.0)
-            finally:
-                self.runtime.close_now()
+        The work is done by a task of the nursery while this one waits for it there.  A Ctrl-C is delivered to the main task at any
+        await of its own, however protected that is; the one in a nursery's end is kept until all children have ended.
+        """
+        gentle = error is None and self.runtime.failure is None and self.shell.interruption is None
+        self._nursery.start_soon(self._stop, self._settings.grace if gentle else None)
+        swallowed = await self._close_nursery(error)
+        if self.shell.interruption is not None and (error is None or swallowed):
+            raise self.shell.interruption
+        if self.runtime.failure is not None and (error is None or swallowed):
+            raise self.runtime.failure
+        return swallowed
+
+    @trio.lowlevel.enable_ki_protection
+    async def _stop(self, grace: float | None) -> None:
+        """Stop the runtime, in good order with a `grace`.  A cancelled surrounding scope, a Ctrl-C and a journal that fails cut the
+        grace short, for all of them cancel the nursery.
+        """
+        try:
+            if grace is not None:
+                await self.runtime.stop(grace)
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    with trio.move_on_after(CLEANUP_SECONDS):
+                        await self.runtime.stop(0.0)
+                finally:
+                    self.runtime.close_now()
 
     async def _close_nursery(self, error: BaseException | None) -> bool:
         """Leave the nursery with the block's error; whether it was our own cancellation."""
-        self.open = False
-        if error is not None and not has_cancelled(error):
-            if self._block is not None:
-                self._block.shield = True
-            await self._nursery_manager.__aexit__(None, None, None)
-            return False  # it goes on as it is: a nursery would wrap it, and take a group of the caller's own apart
-        kind = type(error) if error is not None else None
-        if error is None and self._block is not None:
-            self._block.shield = True
+        own = error is not None and not has_cancelled(error)
+        kind, told = (None, None) if own or error is None else (type(error), error)
         try:
-            swallowed: bool = bool(await self._nursery_manager.__aexit__(kind, error, error.__traceback__ if error else None))
+            # An error of the block's own is not told: a nursery would wrap it, and take a group of the caller's own apart.
+            swallowed = bool(await self._nursery_manager.__aexit__(kind, told, told.__traceback__ if told else None))
         except BaseException as wrapped:
-            if error is not None and bare(wrapped) is error:
+            found = bare(wrapped)
+            if found is error:
                 return False
-            raise bare(wrapped) from None
-        return swallowed and error is not None
+            pressed = interruption_in(found)
+            if pressed is None:
+                raise found from None
+            if isinstance(error, KeyboardInterrupt):
+                return False  # pressed again: the first goes on
+            raise pressed from (error if own else None)
+        return swallowed and told is not None
 
 
 def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
@@ -322,6 +325,13 @@ def bare(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def interruption_in(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C in an exception, alone or among others."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(interruption_in, error.exceptions)), None)
+    return error if isinstance(error, KeyboardInterrupt) else None
 
 
 def has_cancelled(error: BaseException) -> bool:

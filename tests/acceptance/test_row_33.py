@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import trio
 
 from journeyman.engine import Cancel, Constant, Context, Engine, Fatal, Queue, Retry, RetryLater, Snooze
 from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.store import Batch, Done
 from tests.acceptance.processes import Program
 from tests.acceptance.virtual import TrioClock
 
@@ -249,6 +253,84 @@ def test_row_33_a_real_ctrl_c_ends_the_block_and_charges_nobody(where: str, tmp_
     after = Program("look", tmp_path / "j").ended()
     assert "sleeper pending attempt=1 failures=0 crashes=0" in after.out, after
     assert "AttemptReleased" in after.out
+
+
+class Pressing(MemoryStore):
+    """A store at which Ctrl-C is pressed, with every commit from the moment it is armed."""
+
+    armed = False
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        if self.armed:
+            signal.raise_signal(signal.SIGINT)
+        super().begin_append(batch, done)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+# row 33, row 55: found by a stranger
+@pytest.mark.parametrize("moment", ["entering", "leaving", "after a Ctrl-C", "after an error"])
+def test_row_33_ctrl_c_while_the_engine_comes_or_goes(moment: str, ctrl_c: None) -> None:
+    queue, store = Queue("q"), Pressing()
+
+    @queue.handler
+    async def work(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            await trio.sleep_forever()
+
+    async def press() -> None:
+        store.armed = moment == "entering"
+        async with Engine(None, [queue], store=store, grace=0.01) as engine:
+            await engine.submit(work)
+            await trio.sleep(0.05)
+            store.armed = True
+            if moment == "after a Ctrl-C":
+                signal.raise_signal(signal.SIGINT)
+            elif moment == "after an error":
+                raise ValueError("the block's own")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(press)
+    store.armed = False
+
+    async def look() -> None:
+        async with Engine(None, [queue], store=store) as engine:
+            await engine.drain(timeout=5)
+            for task in await engine.list():
+                assert (task.state, task.failures, task.crashes) == ("succeeded", 0, 0)
+
+    trio.run(look)
+
+
+# row 33, row 55
+def test_row_33_two_real_ctrl_c_in_a_row_end_the_block_in_good_order(tmp_path: Path) -> None:
+    for gap in (0.0, 0.001, 0.002, 0.003, 0.005, 0.01):
+        program = Program("sigint", tmp_path / str(gap), "idle")
+        program.until("ready")
+        program.signal(signal.SIGINT)
+        time.sleep(gap)
+        with suppress(ProcessLookupError):
+            program.signal(signal.SIGINT)
+        ended = program.ended()
+        assert "TrioInternalError" not in ended.err, ended
+        assert "KeyboardInterrupt" in ended.out + ended.err, ended
+        after = Program("look", tmp_path / str(gap)).ended()
+        assert "sleeper pending attempt=1 failures=0 crashes=0" in after.out, after
+
+
+# row 33: found on the way
+async def test_row_33_an_engine_whose_entry_is_cancelled_gives_up(tmp_path: Path) -> None:
+    for n in range(40):
+        with trio.fail_after(10), trio.move_on_after(n / 4000):
+            async with Engine(tmp_path / "j", [Queue("q")]) as engine:
+                await engine.count()
+    async with Engine(tmp_path / "j") as engine:
+        assert await engine.count() == 0
 
 
 # row 33
