@@ -14,7 +14,7 @@ import trio
 from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
 from journeyman.actors.lane import Runnable
 from journeyman.kernel.bounds import PROGRESS_MESSAGE_MAX
-from journeyman.kernel.commands import Progress
+from journeyman.kernel.commands import Heartbeat, Progress
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -119,7 +119,7 @@ class Attempt:
     def beat(self) -> None:
         """The handler lives.  A heartbeat is never an event; only its loss is, and the word of a stale attempt."""
         if not self.current:
-            self.actor.ask(Progress(self.task.id, self.epoch, self.number, None, None))
+            self.actor.ask(Heartbeat(self.task.id, self.epoch, self.number))
         elif self._beat_us is not None and self.scope is not None and self.why is None:
             self.scope.deadline = min(self._deadline, trio.current_time() + self._beat_us / 1_000_000)
 

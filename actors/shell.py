@@ -31,6 +31,7 @@ from journeyman.journal.store import Store
 from journeyman.kernel.bounds import CHECKPOINT_EVENTS, CHECKPOINT_TAIL_EVENTS
 from journeyman.kernel.commands import Decision, Refused, Submit
 from journeyman.kernel.events import Event
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.state import TaskState
 from journeyman.kernel.world import JournalState, fold
 
@@ -171,7 +172,7 @@ class Shell:
             if first.task != command.task:
                 continue
             if other.actor is not actor or first.handler != command.handler or first.payload_digest != command.payload_digest:
-                return Refused("DuplicateTask", f"this attempt has submitted another task with id {command.task.hex()}")
+                return Refused("DuplicateTask", f"this attempt has submitted another task with id {id_text(command.task)}")
         self.choose(command.task)
         [answer] = actor.propose([command], self.now()).answers
         return answer if type(answer) is Refused else None
@@ -247,7 +248,7 @@ class Shell:
         """
         call: Call[T] = Call()
 
-        def now_sealed(_: object) -> None:
+        def now_sealed(call: Call[T]) -> None:
             try:
                 call.answer = run()
             except Exception as error:  # a bug; its place is with whoever asked, not with the writer
@@ -255,7 +256,7 @@ class Shell:
             else:
                 call.settle()
 
-        self.writer.after_sealing(now_sealed, None)
+        self.writer.after_sealing(now_sealed, call)
         return await call.wait()
 
     # --- news ---------------------------------------------------------------------------------------------------------
@@ -325,5 +326,5 @@ def _same_id_in_two_queues(submissions: Sequence[Submission]) -> Refused | None:
     for actor, command, _ in submissions:
         home = homes.setdefault(command.task, actor)
         if home is not actor:
-            return Refused("DuplicateTask", f"id {command.task.hex()} is given to tasks of queues {home.name!r} and {actor.name!r}")
+            return Refused("DuplicateTask", f"id {id_text(command.task)} is given to tasks of queues {home.name!r} and {actor.name!r}")
     return None

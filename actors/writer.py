@@ -11,7 +11,7 @@ thread (a slow disk would stop the world).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import trio
@@ -67,7 +67,6 @@ class Writer:
         self._gathering = Step()
         self._in_flight: Step | None = None
         self._in_flight_last = 0
-        self._waiting: set[Call[None]] = set()
         self.failure: BaseException | None = None
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
@@ -81,6 +80,7 @@ class Writer:
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""
         if self.failure is not None:
+            _refuse(step.effects, self.failure)
             return
         gathering = self._gathering
         if gathering:
@@ -99,8 +99,12 @@ class Writer:
             self._watch()
 
     def after(self, run: Callable[[Any], object], argument: Any) -> None:
-        """Run an effect as soon as everything recorded so far is durable; at once if it is."""
+        """Run an effect as soon as everything recorded so far is durable; at once if it is.
+
+        It never runs once the journal has failed; if its argument is a Call, whoever waits for that hears of the failure.
+        """
         if self.failure is not None:
+            _refuse([(run, argument)], self.failure)
             return
         gathering = self._gathering
         if gathering:
@@ -125,12 +129,8 @@ class Writer:
         if self.idle:
             return
         call: Call[None] = Call()
-        self.after(lambda waiting: waiting.settle(), call)
-        self._waiting.add(call)
-        try:
-            await call.wait()
-        finally:
-            self._waiting.discard(call)
+        self.after(Call.settle, call)
+        await call.wait()
 
     def _ship(self) -> None:
         step = self._gathering
@@ -190,10 +190,14 @@ class Writer:
         if self.failure is None:
             self.failure = error
             for step in (self._in_flight, self._gathering):
-                for _, argument in step.effects if step is not None else ():
-                    if isinstance(argument, Call):
-                        argument.fail(error)
+                if step is not None:
+                    _refuse(step.effects, error)
             self._in_flight = None
-            for call in list(self._waiting):
-                call.fail(error)
             self._on_failure(error)
+
+
+def _refuse(effects: Iterable[Effect], error: BaseException) -> None:
+    """Nothing of this is permitted any more; who waits for it must not wait for ever."""
+    for _, argument in effects:
+        if isinstance(argument, Call):
+            argument.fail(error)

@@ -16,8 +16,8 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.instants import instant_of
-from journeyman.engine.ids import id_text
 from journeyman.kernel.bounds import PPM
+from journeyman.kernel.ids import id_text
 
 if TYPE_CHECKING:
     from journeyman.engine.engine import Engine

@@ -24,7 +24,6 @@ from journeyman.engine.context import Context
 from journeyman.engine.errors import QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
-from journeyman.engine.ids import id_text
 from journeyman.engine.operating import Operations
 from journeyman.engine.questions import refusal
 from journeyman.engine.queue import Queue
@@ -36,6 +35,7 @@ from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
 
 P = ParamSpec("P")
@@ -77,6 +77,8 @@ class Engine(Operations):
             raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
         microseconds(grace, "grace")
         self._queues = tuple(queues)
+        if path == "":
+            raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
         place = None if path is None else Path(path)
         self._settings = Settings(place, max_concurrency, durability, grace, clock, store, threads, entropy, allow_unsafe_fs)
         self._session: Session | None = None

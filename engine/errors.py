@@ -179,7 +179,7 @@ class FeedTruncated(JourneymanError):
 
 # What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.
 REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
-    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable)}
+    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, PayloadTooLarge)}
 )
 
 __all__ = [

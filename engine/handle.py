@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from journeyman.engine.errors import TaskCancelled, TaskFailed
-from journeyman.engine.ids import id_text
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
 
 if TYPE_CHECKING:

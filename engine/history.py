@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from journeyman.actors.instants import instant_of
-from journeyman.engine.ids import id_text
 from journeyman.journal.record import Ignored
 from journeyman.kernel.events import Event
+from journeyman.kernel.ids import id_text
 
 _NAMED: Final = frozenset({"at", "queue", "qseq", "epoch", "task", "attempt", "options"})
 

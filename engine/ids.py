@@ -48,12 +48,6 @@ class IdSource:
         return number.to_bytes(16, "big")
 
 
-def id_text(task: bytes) -> str:
-    """The id as users see it: 36 characters, lower case."""
-    h = task.hex()
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
-
-
 def id_bytes(text: object) -> bytes:
     """The 16 bytes of an id given as text: any UUID, with or without hyphens, of any version.  ValueError for anything else."""
     if not isinstance(text, str) or not _UUID.fullmatch(text):

@@ -220,7 +220,7 @@ def id_of(id: str) -> bytes:
 
 
 def refusal(refused: Refused) -> JourneymanError:
-    return REFUSALS[refused.error](refused.message)
+    return REFUSALS[refused.error](*(refused.figures or (refused.message,)))
 
 
 def unless_refused(answer: Answer) -> Accepted:

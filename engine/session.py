@@ -24,7 +24,7 @@ from journeyman.actors.shell import Keepsake, Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
 from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
-from journeyman.engine.ids import IdSource, id_text
+from journeyman.engine.ids import IdSource
 from journeyman.engine.lane import DeclaredLane
 from journeyman.engine.queue import Queue
 from journeyman.engine.reading import Reader
@@ -36,6 +36,7 @@ from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import Recovered, recover, reload_queue
 from journeyman.journal.store import Store
 from journeyman.kernel.bounds import FREEZE_TASKS
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
 

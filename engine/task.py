@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from journeyman.actors.instants import instant_of
-from journeyman.engine.ids import id_text
 from journeyman.kernel.bounds import PPM
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed
 from journeyman.kernel.taskstate import TaskState
 

@@ -109,6 +109,14 @@ class Progress(NamedTuple):
     message: str | None
 
 
+class Heartbeat(NamedTuple):
+    """A sign of life.  The shell asks only about one that came too late: one in time is nobody's news."""
+
+    task: bytes
+    epoch: int
+    attempt: int
+
+
 class Dispatch(NamedTuple):
     """Start what may start now."""
 
@@ -118,7 +126,7 @@ class Expire(NamedTuple):
 
 
 Command = (
-    Submit | Cancel | Retry | Clear | Pause | Resume | Configure | Open | Finish | Progress | Dispatch | Expire
+    Submit | Cancel | Retry | Clear | Pause | Resume | Configure | Open | Finish | Progress | Heartbeat | Dispatch | Expire
 )  # fmt: skip
 
 
@@ -201,10 +209,13 @@ class Accepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable."""
+    """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable,
+    PayloadTooLarge.  `figures`: what that error is made of, where it words its message itself.
+    """
 
     error: str
     message: str
+    figures: tuple[int, ...] = ()
 
 
 Answer = Accepted | Refused
@@ -216,6 +227,7 @@ class Decision(NamedTuple):
 
 
 __all__ = [
-    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Dispatch", "Env", "Expire", "Failed", "Finish", "Open",
-    "Outcome", "Pause", "Progress", "Refused", "Released", "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded",
+    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Dispatch", "Env", "Expire", "Failed", "Finish",
+    "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Resume", "Retry", "Snoozed", "Stopped", "Submit",
+    "Succeeded",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from journeyman.kernel.commands import (
     Env,
     Expire,
     Finish,
+    Heartbeat,
     Open,
     Pause,
     Progress,
@@ -31,7 +32,7 @@ from journeyman.kernel.commands import (
     Submit,
 )
 from journeyman.kernel.dispatch import dispatch, expire
-from journeyman.kernel.ending import finish, progress
+from journeyman.kernel.ending import finish, heartbeat, progress
 from journeyman.kernel.orders import cancel, clear, configure, pause, resume, retry
 from journeyman.kernel.recovery import open_queue
 from journeyman.kernel.state import QueueState
@@ -51,6 +52,7 @@ _DECIDE: Final[Mapping[type, Callable[[QueueState, Any, int, Env], Decision]]] =
     Finish: finish,
     Dispatch: dispatch,
     Progress: progress,
+    Heartbeat: heartbeat,
     Expire: expire,
     Cancel: cancel,
     Retry: retry,

@@ -1,4 +1,4 @@
-"""Finish and Progress: what an attempt says of itself, and whether it is still entitled to say it.
+"""Finish, Progress and Heartbeat: what an attempt says of itself, and whether it is still entitled to say it.
 
 Problem.  Attempts outlive their authority: a thread that was timed out returns after all, an executor of an older epoch reports late.
 Choice: every word carries its fence (epoch, attempt) and is checked against the task first.  A stale word changes nothing; it is
@@ -27,6 +27,7 @@ from journeyman.kernel.commands import (
     Env,
     Failed,
     Finish,
+    Heartbeat,
     Outcome,
     Progress,
     Refused,
@@ -49,6 +50,7 @@ from journeyman.kernel.events import (
     TaskSucceeded,
     TransitionRejected,
 )
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -85,12 +87,21 @@ def progress(state: QueueState, command: Progress, now: int, env: Env) -> Decisi
     return Decision([event], [Accepted(id)])
 
 
+def heartbeat(state: QueueState, command: Heartbeat, now: int, env: Env) -> Decision:
+    """Nothing, or its rejection."""
+    id, epoch, attempt = command
+    task = state.tasks.get(id)
+    if task is None or task.state is not _RUNNING or task.attempt != attempt or task.epoch != epoch:
+        return _stale(state, task, id, epoch, attempt, "heartbeat", now)
+    return Decision([], [Accepted(id)])
+
+
 def _stale(state: QueueState, task: TaskState | None, id: bytes, epoch: int, attempt: int, kind: str, now: int) -> Decision:
     if task is None:
-        return Decision([], [Refused("TaskNotFound", f"task {id.hex()} is gone; {kind} of its attempt {attempt} came too late")])
+        return Decision([], [Refused("TaskNotFound", f"task {id_text(id)} is gone; {kind} of its attempt {attempt} came too late")])
     stands = f"it is {task.state} at attempt {task.attempt} (epoch {task.epoch})"
     answer: Answer = Refused(
-        "TransitionRejected", f"{kind} of attempt {attempt} (epoch {epoch}) of task {id.hex()} was not applied: {stands}"
+        "TransitionRejected", f"{kind} of attempt {attempt} (epoch {epoch}) of task {id_text(id)} was not applied: {stands}"
     )
     if task.rejected is not None and (attempt, kind) in task.rejected:
         return Decision([], [answer])
@@ -184,4 +195,4 @@ _ENDINGS: Final[Mapping[type, Callable[[QueueState, TaskState, Any, int, Env], E
     Released: _released,
 }
 
-__all__ = ["ALWAYS_RETRIED", "finish", "progress"]
+__all__ = ["ALWAYS_RETRIED", "finish", "heartbeat", "progress"]

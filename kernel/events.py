@@ -241,7 +241,7 @@ class TaskRetried(NamedTuple):
 
 
 class TransitionRejected(NamedTuple):
-    """A stale attempt spoke and was not heard.  `kind` is what it wanted: success, failure, snooze, release, progress ..."""
+    """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat)."""
 
     at: int
     queue: str

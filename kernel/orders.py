@@ -11,6 +11,7 @@ from itertools import islice
 from journeyman.kernel.commands import Accepted, Cancel, Clear, Configure, Decision, Env, Pause, Refused, Resume, Retry
 from journeyman.kernel.dispatch import cancelled
 from journeyman.kernel.events import CancelRequested, Event, QueueConfigured, QueuePaused, QueueResumed, TaskRetried
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL, State, may
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState
@@ -23,7 +24,7 @@ def _visible(state: QueueState, id: bytes, env: Env, now: int) -> TaskState | No
 
 
 def _not_found(id: bytes) -> Decision:
-    return Decision([], [Refused("TaskNotFound", f"there is no task {id.hex()}; it may have been dropped when its retention passed")])
+    return Decision([], [Refused("TaskNotFound", f"there is no task {id_text(id)}; it may have been dropped when its retention passed")])
 
 
 def cancel(state: QueueState, command: Cancel, now: int, env: Env) -> Decision:
@@ -34,14 +35,14 @@ def cancel(state: QueueState, command: Cancel, now: int, env: Env) -> Decision:
         return _not_found(id)
     if may(task.state, "CancelRequested"):
         if not command.running:
-            text = f"task {id.hex()} is running; cancel it with running=True to signal its handler"
+            text = f"task {id_text(id)} is running; cancel it with running=True to signal its handler"
             return Decision([], [Refused("NotCancellable", text)])
         if task.cancel is not None:
             return Decision([], [Accepted(id)])
         event: Event = CancelRequested(now, state.name, state.qseq + 1, state.epoch, id, task.attempt, command.reason, command.by)
         return Decision([event], [Accepted(id, count=1)])
     if not may(task.state, "TaskCancelled"):
-        return Decision([], [Refused("NotCancellable", f"task {id.hex()} has already {_ended(task)}")])
+        return Decision([], [Refused("NotCancellable", f"task {id_text(id)} has already {_ended(task)}")])
     return Decision([cancelled(state, task, now, 1, command.reason, command.by)], [Accepted(id, count=1)])
 
 
@@ -59,9 +60,9 @@ def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
         return _not_found(id)
     if not may(task.state, "TaskRetried"):
         ended = "has succeeded: submit it again for another run" if task.state in TERMINAL else f"is {task.state}, it will run without help"
-        return Decision([], [Refused("NotRetryable", f"task {id.hex()} {ended}")])
+        return Decision([], [Refused("NotRetryable", f"task {id_text(id)} {ended}")])
     if not task.keep_payload:
-        text = f"the arguments of task {id.hex()} were dropped when it ended (retention payload={state.policy.payload!r})"
+        text = f"the arguments of task {id_text(id)} were dropped when it ended (retention payload={state.policy.payload!r})"
         return Decision([], [Refused("NotRetryable", text)])
     event = TaskRetried(now, state.name, state.qseq + 1, state.epoch, id, command.by, command.reason, task.row())
     return Decision([event], [Accepted(id, count=1)])

@@ -12,6 +12,7 @@ from typing import Final
 
 from journeyman.kernel.commands import Accepted, Answer, Decision, Env, Refused, Submit
 from journeyman.kernel.events import DUE_BY_DURATION, Event, TaskSubmitted
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -63,7 +64,7 @@ def _again(id: bytes, queue: str, handler: str, size: int, digest: bytes, first:
     if first.queue == queue and first.handler == handler and first.payload_digest == digest and first.payload_len == size:
         return Accepted(id, existing=True)
     what = f"queue {first.queue!r}" if first.queue != queue else "another handler" if first.handler != handler else "other arguments"
-    return Refused("DuplicateTask", f"task {id.hex()} exists with {what}; give this one an id of its own")
+    return Refused("DuplicateTask", f"task {id_text(id)} exists with {what}; give this one an id of its own")
 
 
 def _full(queue: str, policy: Policy) -> Refused:
@@ -73,7 +74,7 @@ def _full(queue: str, policy: Policy) -> Refused:
 
 def _too_large(queue: str, size: int, limit: int) -> Refused:
     text = f"the encoded arguments are {size} bytes, queue {queue!r} takes {limit}; store them elsewhere or raise max_payload"
-    return Refused("PayloadTooLarge", text)
+    return Refused("PayloadTooLarge", text, (size, limit))
 
 
 __all__ = ["submit"]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journeyman.kernel.events import Error, Options, TaskSubmitted
+from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
 
 _STATES: Final[Mapping[str, State]] = {s.value: s for s in State}
@@ -91,7 +92,7 @@ class TaskState:
         return self.seq < other.seq
 
     def __repr__(self) -> str:
-        return f"<TaskState {self.id.hex()} seq={self.seq} {self.queue}/{self.handler} {self.state} attempt={self.attempt}>"
+        return f"<TaskState {id_text(self.id)} seq={self.seq} {self.queue}/{self.handler} {self.state} attempt={self.attempt}>"
 
     @property
     def fence(self) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def beats(ctx: Context) -> None:
 # row 80
 @pytest.mark.parametrize(
     ("says", "rejected"),
-    [(ignore, ["success"]), (raises, ["failure"]), (progresses, ["progress", "success"]), (beats, ["progress", "success"])],
+    [(ignore, ["success"]), (raises, ["failure"]), (progresses, ["progress", "success"]), (beats, ["heartbeat", "success"])],
     ids=["success", "failure", "progress", "heartbeat"],
 )
 async def test_row_80_the_word_of_a_stale_attempt_changes_nothing_and_is_journalled_once(says: Any, rejected: list[str]) -> None:

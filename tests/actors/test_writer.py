@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
@@ -138,5 +139,10 @@ async def test_a_failed_append_fails_every_caller_and_takes_nothing_more() -> No
     await trio.testing.wait_all_tasks_blocked()
     assert all(call.settled for call in calls)
     assert [str(error) for error in desk.failures] == ["no"]
-    desk.record()
+    late = [desk.record(), Call[None](), Call[None]()]
+    desk.writer.after(Call.settle, late[1])
+    desk.writer.after_sealing(Call.settle, late[2])
     assert not desk.store.waiting
+    for call in late:  # who asks from outside the block, where nothing cancels it, must not wait for ever
+        with trio.fail_after(1), pytest.raises(OSError, match="no"):
+            await call.wait()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.engine.ids import IdSource, id_bytes, id_text
+from journeyman.engine.ids import IdSource, id_bytes
+from journeyman.kernel.ids import id_text
 
 NOW = 1_800_000_000_000_000
 

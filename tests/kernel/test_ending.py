@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from journeyman.kernel.backoff import jittered
-from journeyman.kernel.commands import Cancel, Env, Failed, Finish, Outcome, Progress, Released, Snoozed, Stopped, Succeeded
+from journeyman.kernel.commands import Cancel, Env, Failed, Finish, Heartbeat, Outcome, Progress, Released, Snoozed, Stopped, Succeeded
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
     AttemptFailed,
@@ -150,12 +150,17 @@ def test_a_stale_word_changes_nothing_and_is_journalled_once(outcome: Outcome, f
     lane.when(Finish(tid(1), *fence, outcome)).then(TransitionRejected).refused("TransitionRejected")
     assert (lane.event.attempt, lane.event.fence_epoch, lane.event.state) == (fence[1], fence[0], "running")
     lane.when(Finish(tid(1), *fence, outcome)).then().refused("TransitionRejected")
-    lane.when(Progress(tid(1), *fence, 5, "x")).then(TransitionRejected)
+    for command in (Progress(tid(1), *fence, 5, "x"), Heartbeat(tid(1), *fence)):
+        lane.when(command).then(TransitionRejected).when(command).then().refused("TransitionRejected")
     assert facts == (lane[1].state, lane[1].attempt, lane[1].failures, lane[1].due_at, lane[1].started_at)
 
 
 def test_a_word_about_a_task_that_is_gone_writes_nothing() -> None:
     Lane(Policy()).when(Finish(tid(9), 1, 1, Succeeded(1))).then().refused("TaskNotFound")
+
+
+def test_a_heartbeat_in_time_is_no_event() -> None:
+    running().when(Heartbeat(tid(1), 1, 1)).then().accepted()
 
 
 def test_progress_is_a_sample() -> None:  # row 36

@@ -21,6 +21,7 @@ from journeyman.kernel.commands import (
     Expire,
     Failed,
     Finish,
+    Heartbeat,
     Open,
     Pause,
     Progress,
@@ -55,6 +56,7 @@ def commands() -> list[Command | list[Submit]]:
     return [
         [task(50), task(51), task(50)], Cancel(tid(1), "", ""), Cancel(tid(3), "", ""), Clear("", ""), Pause(""), Dispatch(), Expire(),
         Configure(Policy(crashes=9).facts(), ""), Open(2, Policy(on_crash="interrupt").facts(), [tid(1)]), Progress(tid(1), 1, 1, 1, ""),
+        Heartbeat(tid(1), 1, 1), Heartbeat(tid(1), 0, 0),
         Finish(tid(1), 1, 1, Failed(1, ERROR)), Finish(tid(1), 0, 0, Failed(1, ERROR)),
     ]  # fmt: skip
 
