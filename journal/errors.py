@@ -35,3 +35,14 @@ class JournalFull(JournalError):
 
 class JournalVersion(JournalError):
     """The journal was written by another version, which the message names."""
+
+
+class NotAJournal(JournalError):
+    """The database of another program stands where the journal should be; `directory` is where.  Users see a JournalError."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(
+            f"data.mdb in {directory} is the database of another program, not a Journeyman journal, and has not been touched: "
+            "give the journal a directory of its own"
+        )
+        self.directory = directory

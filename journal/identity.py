@@ -11,8 +11,10 @@ META "identity" is a map, written once in the commit that creates the journal:
     created_at  microseconds UTC
     lmdb        the LMDB engine's version as a list of int; empty for other stores
 
-The file `identity` beside data.mdb holds the journal's UUID in hex.  An empty or missing data.mdb is a new journal only where no such file
-stands: LMDB takes a file of 0 bytes for a fresh database, and a queue that was lost must not look like an empty queue.
+The file `identity` beside data.mdb holds the journal's UUID in hex.  An empty or missing data.mdb is a new journal only where nothing tells
+of an older one: LMDB takes a file of 0 bytes for a fresh database, and a queue that was lost must not look like an empty queue.  What
+tells of one is this file, the ballast, and a lock file whose owner closed in good order; all three are written after the identity.  A lock
+file alone that was never closed is what a kill leaves while a journal is being made: there was nothing yet, and it is made anew.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from journeyman.journal.ballast import BALLAST
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.filesystem import write_durably
+from journeyman.journal.lock import LOCK_NAME, closed_once
 from journeyman.journal.row import decode_named, encode_named
 from journeyman.journal.store import Batch, Store, Table
 
@@ -119,9 +123,19 @@ def refuse_lost_data(directory: str) -> None:
     """JournalCorrupt when there was a journal here and its data is gone."""
     data = os.path.join(directory, "data.mdb")
     size = os.path.getsize(data) if os.path.exists(data) else None
-    if not size and read_sidecar(directory) is not None:
+    witness = _witness(directory) if not size else None
+    if witness is not None:
         what = "missing" if size is None else "empty"
         raise JournalCorrupt(
-            f"{data} is {what}, but the file `{SIDECAR}` says that a journal was here: restore data.mdb from a backup, "
+            f"{data} is {what}, but the file `{witness}` says that a journal was here: restore data.mdb from a backup, "
             "or remove the whole directory to begin anew without the old tasks"
         )
+
+
+def _witness(directory: str) -> str | None:
+    """The file that tells of a journal which once was whole here, if there is one."""
+    if read_sidecar(directory) is not None:
+        return SIDECAR
+    if os.path.exists(os.path.join(directory, BALLAST)):
+        return BALLAST
+    return LOCK_NAME if closed_once(directory) else None

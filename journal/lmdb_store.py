@@ -33,7 +33,7 @@ import lmdb
 
 from journeyman.journal.ballast import give_way
 from journeyman.journal.entered import EnteredMarks
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
 
 Durability = Literal["full", "relaxed"]
@@ -94,10 +94,10 @@ class LmdbStore:
         with _translated(self.path):
             with self._env.begin() as txn:
                 self.empty = txn.stat()["entries"] == 0
-            if self.readonly and self.empty:
-                return {}
+                if not self.empty and any(txn.get(name) is None for name in _NAMES.values()):
+                    raise NotAJournal(self.path)
             if self.readonly:
-                return {table: self._env.open_db(name, create=False) for table, name in _NAMES.items()}
+                return {} if self.empty else {table: self._env.open_db(name, create=False) for table, name in _NAMES.items()}
             self._env.reader_check()
             # A handle outlives its transaction only by a commit, and py-lmdb resets read transactions instead.  Nothing is written
             # to a journal that has its tables.
@@ -334,13 +334,10 @@ _FORKED = (
 
 def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_size: int) -> lmdb.Environment:
     data = os.path.join(path, "data.mdb")
-    creating = not os.path.exists(data)
-    stored = 0 if creating else os.path.getsize(data)
-    options: dict[str, Any] = {}
-    if creating:
-        options["lib_version"] = 0
+    stored = os.path.getsize(data) if os.path.exists(data) else None
+    options: dict[str, Any] = {"lib_version": 0} if stored is None else {}
     size = map_size
-    while size < stored * 2 and size >= GIB:
+    while size < (stored or 0) * 2 and size >= GIB:
         size *= 2
     with _translated(path):
         return lmdb.open(
@@ -391,7 +388,5 @@ def _translated(path: str) -> Iterator[None]:
 def _code_of(failure: BaseException) -> int | None:
     """The errno that LMDB put into its message; py-lmdb does not keep the number."""
     text = str(failure)
-    for code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-        if os.strerror(code) in text:
-            return code
-    return -30772 if "SHORT_WRITE" in text else None
+    named = (code for code in (errno.EIO, errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in text)
+    return next(named, -30772 if "SHORT_WRITE" in text else None)

@@ -60,6 +60,12 @@ class OwnerLock:
             return b""
         return b"closed %d %d\n" % (found.st_size, found.st_mtime_ns)
 
+    def withdraw(self) -> None:
+        """Let go, and leave no trace in a directory that was never ours."""
+        if self._fd >= 0 and not self._last:
+            os.unlink(self.path)
+        self.release(clean=False)
+
     def own(self) -> None:
         """Write down who owns the journal; on disk, so that a power cut counts as an unclean end."""
         self._write(b"open pid %d\n" % os.getpid())
@@ -89,6 +95,13 @@ class OwnerLock:
 
 
 _held = weakref.WeakSet()
+
+
+def closed_once(directory: str) -> bool:
+    """Whether the last owner of the journal here closed it in good order."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
+        return file.read(200).startswith(b"closed")
+    return False
 
 
 def _pid_in(text: bytes) -> int | None:

@@ -5,9 +5,9 @@ In this order, and why:
  1. the file system is asked whether it can keep a journal (filesystem.py);
  2. the directory is made by us, 0700, because LMDB's default shows every task to every user;
  3. `owner.lock` (lock.py): everything after it happens to nobody else's journal;
- 4. missing or empty data beside an identity is refused (identity.py), because LMDB would call it a fresh database;
+ 4. missing or empty data where a journal was is refused (identity.py), because LMDB would call it a fresh database;
  5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
-    kills the process that reads it, and that must not be yours;
+    kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was;
  6. LMDB is opened, its tables too, stale readers freed;
  7. identity: created (and its names made durable), or checked for version and features, and migrated.
 """
@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from journeyman.journal.ballast import lay_ballast
 from journeyman.journal.entered import EnteredMarks
-from journeyman.journal.errors import JournalError, JournalFull
+from journeyman.journal.errors import JournalError, JournalFull, NotAJournal
 from journeyman.journal.filesystem import check_directory, make_directory, refuse_unsafe, sync_directory
 from journeyman.journal.identity import (
     check_features,
@@ -68,6 +68,9 @@ def open_store(
         lock = OwnerLock(directory)
         try:
             return _open_locked(directory, lock, durability, map_size, examine_first)
+        except NotAJournal:
+            lock.withdraw()
+            raise
         except BaseException:
             lock.release(clean=False)
             raise

@@ -6,8 +6,8 @@ read: checkpoint, LIVE, the tail, every crc.  When the file was changed by other
 of every table and of the list of free pages (which the first write reads), every row against its digest, every index against its rows.  How
 the child ends is the verdict:
 
-    0  sound as far as it looked       3  damage found, named on stderr       killed by a signal, or anything else: damage that LMDB does
-    not survive
+    0  sound as far as it looked       3  damage found, named on stderr       4  written by a newer Journeyman
+    5  another program's database      killed by a signal, or anything else: damage that LMDB does not survive
 
 Not a health check by file size: a healthy file may be shorter than its last page number says, since pages freed at once are never written.
 A file *much* shorter is only a reason to look at everything.
@@ -21,7 +21,8 @@ import subprocess
 import sys
 from typing import Final
 
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NotAJournal
+from journeyman.journal.identity import read_sidecar
 
 TIMEOUT: Final = 30.0  # seconds; damage can lead LMDB in circles
 PACE: Final = 5 << 20  # bytes a second beyond that; a thorough look is ten times faster
@@ -29,10 +30,11 @@ SMALL: Final = 32 << 20  # bytes; a smaller file is always read whole
 SLACK: Final = 8 << 20  # bytes a healthy file may be shorter than its last page
 _DAMAGED: Final = 3
 _VERSION: Final = 4
+_FOREIGN: Final = 5
 
 
 def examine(directory: str, *, thorough: bool) -> None:
-    """Let a child look at the data.  JournalCorrupt or JournalVersion when it must not be opened here."""
+    """Let a child look at the data.  JournalCorrupt, JournalVersion or NotAJournal when it must not be opened here."""
     environment = dict(os.environ)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
@@ -51,6 +53,8 @@ def examine(directory: str, *, thorough: bool) -> None:
         return
     if child.returncode == _VERSION:
         raise JournalVersion(said)
+    if child.returncode == _FOREIGN:
+        raise NotAJournal(directory)
     if child.returncode == _DAMAGED:
         raise JournalCorrupt(said, _seq_in(said))
     if child.returncode < 0:
@@ -71,12 +75,17 @@ def _seq_in(said: str) -> int | None:
 
 
 def look(directory: str, *, thorough: bool) -> None:
-    """The child's work.  JournalCorrupt, JournalVersion, or the end of the process."""
+    """The child's work.  JournalCorrupt, JournalVersion, NotAJournal, or the end of the process."""
     from journeyman.journal.lmdb_store import LmdbStore
     from journeyman.journal.recovery import check_records, recover, verify_indexes, verify_rows
     from journeyman.journal.store import Table
 
-    store = LmdbStore(directory, readonly=True, locking=False)
+    try:
+        store = LmdbStore(directory, readonly=True, locking=False)
+    except NotAJournal:
+        if read_sidecar(directory) is None:
+            raise
+        raise JournalCorrupt(f"the journal at {directory} has lost tables: keep a copy of the directory and restore a backup") from None
     if store.empty:
         return
     gauge = store.gauge()
@@ -105,6 +114,8 @@ def main(directory: str, depth: str) -> int:
     except JournalVersion as failure:
         print(failure, file=sys.stderr)
         return _VERSION
+    except NotAJournal:
+        return _FOREIGN
     except JournalCorrupt as failure:
         print(failure, file=sys.stderr)
         return _DAMAGED

@@ -9,7 +9,20 @@ from uuid import uuid4
 import pytest
 import trio
 
-from journeyman.engine import Constant, Context, Engine, Queue, Rate, Retention, Retry, State, TaskNotFound
+from journeyman.engine import (
+    Constant,
+    Context,
+    DuplicateTask,
+    Engine,
+    NotCancellable,
+    NotRetryable,
+    Queue,
+    Rate,
+    Retention,
+    Retry,
+    State,
+    TaskNotFound,
+)
 from tests.acceptance.virtual import TrioClock
 
 
@@ -100,10 +113,38 @@ async def test_row_23_an_id_is_remembered_as_long_as_its_task(autojump_clock: tr
                 await engine.get(chosen)
 
 
+# row 23
+async def test_row_23_refusals_name_a_task_as_everybody_else_does() -> None:
+    one, two, entered = Queue("one"), Queue("two"), trio.Event()
+
+    @one.handler
+    async def work(number: int) -> None:
+        entered.set()
+        await trio.sleep_forever()
+
+    @two.handler
+    async def elsewhere(number: int) -> None: ...
+
+    chosen, other = str(uuid4()), str(uuid4())
+    async with Engine(None, [one, two], grace=0) as engine:
+        await engine.submit(work.using(id=chosen), 1)
+        with pytest.raises(DuplicateTask, match=chosen):
+            await engine.submit(work.using(id=chosen), 2)
+        with pytest.raises(DuplicateTask, match=other):
+            await engine.submit_many([work.using(id=other).bind(1), elsewhere.using(id=other).bind(1)])
+        await entered.wait()
+        with pytest.raises(NotCancellable, match=chosen):
+            await engine.cancel(chosen, running=False)
+        with pytest.raises(NotRetryable, match=chosen):
+            await engine.retry(chosen)
+
+
 async def test_bad_values_say_what_is_wrong() -> None:
     for wrong in ({"rate": 5}, {"retry": 3}, {"retention": 5}):
         with pytest.raises(ValueError, match="must be a"):
             Queue("q", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give a directory"):
+        Engine("")
     assert Queue("q", rate=Rate(5))
     async with Engine(None, [Queue("q")]) as engine:
         assert await engine.list(before=-1) == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.journal import filesystem
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.journal.errors import JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.identity import identity_batch, read_identity
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.memory_store import MemoryStore
@@ -113,30 +113,6 @@ def test_a_journal_killed_while_being_made_is_made_anew(journal: Path) -> None:
     store = open_store(journal)
     assert read_identity(store) is not None
     store.close()
-
-
-@pytest.mark.parametrize("what", ["empty", "missing"])
-def test_lost_data_is_not_a_new_journal(filled: Path, what: str) -> None:
-    if what == "empty":
-        (filled / "data.mdb").write_bytes(b"")
-    else:
-        (filled / "data.mdb").unlink()
-    with pytest.raises(JournalCorrupt, match=what):
-        open_store(filled)
-    (filled / "identity").unlink()
-    (filled / "lock.mdb").unlink()
-    open_store(filled).close()
-
-
-def test_mixed_files_are_refused_and_a_lost_sidecar_is_written_again(filled: Path, tmp_path: Path) -> None:
-    open_store(tmp_path / "other").close()
-    good = (filled / "identity").read_bytes()
-    shutil.copy(tmp_path / "other" / "identity", filled / "identity")
-    with pytest.raises(JournalCorrupt, match="two journals"):
-        open_store(filled)
-    (filled / "identity").unlink()
-    open_store(filled).close()
-    assert (filled / "identity").read_bytes() == good
 
 
 def test_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
