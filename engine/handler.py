@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
+from journeyman.engine.annotation import storable
 from journeyman.engine.names import check_name
-from journeyman.engine.payload import AnyCall, CallCodec, ResultCodec, check_annotation
+from journeyman.engine.payload import AnyCall, CallCodec, ResultCodec
 from journeyman.engine.signature import Bound, shape_of, types_of
 from journeyman.engine.spec import UNSET, Limit, P, R_co, SubmitSpec, Submittable, limit_us
 
@@ -65,8 +66,7 @@ class Handler(Submittable[P, R_co]):
         """
         if self._calls is None:
             types = types_of(self.function, self.name, self._shape, self._scope)
-            check_annotation(types.result, f"handler {self.name!r}, its result")
-            self._results = ResultCodec(types.result)
+            self._results = ResultCodec(storable(types.result, f"handler {self.name!r}, its result"))
             self._calls = CallCodec(self.name, self._shape, types)
             self._scope = {}
 

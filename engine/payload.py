@@ -10,32 +10,25 @@ steps.  The binder checks the call.  If every argument's exact type is a primiti
 these to the annotated types: what it cannot convert now it could not convert then.  Decoding takes the same two roads.
 
 What an annotation does not say is not kept: without one, sets and tuples come back as lists, enums and paths as their values, dataclasses
-as maps.  Instants, UUIDs and decimals are CBOR values of their own and come back as themselves.  A path is text, or its bytes when it is
-not UTF-8 (file names need not be).
+as maps.  Instants, UUIDs and decimals are CBOR values of their own and come back as themselves.  Any bytes-like value is bytes.  A path is
+text, or its bytes when it is not UTF-8 (file names need not be).  Which annotations there may be is engine/annotation.py's subject.
 
 Rejected: pickle (runs code, breaks with every rename); JSON (no bytes); validation of live objects by isinstance (does not look inside).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
-from pathlib import PurePath
 from types import MappingProxyType, NoneType
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
-from msgspec import inspect as kinds
 
+from journeyman.engine.annotation import convert, storable, to_builtins
 from journeyman.engine.errors import InvalidPayload
 from journeyman.engine.signature import Bound, Shape, Types
 from journeyman.journal.cbor import CodecError, decode_payload, encode_flat, encode_payload
 
-# What passes msgspec as it is, because CBOR has it.
-_NATIVE: Final = (bytes, bytearray, memoryview, datetime, Decimal, UUID)
 _REFUSALS: Final = (CodecError, TypeError, ValueError, OverflowError, RecursionError)
 
 _FLAT: Final[frozenset[type]] = frozenset(
@@ -60,59 +53,6 @@ def _admitted(annotation: Any) -> frozenset[type]:
         return _NOTHING
 
 
-# --- what msgspec does not know ---------------------------------------------------------------------------------------
-
-
-def _enc_hook(value: Any) -> Any:
-    if isinstance(value, PurePath):
-        text = str(value)
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            return os.fsencode(text)
-        return text
-    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no stored form; use a dataclass, a builtin type or bytes")
-
-
-def _dec_hook(kind: type, value: Any) -> Any:
-    if issubclass(kind, PurePath) and isinstance(value, (str, bytes)):
-        return kind(os.fsdecode(value))
-    raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
-
-
-def _to_builtins(value: Any) -> Any:
-    return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook)
-
-
-def _convert(value: Any, kind: Any) -> Any:
-    return value if kind is Any else msgspec.convert(value, kind, builtin_types=_NATIVE, dec_hook=_dec_hook)
-
-
-def check_annotation(kind: Any, what: str) -> None:
-    """TypeError, naming `what`, if values of this annotation could not be rebuilt from stored bytes."""
-    try:
-        foreign = _foreign(kinds.type_info(kind), set())
-    except (TypeError, ValueError, NameError) as error:
-        raise TypeError(f"{what}: {error}") from None
-    if foreign is not None:
-        raise TypeError(
-            f"{what}: {foreign.__module__}.{foreign.__qualname__} cannot be stored and rebuilt; use a dataclass, a msgspec or attrs class, "
-            "an enum, a builtin type or Path"
-        )
-
-
-def _foreign(info: Any, seen: set[int]) -> type | None:
-    """The first class inside a type that msgspec would have to be taught, if there is one."""
-    if isinstance(info, kinds.CustomType):
-        return None if issubclass(info.cls, PurePath) else info.cls
-    if isinstance(info, (list, tuple)):
-        return next((found for part in info if (found := _foreign(part, seen)) is not None), None)
-    if not isinstance(info, (kinds.Type, kinds.Field)) or id(info) in seen:
-        return None
-    seen.add(id(info))
-    return _foreign([getattr(info, name) for name in info.__struct_fields__ if name != "default"], seen)
-
-
 # --- the codecs -------------------------------------------------------------------------------------------------------
 
 
@@ -130,7 +70,7 @@ class ResultCodec:
         try:
             if type(value) in _FLAT:
                 return encode_flat(value)
-            data = encode_payload(_to_builtins(value))
+            data = encode_payload(to_builtins(value))
             decode_payload(data)
         except _REFUSALS as error:
             raise InvalidPayload(f"the result of {name} ({type(value).__name__}) cannot be stored: {_reason(error)}") from error
@@ -145,7 +85,7 @@ class ResultCodec:
         if type(value) in self._admitted:
             return value
         try:
-            return _convert(value, self._kind)
+            return convert(value, self._kind)
         except msgspec.ValidationError:
             return value
 
@@ -156,8 +96,7 @@ class CallCodec:
     __slots__ = ("_admitted", "_bind", "_flat", "_name", "_rest", "_rest_list", "_tuples", "_types")
 
     def __init__(self, name: str, shape: Shape, types: Types) -> None:
-        for parameter, kind in types.every.items():
-            check_annotation(kind, f"handler {name!r}, parameter {parameter!r}")
+        types = _storable(types, name)
         self._name = name
         self._bind = shape.binder
         self._types = types
@@ -178,7 +117,7 @@ class CallCodec:
         try:
             if not named and self._plain(positional):
                 return b"\x82" + encode_flat(positional) + b"\xa0" if self._flat else encode_payload([positional, {}])
-            data = encode_payload(_to_builtins([positional, named]))
+            data = encode_payload(to_builtins([positional, named]))
             self._converted(*decode_payload(data))  # as the worker will
             return data
         except _REFUSALS as error:
@@ -204,11 +143,11 @@ class CallCodec:
 
     def _converted(self, positional: list[Any], named: dict[str, Any]) -> Bound:
         count = min(len(positional), len(self._tuples) - 1)
-        args = list(_convert(positional[:count], self._tuples[count]))
+        args = list(convert(positional[:count], self._tuples[count]))
         if len(positional) > count:
-            args += _convert(positional[count:], self._rest_list)
+            args += convert(positional[count:], self._rest_list)
         types = self._types
-        return args, {name: _convert(value, types.named.get(name, types.extra)) for name, value in named.items()}
+        return args, {name: convert(value, types.named.get(name, types.extra)) for name, value in named.items()}
 
     def _complaint(self, positional: list[Any], named: dict[str, Any], error: Exception) -> InvalidPayload:
         """The error said again with the name of the parameter, found by trying one at a time."""
@@ -223,10 +162,22 @@ class CallCodec:
         return InvalidPayload(f"the arguments of {self._name} cannot be stored: {_reason(error)}")
 
 
+def _storable(types: Types, name: str) -> Types:
+    """The same parameters, each with the annotation that rebuilds it."""
+    kept = {parameter: storable(kind, f"handler {name!r}, parameter {parameter!r}") for parameter, kind in types.every.items()}
+    return types._replace(
+        every=kept,
+        positional=tuple(kept.values())[: len(types.positional)],
+        rest=kept.get(types.rest_name),
+        named={parameter: kept[parameter] for parameter in types.named},
+        extra=None if types.extra is None else [*kept.values()][-1],  # **kwargs come last
+    )
+
+
 def _unfit(value: Any, kind: Any) -> str | None:
     """Why one value cannot be stored and rebuilt as `kind`; None if it can."""
     try:
-        _convert(decode_payload(encode_payload(_to_builtins(value))), kind)
+        convert(decode_payload(encode_payload(to_builtins(value))), kind)
     except _REFUSALS as error:
         return _reason(error)
     return None
@@ -257,7 +208,7 @@ class AnyCall:
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """The bytes of a call.  InvalidPayload if a value cannot be stored."""
         try:
-            data = encode_payload(_to_builtins([list(args), dict(kwargs)]))
+            data = encode_payload(to_builtins([list(args), dict(kwargs)]))
             decode_payload(data)
         except _REFUSALS as error:
             raise InvalidPayload(f"the arguments of {self._name} cannot be stored: {_reason(error)}") from error
@@ -268,4 +219,4 @@ class AnyCall:
         return _parts(data, self._name)
 
 
-__all__ = ["AnyCall", "CallCodec", "ResultCodec", "check_annotation"]
+__all__ = ["AnyCall", "CallCodec", "ResultCodec"]

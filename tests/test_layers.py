@@ -23,7 +23,7 @@ PLACES = {
     "cbor2": ("journal/cbor.py",),
     "trio": ("actors/", "engine/", "sim/"),
     "outcome": ("actors/", "sim/scheduler.py"),
-    "msgspec": ("engine/payload.py",),
+    "msgspec": ("engine/annotation.py", "engine/payload.py"),
 }
 # Law 4: time and chance enter the kernel as values.
 NOT_IN_THE_KERNEL = {"time", "random", "os", "secrets", "uuid", "threading", "socket", "subprocess", "io", "pathlib", "logging"}

@@ -18,12 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journeyman.engine import Handler, InvalidPayload, Queue
-from journeyman.journal.cbor import decode_payload, encode_payload
+from journeyman.journal.cbor import CodecError, decode_payload, encode_payload
 
 
 class Colour(enum.Enum):
     RED = "r"
     BLUE = "b"
+
+
+class Mixed(enum.Enum):
+    ONE = 1
+    TWO = "two"
+    PAIR = (1, 2)
 
 
 class Level(enum.IntEnum):
@@ -35,6 +41,12 @@ class Address:
     name: str
     colour: Colour = Colour.RED
     more: list[Address] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pair:
+    x: int
+    y: int
 
 
 class Point(NamedTuple):
@@ -80,6 +92,13 @@ VALUES: list[tuple[Any, Any]] = [
     (Options, {"depth": 3}), (Record, Record(NOON, b"\x00")), (Crate, Crate(Path("x"))), (Annotated[int, msgspec.Meta(ge=0)], 3),
     (dict[str, list[Address]], {"a": [Address("n")]}), (Any, [1, "a", None, 1.5, b"x", {"k": 1, 2: 3}]), (Any, NOON),
     (Any, UUID(int=7)), (Any, Decimal("1.5")),
+    # what msgspec alone takes for ambiguous, and CBOR tells apart
+    (bytes | str, b"a"), (bytes | str, "a"), (bytes | str | None, None), (datetime | str, NOON), (datetime | str, "noon"),
+    (datetime | date, NOON), (datetime | date, NOON.date()), (UUID | bytes | str, UUID(int=7)), (Decimal | str | float, Decimal("1.5")),
+    (Decimal | str | float, 1.5), (Path | int, Path("a")), (Path | int, 7), (list[bytes | str], [b"a", "a"]),
+    (dict[str, tuple[datetime | str, ...]], {"a": (NOON, "noon")}), (Mixed, Mixed.ONE), (Mixed, Mixed.TWO), (Mixed, Mixed.PAIR),
+    (list[Mixed | None], [Mixed.ONE, None]), (Mixed | bytes, b"x"), (Address | str | bytes, Address("n")),
+    (dict[tuple[int, str], int], {(1, "a"): 2}), (set[Pair], {Pair(1, 2)}),
 ]  # fmt: skip
 
 
@@ -103,8 +122,28 @@ def test_the_same_bytes_out(data: bytes) -> None:  # row 7
 
 
 def test_other_bytes() -> None:
-    handler = taking(bytes)
-    assert handler.decode_call(handler.encode_call([bytearray(b"ab")], {})) == ([b"ab"], {})
+    for value in (bytearray(b"ab"), memoryview(b"ab"), memoryview(bytearray(b"axbx"))[::2]):
+        for handler in (taking(bytes), taking(Any), taking(bytes | str)):
+            assert handler.decode_call(handler.encode_call([value], {})) == ([b"ab"], {})
+            assert handler.decode_result(handler.encode_result([value])) == [b"ab"]
+
+
+DECIMALS = ["-0", "-0.00", "-0E+7", "0E-3", "NaN", "-NaN123", "sNaN", "Infinity", "-Infinity", "1.10"]
+
+
+@pytest.mark.parametrize("text", DECIMALS)
+@pytest.mark.parametrize("annotation", [Decimal, Any, Decimal | str])
+def test_a_decimal_is_the_same_to_the_last_sign(text: str, annotation: Any) -> None:  # row 6
+    handler, value = taking(annotation), Decimal(text)
+    (back,), _ = handler.decode_call(handler.encode_call([value], {}))
+    result = handler.decode_result(handler.encode_result(value))
+    assert back.as_tuple() == result.as_tuple() == value.as_tuple()
+
+
+@pytest.mark.parametrize("data", ["d9010c83000008", "d9010c83000021", "d9010c820000", "d9010c8300616101", "d9010c83002001", "d9010c6161"])
+def test_a_decimal_that_is_none(data: str) -> None:
+    with pytest.raises(CodecError):
+        decode_payload(bytes.fromhex(data))
 
 
 CBOR = st.recursive(
@@ -128,7 +167,9 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     (Address, {"nam": "x"}, "missing required field `name`"), (Address, Address(7), "name"), (Colour, "z", "Invalid enum value"),
     (Path, 7, "Path"), (str, None, "got `null`"), (Annotated[int, msgspec.Meta(ge=0)], -1, ">= 0"), (Any, Opaque(), "Opaque"),
     (Any, [lambda: 1], "function"), (str, "\ud800", "surrogate"), (Any, datetime(2026, 1, 1), "time ?zone|naive"),
-    (Any, 3 + 4j, "complex"), (bytes, memoryview(b"ab"), "got `array`"),
+    (Any, 3 + 4j, "complex"), (list[int], memoryview(b"ab"), "got `bytes`"), (bytes | str, 7, "Expected `bytes | str`, got `int`"),
+    (Mixed, 2, "no value of Mixed"),
+    (list[datetime | str], ["a", b"b"], r"\$\[1\]"),
 ]  # fmt: skip
 
 
@@ -219,9 +260,48 @@ def test_results_are_typed_where_they_fit() -> None:
         handler.decode_result(b"\xff")
 
 
-@pytest.mark.parametrize("annotation", [Opaque, list[Opaque], dict[str, Opaque | None], complex, bytes | str])
+@pytest.mark.parametrize("annotation", [Opaque, list[Opaque], dict[str, Opaque | None], complex, Opaque | int])
 def test_annotations_that_cannot_be_rebuilt_are_refused(annotation: Any) -> None:  # DECISIONS 30
     with pytest.raises(TypeError, match="handler 'take', "):
+        taking(annotation)
+
+
+class Alike(enum.Enum):
+    A = (1, 2)
+    B = [1, 2]  # noqa: RUF012
+
+
+class Odd(enum.Enum):
+    A = 1
+    B = date(2026, 3, 1)
+
+
+@dataclass
+class Field:
+    it: bytes | str
+
+
+WHY: list[tuple[Any, str]] = [
+    (date | str, "date and str are both stored as text; annotate str and convert it in the handler"),
+    (list[Path | str | None], "Path and str are both stored as text"),
+    (Colour | str, "Colour and str are both stored as text"),
+    (Level | int, "both stored as an int; choose one of them"),
+    (Mixed | int, "Mixed and int are both stored as an int"),
+    (Pair | Address, "Pair and Address are both stored as a map; make them msgspec.Struct classes with tag=True"),
+    (set[int] | list[int], "both stored as a list"),
+    (Alike, "Alike.A and Alike.B are stored alike: give the members str or int values"),
+    (Odd, "value of Odd.B cannot be stored"),
+    (Field, "inside a class give the field one type, or annotate it with Any"),
+    (dict[Pair, int], "Pair cannot be the key of a stored dict: use .* or give a list of pairs"),
+    (list[dict[tuple[str, Pair], int]], "Pair cannot be the key"),
+    (dict[Path, int], "Path cannot be rebuilt as the key of a dict: use str"),
+    (dict[Mixed, int], "Mixed cannot be rebuilt as the key"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "says"), WHY, ids=lambda it: repr(it)[:40])
+def test_a_refused_annotation_says_what_to_write_instead(annotation: Any, says: str) -> None:  # row 6, DECISIONS 30
+    with pytest.raises(TypeError, match=rf"handler 'take', its result: .*{says}"):
         taking(annotation)
 
 
