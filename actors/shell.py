@@ -7,7 +7,7 @@ reference and a test or the simulator has one place to look.  It decides nothing
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -185,6 +185,12 @@ class Shell:
             if task is not None:
                 return None if task.expires_at is not None and task.expires_at <= now else task
         return self.catalog.get(task_id, now)
+
+    def expired(self, ids: Iterable[bytes]) -> bool:
+        """Whether memory still holds a task of one of these ids though its retention has passed."""
+        now = self.now()
+        held = (actor.state.tasks.get(id) for id in ids for actor in self.actors.values())
+        return any(task is not None and task.expires_at is not None and task.expires_at <= now for task in held)
 
     # --- steps over several queues ------------------------------------------------------------------------------------
 

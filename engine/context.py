@@ -128,7 +128,8 @@ class Context:
         """Submit a task that exists only if this attempt succeeds: both are recorded in one commit, or neither.
 
         Its handle cannot be waited for in here; for a task that should exist at once use `ctx.engine.submit`.
-        Raises what `Engine.submit` raises, QueueFull included, at the call.
+        Raises what `Engine.submit` raises, QueueFull included, at the call.  An `id=` whose task has expired but is not deleted yet is
+        refused with DuplicateTask: the decision is made here and now, and the deletion, which this begins, takes a moment.
         """
         handle: Handle[Any] = self._in_loop(lambda: self._engine.submit_from(self._attempt, handler, args, kwargs))
         return handle

@@ -21,7 +21,7 @@ from journeyman.actors.shell import Keepsake, Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.context import Context
-from journeyman.engine.errors import QueueFull, TaskNotFound
+from journeyman.engine.errors import DuplicateTask, QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.operating import Operations
@@ -134,8 +134,8 @@ class Engine(Operations):
         """
         session = self._opened()
         chosen: bytes | None = getattr(handler, "task", None)
-        if chosen is not None:
-            await session.forget_expired([chosen])
+        if chosen is not None and await session.forget_expired([chosen]):
+            session = self._opened()
         ready = prepare(session, handler, args, kwargs)
         keepsake = session.keepsake(ready.actor, ready.command.task)
         answer = await ready.actor.submit(ready.command, ready.payload).wait()
@@ -150,8 +150,11 @@ class Engine(Operations):
         """
         session = self._opened()
         with without_collector():
-            submissions = prepare_many(session, items)
-            outcome, handles = self._record_many(session, submissions)
+            submissions, chosen = prepare_many(session, items)
+        if chosen and await session.forget_expired(chosen):
+            session = self._opened()
+        with without_collector():
+            outcome, handles = self._record_many(session, submissions, chosen)
         call: Call[None] = Call()
         session.shell.writer.after(Call.settle, call)
         await call.wait()
@@ -160,8 +163,12 @@ class Engine(Operations):
         return handles
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C between applying and recording would leave memory ahead of the disk
-    def _record_many(self, session: Session, submissions: Sequence[Submission]) -> tuple[Step | Refused, list[Handle[Any]]]:
+    def _record_many(
+        self, session: Session, submissions: Sequence[Submission], chosen: Iterable[bytes]
+    ) -> tuple[Step | Refused, list[Handle[Any]]]:
         shell = session.shell
+        for id in chosen:
+            shell.choose(id)
         outcome = shell.submit_together(submissions) if submissions else Step()
         handles = self._handles(session, submissions)
         if isinstance(outcome, Step):
@@ -186,6 +193,12 @@ class Engine(Operations):
         limit = actor.state.policy.max_pending
         if limit is not None and actor.state.agenda.waiting + actor.reserved >= limit:
             raise QueueFull(f"queue {actor.name!r} has {limit} tasks waiting, its max_pending")
+        if session.shell.expired([ready.command.task]):
+            session.shell.checkpoint_wanted()  # which prunes
+            raise DuplicateTask(
+                f"task {id_text(ready.command.task)} has expired and is being deleted; use another id, try again in a moment, "
+                "or use ctx.engine.submit, which waits for that"
+            )
         refused = session.shell.taken(ready, attempt.submits)
         if refused is not None:
             raise refusal(refused)

@@ -104,7 +104,7 @@ class Questions:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000:
             raise ValueError(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
         session = self._opened()
-        filters = self._filters(session, queue, state, handler, owner, source, tag, key, parent)
+        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
         seq = await self._seq_of(session, before)
         found: list[Task] = []
         for task in session.reader.newest(filters, seq):
@@ -127,7 +127,8 @@ class Questions:
     ) -> int:
         """How many tasks match.  Cheap for queue and state; other filters look at every task of those."""
         session = self._opened()
-        number = session.reader.count(self._filters(session, queue, state, handler, owner, source, tag, key, parent))
+        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
+        number = session.reader.count(filters)
         await self._seen(session)
         return number
 
@@ -176,29 +177,19 @@ class Questions:
         self,
         session: Session,
         queue: str | None,
-        state: StateLike | Iterable[StateLike] | None = None,
-        handler: str | None = None,
+        state: StateLike | Iterable[StateLike] | None,
         owner: tuple[str, str] | None = None,
-        source: str | None = None,
-        tag: str | None = None,
-        key: str | None = None,
         parent: str | None = None,
+        **plain: str | None,
     ) -> Filters:
+        """What `list` and `count` were given, checked.  `plain`: filters that are taken as they are."""
         if queue is not None:
             self._actor(session, queue)
         if owner is not None and (isinstance(owner, str) or len(owner) != 2):
             raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
-        return Filters(
-            queue,
-            states,
-            handler,
-            None if owner is None else (owner[0], owner[1]),
-            source,
-            tag,
-            key,
-            None if parent is None else id_of(parent),
-        )
+        pair = None if owner is None else (owner[0], owner[1])
+        return Filters(queue, states, owner=pair, parent=None if parent is None else id_of(parent), **plain)
 
     async def _seq_of(self, session: Session, before: Task | str | int | None) -> int | None:
         if before is None or isinstance(before, int):

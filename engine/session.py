@@ -124,13 +124,16 @@ class Session:
             raise JournalCorrupt(f"the result of task {id_text(id)} (record {seq}) is not stored any more: restore a backup", seq)
         return None if data is None else handler.decode_result(data)
 
-    async def forget_expired(self, ids: Iterable[bytes]) -> None:
-        """Make room for ids that callers chose again after retention had dropped their tasks: what has expired is deleted now."""
-        now = self.shell.now()
-        held = (actor.state.tasks.get(id) for id in ids for actor in self.shell.actors.values())
-        if any(task is not None and task.expires_at is not None and task.expires_at <= now for task in held):
-            await self.runtime.snapshotter.take()
-            await self.runtime.housekeeper.prune_expired()
+    async def forget_expired(self, ids: Iterable[bytes]) -> bool:
+        """Make room for ids that callers chose again after retention had dropped their tasks: what has expired is deleted now.
+
+        Whether there was anything to delete, which takes a while.
+        """
+        if not self.shell.expired(ids):
+            return False
+        await self.runtime.snapshotter.take()
+        await self.runtime.housekeeper.prune_expired()
+        return True
 
     async def create_queue(self, queue: Queue) -> None:
         if not isinstance(queue, Queue):

@@ -47,13 +47,14 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
     return Submission(actor, command, payload)
 
 
-def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
+def prepare_many(session: Session, items: Iterable[Any]) -> tuple[list[Submission], list[bytes]]:
     """As `prepare`, for the items of `submit_many`; what consecutive items share is looked up once.
 
-    Raises ValueError beyond SUBMIT_MANY_MAX items.
+    With the ids that callers chose: whoever hands the submissions over says so of each (`Shell.choose`).  Raises ValueError beyond
+    SUBMIT_MANY_MAX items.
     """
-    shell, ids = session.shell, session.ids
-    now = shell.now()
+    ids = session.ids
+    now = session.shell.now()
     found: list[Submission] = []
     sizes: dict[QueueActor, int] = {}
     chosen: list[bytes] = []
@@ -77,9 +78,7 @@ def prepare_many(session: Session, items: Iterable[Any]) -> list[Submission]:
             raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks, because they are one commit; submit in portions")
     for actor, total in sizes.items():
         admit(session, actor, total)
-    for id in chosen:
-        shell.choose(id)
-    return found
+    return found, chosen
 
 
 def admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:

@@ -114,6 +114,50 @@ async def test_row_23_an_id_is_remembered_as_long_as_its_task(autojump_clock: tr
 
 
 # row 23
+async def test_row_23_submit_many_too_forgets_what_has_expired(autojump_clock: trio.testing.MockClock) -> None:
+    queue, ran = Queue("q", retention=Retention(succeeded=1)), list[int]()
+
+    @queue.handler
+    async def work() -> None:
+        ran.append(1)
+
+    chosen = work.using(id=str(uuid4()))
+    async with Engine(None, [queue], clock=TrioClock()) as engine:
+        for round_ in (1, 2):
+            for _ in range(2):
+                [handle, other] = await engine.submit_many([chosen.bind(), work.bind()])
+                assert (await handle.wait(timeout=5)).state is State.SUCCEEDED
+                await other.wait(timeout=5)
+            assert len(ran) == 3 * round_
+            await trio.sleep(1.5)
+
+
+# row 23, row 38
+async def test_row_23_ctx_submit_says_that_an_expired_task_is_still_being_deleted(autojump_clock: trio.testing.MockClock) -> None:
+    queue, ran = Queue("q", retention=Retention(succeeded=1), retry=Retry(attempts=2, backoff=Constant(1))), list[int]()
+    chosen = str(uuid4())
+
+    @queue.handler
+    async def child() -> None:
+        ran.append(1)
+
+    @queue.handler
+    async def parent(ctx: Context) -> None:
+        ctx.submit(child.using(id=chosen))
+
+    async with Engine(None, [queue], clock=TrioClock()) as engine:
+        await (await engine.submit(child.using(id=chosen))).wait(timeout=5)
+        await trio.sleep(1.5)
+        task = await (await engine.submit(parent)).wait(timeout=5)
+        assert task.error is not None
+        assert (task.state, task.failures) == (State.SUCCEEDED, 1)
+        assert task.error.type.endswith("DuplicateTask")
+        assert f"task {chosen} has expired and is being deleted" in task.error.message
+        await engine.drain(timeout=5)
+        assert len(ran) == 2, "the second attempt found the id free"
+
+
+# row 23
 async def test_row_23_refusals_name_a_task_as_everybody_else_does() -> None:
     one, two, entered = Queue("one"), Queue("two"), trio.Event()
 

@@ -211,6 +211,12 @@ class Driver:
         self.flush(batch)
         return True
 
+    def whole_checkpoint(self, rows: int) -> None:
+        """One from beginning to end, `rows` a commit."""
+        self.begin_checkpoint()
+        while self.chunk(rows):
+            pass
+
     def prune(self, limit: int = 50) -> int:
         self.flush()
         tasks = self.pruner.expired(self.state, self.now, limit, self.journal.sealed)

@@ -56,9 +56,7 @@ def test_a_crash_between_every_two_chunks_is_harmless(seed: int) -> None:
     driver = busy(seed)
     while driver.chunk(9):
         pass
-    driver.begin_checkpoint()
-    while driver.chunk(7):
-        pass
+    driver.whole_checkpoint(7)
     for _ in range(60):
         driver.act()
     driver.begin_checkpoint()
@@ -77,9 +75,7 @@ def test_a_crash_between_every_two_chunks_is_harmless(seed: int) -> None:
         cuts += after.opened.report.cut_short
         for _ in range(5):
             after.act()
-        after.begin_checkpoint()
-        while after.chunk(1_000):
-            pass
+        after.whole_checkpoint(1_000)
         after.check()
         assert after.opened.tally.shadowed == {}
         assert recover(after.store).report.tail == after.journal.sealed - after.checkpoint.through_seq
@@ -113,9 +109,7 @@ def test_rows_say_the_state_as_of_the_freeze() -> None:
 
 def test_a_second_checkpoint_writes_only_what_changed() -> None:
     driver = busy(5, 300)
-    driver.begin_checkpoint()
-    while driver.chunk(1_000):
-        pass
+    driver.whole_checkpoint(1_000)
     driver.begin_checkpoint()
     assert not driver.checkpoint.unwritten
     while driver.chunk(1_000):
@@ -135,9 +129,7 @@ def test_short_lived_tasks_never_reach_an_index() -> None:
         driver.end(task, 0, 0)
     driver.now += 1
     assert driver.prune() == 20
-    driver.begin_checkpoint()
-    while driver.chunk(5):
-        pass
+    driver.whole_checkpoint(5)
     assert driver.store.count(Table.TASKS) == driver.store.count(Table.LIVE) == driver.store.count(Table.BY_EXPIRY) == 0
     assert driver.store.count(Table.PAYLOADS) == 0
     driver.check()
@@ -146,17 +138,13 @@ def test_short_lived_tasks_never_reach_an_index() -> None:
 def test_an_expired_task_across_the_checkpoint_goes_after_the_next_one() -> None:
     driver = Driver(MemoryStore(), 1)
     driver.submit()
-    driver.begin_checkpoint()
-    while driver.chunk(5):
-        pass
+    driver.whole_checkpoint(5)
     [task] = driver.tasks(State.PENDING)
     driver.start(task)
     driver.end(task, 0, 0)
     driver.now += 1
     assert driver.prune() == 0
-    driver.begin_checkpoint()
-    while driver.chunk(5):
-        pass
+    driver.whole_checkpoint(5)
     assert driver.store.count(Table.TASKS) == 0
     assert driver.store.count(Table.LIVE) == 1
     driver.now += 1
@@ -179,15 +167,11 @@ def test_steady_state_does_not_grow() -> None:
             driver.now += 20
             if driver.random.random() < 0.2:
                 driver.prune()
-        driver.begin_checkpoint()
-        while driver.chunk(50):
-            pass
+        driver.whole_checkpoint(50)
         driver.now += 20
         while driver.prune():
             pass
-        driver.begin_checkpoint()
-        while driver.chunk(50):
-            pass
+        driver.whole_checkpoint(50)
         driver.compact(at_least=2)
         driver.check()
         driver.close()
@@ -207,9 +191,7 @@ def test_the_catalog_reads_settled_tasks() -> None:
         driver.start(task)
         driver.end(task, 0 if n % 3 else 1, 1_000 if n % 2 else None)
         driver.now += 1
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     assert driver.state.queue("mail").tasks == {}
     catalog, now = driver.opened.catalog, driver.now
     assert catalog.get(ids[7], now).seq > 0  # type: ignore[union-attr]
@@ -239,17 +221,13 @@ def test_a_retried_task_leaves_the_catalog_at_once() -> None:
     [task] = driver.tasks(State.PENDING)
     driver.start(task)
     driver.end(task, 1, None)
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     [settled] = driver.opened.catalog.newest("mail", State.FAILED, driver.now, limit=5)
     driver.emit(TaskRetried(*driver.head("mail"), settled.id, "op", "again", settled.row()))
     assert driver.opened.catalog.get(settled.id, driver.now) is None
     assert driver.opened.catalog.counts(driver.now)["mail"][State.FAILED] == 0
     driver.check()
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     check_tables(driver.opened)
     assert driver.store.count(Table.TASKS) == 0
     driver.check()
@@ -262,18 +240,14 @@ def test_the_same_id_again_after_its_retention() -> None:
     [task] = driver.tasks(State.PENDING)
     driver.start(task)
     driver.end(task, 0, 50)
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     driver.now += 100
     driver.random = random.Random(4)
     assert driver.submit() == first
     [task] = driver.tasks(State.PENDING)
     driver.start(task)
     driver.end(task, 0, 5_000)
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     check_tables(driver.opened)
     assert driver.opened.catalog.get(first, driver.now).seq == task.seq  # type: ignore[union-attr]
     driver.check()
@@ -297,9 +271,7 @@ def test_a_clock_step_freezes_everything_first() -> None:
 
 def test_one_queue_is_reloaded_beside_the_running_journal() -> None:
     driver = busy(11, 200)
-    driver.begin_checkpoint()
-    while driver.chunk(5):
-        pass
+    driver.whole_checkpoint(5)
     for _ in range(50):
         driver.act()
     driver.flush()
@@ -358,9 +330,7 @@ def test_what_is_gone_already_is_not_pruned_again() -> None:
     [task] = driver.tasks(State.PENDING)
     driver.start(task)
     driver.end(task, 0, 50)
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     driver.now += 100
     listed = driver.pruner.expired(driver.state, driver.now, 10, driver.journal.sealed)
     first = driver.pruner.prune([*listed, *listed], driver.state, driver.now)

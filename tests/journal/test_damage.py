@@ -17,9 +17,7 @@ def settled_store() -> MemoryStore:
     driver = Driver(MemoryStore(), 2)
     for _ in range(200):
         driver.act()
-    driver.begin_checkpoint()
-    while driver.chunk(1_000):
-        pass
+    driver.whole_checkpoint(1_000)
     for _ in range(30):
         driver.act()
     driver.flush()

@@ -43,9 +43,7 @@ def filled(journal: Path) -> Path:
     driver = Driver(store, 7)
     for _ in range(400):
         driver.act()
-    driver.begin_checkpoint()
-    while driver.chunk(100):
-        pass
+    driver.whole_checkpoint(100)
     for _ in range(100):
         driver.act()
     driver.flush()
