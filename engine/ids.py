@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from journeyman.kernel.ids import id_text
+
 _VERSION: Final = 0x7 << 76
 _VARIANT: Final = 0x2 << 62
 _LOW: Final = (1 << 62) - 1
@@ -53,3 +55,6 @@ def id_bytes(text: object) -> bytes:
     if not isinstance(text, str) or not _UUID.fullmatch(text):
         raise ValueError(f"an id must be a UUID as str, such as '01890a5d-ac96-774b-bcce-b302099a8057', not {text!r}")
     return bytes.fromhex(text.replace("-", ""))
+
+
+__all__ = ["IdSource", "id_bytes", "id_text"]
