@@ -39,13 +39,20 @@ class Slots:
         return max(1, free // (others + 1)) if others else free
 
     def used(self, claimant: Claimant, started: int, wants_more: bool) -> None:
-        """Tell what became of a grant: a claimant that still wants goes to the end of the line."""
+        """Tell what became of a grant: a claimant that still wants goes to the end of the line.
+
+        One that leaves its place may not have used what it was woken for (its rate, or a pause, holds it back): then it is the turn of
+        those behind it, and nobody else would tell them.
+        """
         if self._limit is None:
             return
-        if claimant in self._line and (started or not wants_more):
+        leaves = claimant in self._line and bool(started or not wants_more)
+        if leaves:
             self._line.remove(claimant)
         if wants_more and claimant not in self._line:
             self._line.append(claimant)
+        if leaves:
+            self.freed()
 
     def freed(self) -> None:
         """An attempt ended: wake as many of the line as there are slots."""

@@ -218,7 +218,10 @@ class BootStore:
         return 0
 
     def close(self) -> None:
-        """The disk stays."""
+        """The disk stays.  What was handed over is written first, while the caller waits, as the real store does it."""
+        waiting, self._in_flight = self._in_flight, []
+        for batch, done in waiting:
+            self._arrive(batch, done)
 
 
 def _gone() -> EngineCrashed:

@@ -75,7 +75,7 @@ class VirtualClock(trio.abc.Clock):
         self._runner: Any = None
 
     def start_clock(self) -> None:
-        self._runner = _run.GLOBAL_RUN_CONTEXT.runner
+        self._runner = _run_state().runner
 
     def current_time(self) -> float:
         return self.now
@@ -96,14 +96,18 @@ def jump(seconds: float) -> None:
     clock.now += seconds
 
 
+def _run_state() -> Any:
+    return _run.GLOBAL_RUN_CONTEXT
+
+
 def deadlines() -> int:
     """How many deadlines are set: what can still happen although everybody waits."""
-    return _run.GLOBAL_RUN_CONTEXT.runner.deadlines._active
+    return _run_state().runner.deadlines._active
 
 
 def next_deadline() -> float:
     """When the next one strikes, on trio's clock; infinity if there is none."""
-    return _run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+    return _run_state().runner.deadlines.next_deadline()
 
 
 # --- the self-check ----------------------------------------------------------------------------------------------------
@@ -148,6 +152,7 @@ def check() -> None:
 
 def _probe_deadlines() -> float:
     async def main() -> float:
+        seen: tuple[int, float] | None = None
         with trio.CancelScope(deadline=5):
             await trio.lowlevel.checkpoint()
             seen = deadlines(), next_deadline()
