@@ -102,12 +102,12 @@ def _run_state() -> Any:
 
 def deadlines() -> int:
     """How many deadlines are set: what can still happen although everybody waits."""
-    return _run_state().runner.deadlines._active
+    return int(_run_state().runner.deadlines._active)
 
 
 def next_deadline() -> float:
     """When the next one strikes, on trio's clock; infinity if there is none."""
-    return _run_state().runner.deadlines.next_deadline()
+    return float(_run_state().runner.deadlines.next_deadline())
 
 
 # --- the self-check ----------------------------------------------------------------------------------------------------
