@@ -83,6 +83,7 @@ class Shell:
         self.context = context
         self.log = LOG
         self.room = Room(store)
+        self.fail = on_failure  # the journal can be written, or read, no more
         self.writer = Writer(journal, store, on_failure, self._look_at_the_disk)
         self.timer = Timer(clock)
         self.actors: dict[str, QueueActor] = {}

@@ -3,8 +3,8 @@
 Problem.  A bug in one queue's decisions must not stop the other queues, and what that actor had in memory cannot be trusted
 after it. Choice: an actor that dies is rebuilt from the journal, as after a crash of the process, after a pause that grows; its
 old attempts are fenced by the new epoch and their handlers told to stop, uncharged.  An actor that keeps dying is declared
-broken: its callers get `QueueBroken`, its tasks stay in the journal.  A failed append is not restarted from: it ends the engine
-(law 5).
+broken: its callers get `QueueBroken`, its tasks stay in the journal.  A failed append is not restarted from, nor a failed read:
+they end the engine (law 5).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import trio
 
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Shell
+from journeyman.journal.errors import JournalError
 from journeyman.kernel.state import QueueState
 
 RESTARTS_MAX: Final = 5  # within RESTART_WINDOW; then the queue is broken
@@ -38,6 +39,9 @@ class Supervisor:
         while True:
             try:
                 await actor.run()
+            except JournalError as error:  # a page that cannot be read: no bug, and no restart would mend it
+                self._shell.fail(error)
+                return
             except Exception as error:  # a bug in a decision: the supervisor decides
                 if self._shell.writer.failure is not None:
                     return
