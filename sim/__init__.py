@@ -4,7 +4,7 @@
 
     async def scenario(world: World) -> None:
         async with world.engine(queues=[mail]) as engine:
-            handle = await engine.submit(send, "a@example.org")
+            handle = await engine.submit(send.using(delay=3 * 86400), "a@example.org")
             await trio.sleep(3 * 86400)                           # returns at once
             assert (await handle.wait()).state == "succeeded"
 

@@ -55,7 +55,7 @@ class Pulse(trio.abc.Instrument):
             return
         owner = self._owner.get(task)
         if owner is not None and not owner.dead:
-            self.point("an await")
+            self.point("at an await")
             if self._world.dice.strikes("stall"):
                 self._world.stall()
 
@@ -80,5 +80,5 @@ class Pulse(trio.abc.Instrument):
                 self._world.note("fault", f"the process dies at point {n}, {where}")
                 self._world.die()
         elif self._world.dice.strikes("crash"):
-            self._world.note("fault", f"the process dies at {where}")
+            self._world.note("fault", f"the process dies, {where}")
             self._world.die()

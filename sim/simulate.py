@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Literal
 
 import trio
 
+from journeyman.actors.logs import LOG
 from journeyman.sim import scheduler
-from journeyman.sim.errors import Deadlock, OutOfTime, PromiseBroken
+from journeyman.sim.errors import Deadlock, EngineCrashed, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
@@ -51,12 +53,23 @@ def simulate(
         )
     world = World(seed, plan, start=start, crash_at=crash_at, max_steps=max_steps)
     rest = converge if converge is not None else (plan.any or crash_at is not None)
+    deaths = _Deaths()
+    LOG.addFilter(deaths)
     try:
         scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,))
     except BaseException as error:
         _explain(error, world)
         raise
+    finally:
+        LOG.removeFilter(deaths)
     return world.trace
+
+
+class _Deaths(logging.Filter):
+    """A simulated death is in the trace.  In the log it would read like trouble with a disk, thousands of times in a sweep."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not any(isinstance(about, EngineCrashed) for about in record.args or ())
 
 
 async def _main(world: World, scenario: Scenario, rest: bool) -> None:

@@ -271,7 +271,7 @@ def test_crash_at_a_number_strikes_there_and_once() -> None:
         trace = simulate(scenario, crash_at=point)
         assert trace.counts["crash"] == 1
         whats |= {entry.text.partition(", ")[2] for entry in trace.events if entry.text.startswith("the process dies at point")}
-    assert whats == {"an await", "before a commit", "after a commit"}
+    assert whats == {"at an await", "before a commit", "after a commit"}
     swept: Trace = simulate(scenario, crash_at="every")
     assert 0 < swept.faults["crash"] <= points
     assert swept.boots > swept.faults["crash"]
@@ -289,3 +289,16 @@ def test_a_handle_of_an_engine_that_was_left() -> None:
             assert (await handle.wait()).state == "succeeded"
 
     simulate(scenario)
+
+
+def test_simulated_deaths_are_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """In a sweep there are thousands, and each would read like a disk that failed."""
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[letters()]) as engine:
+            handle = await engine.submit("send", "Ada")
+            await world.crash()
+            await handle.wait()
+
+    simulate(scenario)
+    assert caplog.records == []
