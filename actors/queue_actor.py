@@ -344,16 +344,15 @@ class QueueActor:
                 if result:
                     step.payloads.append((seq, result))
                     if self.shell.keepsakes and (keepsake := self.shell.keepsakes.get(event.task)) is not None:
-                        keepsake.result = result
+                        step.effects.append((keepsake.keep_result, result))
                 if submits:
                     self.shell.submit_with_success(submits, now, step)
             elif type(event) is AttemptFailed and event.options is not None and "warning" in event.options:
                 self.shell.log.warning("%s", event.options["warning"], extra=about(attempt.task))
         answer = decision.answers[0]
         if type(answer) is Refused:
-            extra = about(attempt.task, attempt=attempt.number)
-            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra=extra)
-        self.shell.slots.freed()
+            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra=about(attempt.task, attempt=attempt.number))
+        self.shell.freed(attempt.task)
 
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell

@@ -97,7 +97,7 @@ class Recorder:
             step.drops.append(task.seq)
         actor.fresh.forget(task.id)
         if shell.keepsakes and (keepsake := shell.keepsakes.get(task.id)) is not None:
-            keepsake.task = copy(task)
+            step.effects.append((keepsake.keep, copy(task)))  # not before it is durable: a handle may outlive this process's engine
         waiting = shell.waiters.pop(task.id, None)
         if waiting:
             step.ended.append((task.id, waiting))

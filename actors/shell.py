@@ -47,6 +47,13 @@ class Keepsake:
         self.task: TaskState | None = None
         self.result = b""
 
+    def keep(self, task: TaskState) -> None:
+        """It has ended so, and that is durable."""
+        self.task = task
+
+    def keep_result(self, result: bytes) -> None:
+        self.result = result
+
 
 class Submission(NamedTuple):
     """One task of a bulk submit, on its way to its queue."""
@@ -142,6 +149,16 @@ class Shell:
         for actor in self.actors.values():
             count += len(actor.state.agenda.suspects_out)
         return count
+
+    def freed(self, task: TaskState) -> None:
+        """A run of `task` has ended: its slot is another's.  So is its turn, if one more crash would end it: those run one at a time over
+        all queues, and no other queue would hear of it.
+        """
+        self.slots.freed()
+        if task.crashes:
+            for actor in self.actors.values():
+                if actor.state.agenda.suspects.count:
+                    actor.wake()
 
     def choose(self, id: bytes) -> None:
         """A submit with an id that its caller chose is about to be handed to its queue, which will look for it everywhere."""

@@ -218,12 +218,10 @@ class Engine(Operations):
             )
         session = self._opened()
         task = session.reader.find(task_id)
-        if task is None and keepsake is not None and keepsake.task is not None:
-            seen = session.task(keepsake.task, keepsake.result)
-            await self._seen(session)
-            return seen.read()
         if task is None:
             await self._seen(session)
+            if keepsake is not None and keepsake.task is not None:
+                return session.task(keepsake.task, keepsake.result).read()
             raise TaskNotFound(f"no task {id_text(task_id)}: it was never submitted here, or retention has dropped it")
         if task.state in TERMINAL:
             seen = session.task(task)

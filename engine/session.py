@@ -31,11 +31,13 @@ from journeyman.engine.reading import Reader
 from journeyman.engine.task import Task
 from journeyman.journal.collector import set_aside
 from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.log import Journal
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import Recovered, recover, reload_queue
 from journeyman.journal.store import Store
 from journeyman.kernel.bounds import FREEZE_TASKS
+from journeyman.kernel.events import AttemptStarted
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
@@ -227,7 +229,7 @@ class Session:
         self.runtime = Runtime(
             self.shell,
             self.lanes,
-            entered=entered_tasks(found.state, marks),
+            entered=entered_tasks(found.state, marks, found.journal),
             clean=found.state.clean,
             facts={"durability": s.durability},
             reload=lambda name: reload_queue(store, found.journal, found.tally, name, self._prepare),
@@ -316,12 +318,21 @@ def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
     return lanes
 
 
-def entered_tasks(world: JournalState, marks: set[int]) -> dict[str, frozenset[bytes]]:
-    """Which running tasks had their handler entered when the last boot ended, by queue."""
-    return {
-        name: frozenset(task.id for task in state.running.values() if not marks.isdisjoint(task.seqs))
-        for name, state in world.queues.items()
-    }
+def entered_tasks(world: JournalState, marks: set[int], journal: Journal) -> dict[str, frozenset[bytes]]:
+    """Which running tasks had their handler entered when the last boot ended, by queue.
+
+    A mark of an earlier boot stays until its slot is used again, so a task may bear the mark of a run that was charged long ago: only that
+    of its newest start counts.
+    """
+    found: dict[str, frozenset[bytes]] = {}
+    for name, state in world.queues.items():
+        marked = [(task, max(marks.intersection(task.seqs))) for task in state.running.values() if not marks.isdisjoint(task.seqs)]
+        found[name] = frozenset(task.id for task, mark in marked if not _started_after(task, mark, journal))
+    return found
+
+
+def _started_after(task: TaskState, seq: int, journal: Journal) -> bool:
+    return any(isinstance(event, AttemptStarted) for _, event in journal.events([later for later in task.seqs if later > seq]))
 
 
 def bare(error: BaseException) -> BaseException:

@@ -42,7 +42,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from journeyman.journal.log import Journal, seq_key
-from journeyman.journal.row import Place, decode_rows, digest_value, encode_body, encode_named, expiry_key, stamp_row
+from journeyman.journal.row import Place, decode_rows, digest_stored, encode_body, encode_named, expiry_key, stamp_row
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.journal.tally import Tally
 from journeyman.kernel.events import ClockStepped, Event, TaskRetried
@@ -240,7 +240,9 @@ class Checkpoint:
         ended = [row for row in rows if row.ended is not None and row.place is not None]
         self._forget_old_places([row.task for row in rows], [row.task for row in ended], batch)
         olds = [key for key, _, _ in live if int.from_bytes(key, "big") <= self.live_bound]
-        old_digests = {key: digest_value(value) for key, value in zip(olds, store.get_many(Table.LIVE, olds), strict=True) if value}
+        old_digests = {
+            key: digest_stored(Table.LIVE, key, value) for key, value in zip(olds, store.get_many(Table.LIVE, olds), strict=True) if value
+        }
         for key, _, digest in live:
             old = old_digests.get(key)
             tally.live += old is None
@@ -312,7 +314,7 @@ def delete_places(places: list[Place], journal: Journal, tally: Tally, batch: Ba
     """Take rows out of the ended-task tables: deletes for `batch`, and the tally (whose record the caller puts)."""
     values = journal.store.get_many(Table.TASKS, [place.id for place in places])
     for place, value in zip(places, values, strict=True):
-        tally.removed(place, digest_value(value or b""))
+        tally.removed(place, digest_stored(Table.TASKS, place.id, value) if value else 0)
     batch.delete(Table.TASKS, [place.id for place in places])
     batch.delete(Table.BY_STATE, [place.state_key for place in places])
     batch.delete(Table.BY_EXPIRY, [place.expiry_key for place in places if place.expiry_key is not None])
@@ -324,5 +326,5 @@ def delete_live(seqs: list[int], journal: Journal, tally: Tally, batch: Batch) -
     for key, value in zip(keys, journal.store.get_many(Table.LIVE, keys), strict=True):
         if value is not None:
             tally.live -= 1
-            tally.digest = (tally.digest - digest_value(value)) % (1 << 128)
+            tally.digest = (tally.digest - digest_stored(Table.LIVE, key, value)) % (1 << 128)
             batch.delete(Table.LIVE, [key])

@@ -54,6 +54,15 @@ def digest_value(value: bytes) -> int:
     return digest_body(value[_ROW_HEADER.size :]) if value else 0
 
 
+def digest_stored(table: Table, key: bytes, value: bytes) -> int:
+    """The digest of a row as it was just read, to be taken out of the sum that is kept.  JournalCorrupt when its crc does not match: a
+    misread must not become a sum that is wrong for ever.
+    """
+    if len(value) < _ROW_HEADER.size or crc32(value[_ROW_HEADER.size :], crc32(key + value[:9])) != _ROW_HEADER.unpack_from(value)[2]:
+        raise _damaged(table, key)
+    return digest_value(value)
+
+
 def add_digest(total: int, change: int) -> int:
     return (total + change) % _MODULUS
 

@@ -186,12 +186,23 @@ class SimEngine(Engine):
             return await self._wait(task_id, pending_in, keepsake)
 
     async def _wait(self, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+        asked = self._world.asked(self, "wait", (task_id,), {})
+        try:
+            task = await self._ended(task_id, pending_in, keepsake)
+        except BaseException:
+            self._world.abandoned(asked)
+            raise
+        self._world.answered(asked, task, None)
+        return task
+
+    async def _ended(self, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
         while True:
             boot = self._boot
             try:
                 alive = self._alive()
                 waiting = functools.partial(Engine.wait_for, self, task_id, None, pending_in, keepsake)
                 task: Task = await self._call(alive, "wait", waiting)
+                return task
             except (EngineCrashed, EngineStopped, JournalError):
                 if boot is not None and boot.store.failed:
                     await boot.over.wait()
@@ -199,9 +210,6 @@ class SimEngine(Engine):
                     raise
                 if not self.up:
                     await self._news.wait()
-            else:
-                self._world.answered(self, "wait", (task_id,), task, None)
-                return task
 
 
 def _guarded(name: str) -> Callable[..., Any]:
@@ -210,12 +218,16 @@ def _guarded(name: str) -> Callable[..., Any]:
     @functools.wraps(production)
     async def call(self: SimEngine, *args: Any, **kwargs: Any) -> Any:
         boot = self._alive()
+        asked = self._world.asked(self, name, args, kwargs)
         try:
             answer = await self._call(boot, name, lambda: production(self, *args, **kwargs))
         except Exception as error:
-            self._world.answered(self, name, args, None, error)
+            self._world.answered(asked, None, error)
             raise
-        self._world.answered(self, name, args, answer, None)
+        except BaseException:
+            self._world.abandoned(asked)
+            raise
+        self._world.answered(asked, answer, None)
         return answer
 
     return call

@@ -1,21 +1,25 @@
 """The watch: sees every commit, every entry of a handler and every answer, and tells the invariants.
 
-It stands outside the engine.  What it knows of the journal it reads from the bytes of each commit as they reach the disk, what it
-knows of
-answers from the scenario's own calls.
+It stands outside the engine.  What it knows of the journal it reads from the bytes of each commit as they reach the disk, what it knows
+of answers from the scenario's own calls.  Each disk has a witness of its own (sim/witness.py).  Whatever is wrong ends the run through
+`world.give_up`; nothing is ever raised into production code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from journeyman.journal.record import decode_records
-from journeyman.journal.store import Batch, Table
+from journeyman.journal.store import Batch, Items, Table
+from journeyman.sim import dump
+from journeyman.sim.coverage import Facts, policies_of, transitions_of
 from journeyman.sim.errors import Deadlock, PromiseBroken
+from journeyman.sim.witness import Asked, Witness
 
 if TYPE_CHECKING:
     from journeyman.sim.boot import Boot
+    from journeyman.sim.disk import Disk
     from journeyman.sim.engine import SimEngine
     from journeyman.sim.world import World
 
@@ -24,39 +28,98 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self._checks: list[Callable[[], object]] = []
+        self._witnesses: dict[Disk, Witness] = {}
+        self._facts = Facts(world)
 
     def add(self, check: Callable[[], object]) -> None:
         self._checks.append(check)
 
+    def witness(self, disk: Disk) -> Witness:
+        found = self._witnesses.get(disk)
+        if found is None:
+            found = self._witnesses[disk] = Witness(self._world, disk)
+        return found
+
     # --- what happens ---
 
     def written(self, boot: Boot, batch: Batch) -> None:
+        """A commit is on the disk, whether or not its boot lives to hear of it."""
+        try:
+            self._written(boot, batch)
+        except Exception as error:
+            self._world.give_up(error)
+
+    def _written(self, boot: Boot, batch: Batch) -> None:
         world = self._world
-        at = world.time()
+        at, add = world.time(), world.trace.add_event
+        records: Items = []
+        events: list[tuple[int, Any]] = []
         for table, items, _ in batch.puts:
             if table is Table.EVENTS:
-                for (seq, event), (_, value) in zip(decode_records(items), items, strict=True):
-                    world.trace.add_event(at, seq, event, value)
-        self._ask()
+                records += items
+                events += decode_records(items)
+        for (seq, event), (_, value) in zip(events, records, strict=True):
+            add(at, seq, event, value)
+        self.witness(boot.machine.disk).written(boot, batch, records, events)
+        self._facts.written(boot, events)
+        if self._checks:
+            self._ask()
 
     def booted(self, boot: Boot) -> None:
+        self._facts.booted(boot)
+        self._tell(boot, "booted", boot)
         self._ask()
 
-    def closing(self, boot: Boot) -> None: ...
+    def closing(self, boot: Boot) -> None:
+        self._tell(boot, "closing", boot)
 
-    def crashed(self, boot: Boot) -> None: ...
+    def crashed(self, boot: Boot) -> None:
+        self._facts.crashed(boot, self.witness(boot.machine.disk))
+        self._tell(boot, "crashed", boot)
 
-    def lost_newest(self, boot: Boot) -> None: ...
+    def lost_newest(self, boot: Boot) -> None:
+        self._world.trace.reached["sometimes an acknowledged commit taken back by a power cut"] += 1
+        self._tell(boot, "lost_newest")
 
-    def entered(self, boot: Boot, seq: int) -> None: ...
+    def entered(self, boot: Boot, seq: int) -> None:
+        self._tell(boot, "entered", boot, seq)
 
-    def left(self, boot: Boot, seq: int) -> None: ...
+    def left(self, boot: Boot, seq: int) -> None:
+        self._tell(boot, "left", boot, seq)
 
-    def answered(self, engine: SimEngine, name: str, args: Sequence[Any], answer: Any, error: BaseException | None) -> None:
+    def _tell(self, boot: Boot, what: str, *about: Any) -> None:
+        try:
+            getattr(self.witness(boot.machine.disk), what)(*about)
+        except Exception as error:
+            self._world.give_up(error)
+
+    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+        """A call from outside begins."""
+        return self.witness(engine.machine.disk).asked(name, args, kwargs)
+
+    def answered(self, asked: Asked, answer: Any, error: BaseException | None) -> None:
+        """It has returned, or raised."""
+        name = asked.name
         self._world.note("call", name if error is None else f"{name}: {type(error).__name__}")
+        self._facts.answered(asked, error)
+        try:
+            asked.witness.answered(asked, answer, error)
+        except Exception as failure:
+            self._world.give_up(failure)
 
     def finish(self) -> None:
+        """The scenario is over, and everything has come to rest."""
+        for witness in self._witnesses.values():
+            witness.finish()
         self._ask()
+
+    def sum_up(self) -> None:
+        """For the trace: what this run has reached."""
+        reached = self._world.trace.reached
+        for witness in self._witnesses.values():
+            reached.update(transitions_of(witness.moves))
+        reached.update(policies_of(self._world.boots))
+        reached.update({f"fault {name}": n for name, n in self._world.dice.struck.items() if n})
 
     def _ask(self) -> None:
         for check in self._checks:
@@ -72,5 +135,5 @@ class Watch:
         return Deadlock("nothing can happen any more, and the scenario still waits\n" + self.dump())
 
     def dump(self) -> str:
-        """Every unfinished task and why it does not run; timers."""
-        return ""
+        """Every unfinished task and why it does not run; what comes next; where the scenario waits."""
+        return dump.of(self._world, self._witnesses.values())

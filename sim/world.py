@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from journeyman.sim.pulse import Pulse
 from journeyman.sim.trace import Trace
 from journeyman.sim.trouble import Troubles
 from journeyman.sim.watch import Watch
+from journeyman.sim.witness import Asked
 
 Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
@@ -191,9 +192,17 @@ class World:
         self.pulse.news()
         self.watch.left(boot, seq)
 
-    def answered(self, engine: SimEngine, name: str, args: Sequence[Any], answer: Any, error: BaseException | None) -> None:
+    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+        """A call of the outside world begins."""
+        return self.watch.asked(engine, name, args, kwargs)
+
+    def abandoned(self, asked: Asked) -> None:
+        """Whoever made the call waits for it no longer."""
+        asked.witness.under_way.pop(asked.calls, None)
+
+    def answered(self, asked: Asked, answer: Any, error: BaseException | None) -> None:
         """A call of the outside world has returned."""
-        self.watch.answered(engine, name, args, answer, error)
+        self.watch.answered(asked, answer, error)
 
     def give_up(self, error: BaseException) -> None:
         """End the run with `error`, unless it is ending already."""
@@ -224,6 +233,7 @@ class World:
 
     def end(self) -> None:
         self._troubles.leave()
+        self.watch.sum_up()
         self.trace.seconds = self.time()
         self.trace.points = self.pulse.points
         self.trace.worth = self.pulse.worth

@@ -1,0 +1,218 @@
+"""What the runs reached: coverage that can be believed, because whoever says it was reached has seen it in the journal.
+
+Problem.  A simulation that finds nothing may have tried nothing: workload and faults decide what is reached (PITFALLS 3.1).  Choice: each
+run counts, in `Trace.reached`, which cells of the kernel's table its events went through, which faults struck, which policies were in
+force, alone and in pairs, and which "sometimes" facts came about.  `EXPECTED` lists everything there is to reach; a report over many
+traces names what never was, and a test in CI fails for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+from journeyman.engine import (
+    DuplicateTask,
+    JournalFull,
+    NotCancellable,
+    NotRetryable,
+    PayloadTooLarge,
+    QueueFull,
+    TaskNotFound,
+)
+from journeyman.kernel.lifecycle import TRANSITIONS
+from journeyman.kernel.policy import Policy
+from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.faults import KINDS
+from journeyman.sim.policies import LATER
+
+if TYPE_CHECKING:
+    from journeyman.sim.boot import Boot
+    from journeyman.sim.trace import Trace
+    from journeyman.sim.witness import Asked, Witness
+    from journeyman.sim.world import World
+
+SOMETIMES: Final[Mapping[str, str]] = {
+    "a crash between commit and ack": "a submit was durable and its caller was never told",
+    "a crash inside a handler": "the process died while a handler was inside",
+    "a crash during recovery": "the process died before the engine was open again",
+    "a crash right after a prune": "the newest commit of the dead process was a prune",
+    "a commit under way was lost": "the process died inside a commit, and it is not on the disk",
+    "a commit that arrived unacknowledged": "the process died inside a commit, and it is on the disk",
+    "an acknowledged commit taken back by a power cut": "relaxed durability did what it says",
+    "a checkpoint cut short by a crash": "recovery found a checkpoint under way",
+    "recovered from a checkpoint": "recovery did not begin at the first record",
+    "a stale word rejected": "an attempt spoke after its time",
+    "a task retried by hand": "the way out of a terminal state",
+    "a poison task failed by its crashes": "the crash budget was spent",
+    "a suspect runs alone": "a task that one more crash would end was started",
+    "a deadline passed": "a task was cancelled because it could not start in time",
+    "a clock stepped forward": "kernel time followed a step forward",
+    "a clock stepped back": "kernel time followed a step back",
+    "a task pruned by retention": "its time had come",
+    "a task pruned by hand": "an operator deleted it",
+    "bookkeeping compacted": "many small records became one",
+    "progress sampled": "a handler told how far it was",
+    "paused over a restart": "a queue was paused when the engine was opened",
+    "an entry held or late": "a handler was entered more than 50 ms after its start",
+    "disk full refused a submit": "JournalFull",
+    "a full queue refused a submit": "QueueFull",
+    "a used id refused": "DuplicateTask",
+    "arguments too large refused": "PayloadTooLarge",
+    "a cancel refused": "NotCancellable",
+    "a retry refused": "NotRetryable",
+    "a task not found": "TaskNotFound",
+    "a call cut off by a crash": "EngineCrashed",
+}
+_REFUSALS: Final = {
+    JournalFull: "disk full refused a submit",
+    QueueFull: "a full queue refused a submit",
+    DuplicateTask: "a used id refused",
+    PayloadTooLarge: "arguments too large refused",
+    NotCancellable: "a cancel refused",
+    NotRetryable: "a retry refused",
+    TaskNotFound: "a task not found",
+    EngineCrashed: "a call cut off by a crash",
+}
+# A stopped process writes no release, and in simulation no thread outlives its attempt: cells that only those reach are not expected.
+OPTIONS: Final = tuple(field.name for field in fields(Policy) if field.name not in LATER)
+_PLAIN: Final = Policy()
+
+
+def _cells() -> Iterator[str]:
+    for (state, kind), leads_to in TRANSITIONS.items():
+        for after in leads_to:
+            yield _cell(None if state is None else state.value, kind, after.value)
+
+
+def _cell(before: str | None, kind: str, after: str | None) -> str:
+    return f"transition {before or 'nothing'} + {kind} -> {after or 'nothing'}"
+
+
+EXPECTED: Final[tuple[str, ...]] = (
+    *_cells(),
+    *(f"fault {name}" for name in KINDS),
+    *(f"policy {name}" for name in OPTIONS),
+    *(f"policy {one} with {other}" for one, other in combinations(OPTIONS, 2)),
+    *(f"sometimes {fact}" for fact in SOMETIMES),
+)
+
+
+def transitions_of(moves: Mapping[tuple[str | None, str, str | None], int]) -> Counter[str]:
+    return Counter({_cell(*move): n for move, n in moves.items()})
+
+
+def policies_of(boots: Iterable[Boot]) -> Counter[str]:
+    """Which options were not at their default, alone and two in one queue."""
+    found: Counter[str] = Counter()
+    seen: set[Any] = set()
+    for boot in boots:
+        for queue in boot.queues:
+            if queue.policy in seen:
+                continue
+            seen.add(queue.policy)
+            chosen = [name for name in OPTIONS if getattr(queue.policy, name) != getattr(_PLAIN, name)]
+            found.update(f"policy {name}" for name in chosen)
+            found.update(f"policy {one} with {other}" for one, other in combinations(chosen, 2))
+    return found
+
+
+class Facts:
+    """Counts the "sometimes" facts that no single invariant sees."""
+
+    def __init__(self, world: World) -> None:
+        self._reached = world.trace.reached
+        self._booted: set[int] = set()
+        self._newest: Counter[str] = Counter()  # kinds of events in the newest commit
+        self._unanswered: set[bytes] = set()
+
+    def _reach(self, fact: str) -> None:
+        self._reached[f"sometimes {fact}"] += 1
+
+    def written(self, boot: Boot, events: Sequence[tuple[int, Any]]) -> None:
+        if boot.dead:
+            self._reach("a commit that arrived unacknowledged")
+        kinds = {type(event).__name__ for _, event in events}
+        if kinds <= _COMMON:
+            self._newest.clear()
+            return
+        self._newest = Counter(kinds)
+        for _, event in events:
+            fact = _TELLING.get(type(event).__name__)
+            said = None if fact is None else fact(event)
+            if said is not None:
+                self._reach(said)
+
+    def booted(self, boot: Boot) -> None:
+        self._booted.add(boot.number)
+
+    def crashed(self, boot: Boot, witness: Witness) -> None:
+        if boot.number not in self._booted:
+            self._reach("a crash during recovery")
+        if witness.inside:
+            self._reach("a crash inside a handler")
+        if self._newest["TasksPruned"]:
+            self._reach("a crash right after a prune")
+
+    def answered(self, asked: Asked, error: BaseException | None) -> None:
+        if error is None:
+            return
+        fact = _REFUSALS.get(type(error))
+        if fact is not None:
+            self._reach(fact)
+        if isinstance(error, EngineCrashed) and asked.name == "submit" and asked.task is not None:
+            work = asked.witness.oracle.tasks.get(asked.task)
+            if work is not None and work.seq > asked.seq:
+                self._reach("a crash between commit and ack")
+
+
+_COMMON: Final = frozenset({"TaskSubmitted", "AttemptStarted", "TaskSucceeded"})
+_TELLING: Final[Mapping[str, Any]] = {
+    "TransitionRejected": lambda event: "a stale word rejected",
+    "TaskRetried": lambda event: "a task retried by hand",
+    "TaskFailed": lambda event: "a poison task failed by its crashes" if event.reason == "crashes" else None,
+    "TaskCancelled": lambda event: "a deadline passed" if event.by == "deadline" else None,
+    "ClockStepped": lambda event: "a clock stepped forward" if event.delta_us > 0 else "a clock stepped back",
+    "TasksPruned": lambda event: "a task pruned by retention" if event.by == "retention" else "a task pruned by hand",
+    "JournalCompacted": lambda event: "bookkeeping compacted",
+    "ProgressSampled": lambda event: "progress sampled",
+}
+
+
+class Coverage:
+    """What many runs reached together."""
+
+    def __init__(self) -> None:
+        self.reached: Counter[str] = Counter()
+        self.runs = 0
+
+    def add(self, trace: Trace) -> None:
+        self.reached.update(trace.reached)
+        self.runs += 1
+
+    def merge(self, other: Coverage) -> None:
+        self.reached.update(other.reached)
+        self.runs += other.runs
+
+    def missing(self, *kinds: str) -> list[str]:
+        """What was never reached; only of some kinds: transition, fault, policy, sometimes."""
+        return [name for name in EXPECTED if not self.reached[name] and (not kinds or name.startswith(kinds))]
+
+    def render(self) -> str:
+        """A readable report, 100 columns wide."""
+        lines = [f"{self.runs} runs reached"]
+        for kind in ("transition", "fault", "policy", "sometimes"):
+            wanted = [name for name in EXPECTED if name.startswith(kind)]
+            there = [name for name in wanted if self.reached[name]]
+            lines.append(f"  {kind:<11} {len(there):>4} of {len(wanted)}")
+        rare = sorted((name for name in EXPECTED if self.reached[name]), key=lambda name: (self.reached[name], name))
+        lines += ["the rarest", *(f"  {self.reached[name]:>9,}  {name}"[:100] for name in rare[:12])]
+        never = self.missing()
+        lines += [f"never reached: {len(never)}" if never else "nothing was never reached", *(f"  {name}"[:100] for name in never)]
+        return "\n".join(lines)
+
+
+__all__ = ["EXPECTED", "OPTIONS", "SOMETIMES", "Coverage", "Facts", "policies_of", "transitions_of"]

@@ -1,0 +1,66 @@
+"""What must hold in every simulated world, always.  One small class for each promise; `policies.py` says which policy each one watches."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree, RefusalsAreTrue
+from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
+from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.life import (
+    AttemptsCountUp,
+    CancelIsKept,
+    OneLiveAttempt,
+    StaleWordsChangeNothing,
+    StartsWhenDue,
+    Transitions,
+)
+from journeyman.sim.invariants.limits import (
+    BestFirst,
+    ConcurrencyWithinLimit,
+    EngineWithinLimit,
+    PauseIsKept,
+    RoomWithinLimit,
+    SuspectsOneByOne,
+)
+from journeyman.sim.invariants.promptness import StartsPromptly
+from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
+from journeyman.sim.invariants.records import ChainHolds, NumbersWithoutGaps, TimeGoesOn
+from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
+from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
+
+BUILT_IN: Final[tuple[type[Invariant], ...]] = (
+    NumbersWithoutGaps,
+    TimeGoesOn,
+    ChainHolds,
+    Transitions,
+    AttemptsCountUp,
+    OneLiveAttempt,
+    StartsWhenDue,
+    StartsPromptly,
+    StaleWordsChangeNothing,
+    CancelIsKept,
+    FailuresWithinAttempts,
+    CrashesWithinBudget,
+    InterruptedStaysSo,
+    BackoffWithinBounds,
+    ConcurrencyWithinLimit,
+    EngineWithinLimit,
+    RoomWithinLimit,
+    PauseIsKept,
+    SuspectsOneByOne,
+    BestFirst,
+    StartsWithinRate,
+    EntriesWithinRate,
+    ExpiryIsThePolicys,
+    NothingPrunedEarly,
+    NothingKeptLate,
+    PayloadsKeptAsPromised,
+    AcknowledgedIsDurable,
+    RefusalsAreTrue,
+    AnswersAgree,
+    LiveEqualsReplayed,
+    RecoveredEqualsFolded,
+)
+
+__all__ = ["BUILT_IN", "Invariant"]

@@ -1,0 +1,60 @@
+"""What every invariant is: a small class that hears what happens to one journal and says when a promise is broken.
+
+An invariant defines the methods it wants to be called, by the name of what happened (HEARD); the witness looks them up once, so an event
+costs only those who want it.  A method for an event is called with `(seq, event, work)` *before* the oracle has taken the event in:
+`work` is the task as it stood, or None.  Nothing here may raise into production code: `broken` ends the run at the next turn.
+
+The other moments: `commit(batch)` after the events of a commit were taken in, `entered(work)` and `left(work)` for handlers,
+`booted(boot)`, `closing(boot)`, `crashed(boot)`, `answered(asked, answer, error)` for calls from outside, `finish()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from journeyman.sim.witness import Witness
+
+HEARD: Final[Mapping[str, str]] = {
+    "TaskSubmitted": "submitted",
+    "AttemptStarted": "started",
+    "AttemptFailed": "failed",
+    "AttemptLost": "lost",
+    "AttemptReleased": "released",
+    "AttemptSnoozed": "snoozed",
+    "CancelRequested": "cancel_requested",
+    "ProgressSampled": "progress",
+    "TaskSucceeded": "succeeded",
+    "TaskFailed": "dead",
+    "TaskCancelled": "cancelled",
+    "TaskInterrupted": "interrupted",
+    "TaskRetried": "retried",
+    "TransitionRejected": "rejected",
+    "QueueOpened": "opened",
+    "QueueConfigured": "configured",
+    "QueuePaused": "paused",
+    "QueueResumed": "resumed",
+    "TasksPruned": "pruned",
+    "EngineBooted": "boot_recorded",
+    "EngineClosed": "close_recorded",
+    "ClockStepped": "clock_stepped",
+    "JournalCompacted": "compacted",
+}
+MOMENTS: Final = ("commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
+
+
+class Invariant:
+    """One promise about one journal.  The docstring of each subclass states it."""
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        self.oracle = witness.oracle
+
+    def broken(self, details: str) -> None:
+        self.witness.broken(self.name, details)
+
+
+__all__ = ["HEARD", "MOMENTS", "Invariant"]

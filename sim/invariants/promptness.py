@@ -1,0 +1,31 @@
+"""Nothing that may start is left lying: a wake-up that is lost shows as a start without a cause.
+
+A start is decided in the step of whatever made it possible: its due instant, a token, or an event (an end that freed a slot, a resume, a
+boot).  If none of them was just now, the start should have come earlier.  Stalls of the loop and clocks in doubt excuse some lateness.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.oracle import Work
+
+PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1), a loop that stalls a few seconds
+
+
+class StartsPromptly(Invariant):
+    """What may start does so at once: a minute after its due instant, its token and the last event at the latest."""
+
+    name = "what may start, starts"
+
+    def started(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is None:
+            return
+        lane = self.oracle.lane(event.queue)
+        cause = max(work.due_at, self.oracle.last_at)
+        rate = lane.policy.get("rate")
+        if rate is not None:
+            cause = max(cause, lane.tat_at - (rate[2] - 1) * -(-rate[1] // rate[0]))
+        if event.at - cause > PATIENCE_US:
+            self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")

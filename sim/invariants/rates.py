@@ -1,0 +1,109 @@
+"""The rate limit: starts in any window, in the journal and at the handler's door.
+
+"At most burst + limit * w / per starts in any window of w" holds for every window exactly when a bucket that leaks `limit` per `per` and
+gets one drop a start never holds more than `burst` drops.  So one number a queue is enough, whole numbers keep it exact, and nothing
+depends on how the kernel keeps its own account (a theoretical arrival time).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.oracle import Work
+
+ENTRY_LAG_US: Final = 50_000  # what the gate allows for between a start and its entry when an engine is opened again (actors/gate.py)
+ROUNDING_US: Final = 2  # the gate counts in floats, on trio's clock
+
+
+class Bucket:
+    """Leaks; tells when it runs over.  `level` in drops times `per`."""
+
+    __slots__ = ("at", "level")
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.at = 0
+
+    def drop(self, at: int, rate: tuple[int, int, int], slack_us: int = 0) -> bool:
+        """One start at `at` (microseconds); False if it is one too many."""
+        limit, per, burst = rate
+        self.level = max(0, self.level - limit * max(0, at - self.at)) + per
+        self.at = at
+        return self.level <= burst * per + limit * slack_us
+
+
+class StartsWithinRate(Invariant):
+    """Journalled starts in any window w are at most burst + limit * w / per, over restarts too.
+
+    Counted in kernel time and from the newest policy on: a window that reaches back before a change of the rate knows two promises.
+    """
+
+    name = "starts within the rate"
+
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._buckets: dict[str, Bucket] = {}
+
+    def started(self, seq: int, event: Any, work: Work | None) -> None:
+        rate = self.oracle.lane(event.queue).policy.get("rate")
+        if rate is None:
+            return
+        bucket = self._buckets.setdefault(event.queue, Bucket())
+        if not bucket.drop(event.at, rate):
+            self.broken(f"{work} is started at seq {seq}: {bucket.level / rate[1]:.3f} in the bucket of {event.queue!r}, burst {rate[2]}")
+        if event.tat_at <= event.at:
+            self.broken(f"the limiter of {event.queue!r} stands at {event.tat_at} after a start at {event.at}, seq {seq}")
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        if self.oracle.lane(event.queue).policy.get("rate") != event.policy.get("rate"):
+            self._buckets.pop(event.queue, None)
+
+    def clock_stepped(self, seq: int, event: Any, work: Work | None) -> None:
+        for bucket in self._buckets.values():
+            bucket.at += event.delta_us
+
+
+class EntriesWithinRate(Invariant):
+    """Entries into handlers, on a clock that never steps, keep to the same bound: what a partner's window counts.
+
+    Over a restart this is promised where the clock was not set meanwhile and the last entries came within 50 ms of their starts.
+    """
+
+    name = "entries within the rate"
+
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._buckets: dict[str, Bucket] = {}
+        self._lagged: set[str] = set()
+        self._ahead_us = 0  # the wall clock of the monotonic one, when the engine was opened
+        self._boot = 0
+
+    def entered(self, work: Work) -> None:
+        rate = self.oracle.lane(work.queue).policy.get("rate")
+        if rate is None:
+            return
+        if self._boot != self.witness.boot_number:
+            self._open()
+        bucket = self._buckets.setdefault(work.queue, Bucket())
+        if not bucket.drop(self.witness.now_us, rate, ROUNDING_US * rate[2]):
+            self.broken(f"the handler of {work} is entered: {bucket.level / rate[1]:.4f} in the bucket of its queue, burst {rate[2]}")
+        if self.witness.kernel_now - (work.started_at or 0) > ENTRY_LAG_US:
+            self._lagged.add(work.queue)
+            self.witness.reach("an entry held or late")
+        else:
+            self._lagged.discard(work.queue)
+
+    def _open(self) -> None:
+        clock = self.witness.world.clock
+        ahead_us = clock.wall() - clock.monotonic()
+        if ahead_us != self._ahead_us:
+            self._buckets.clear()
+        for queue in self._lagged:
+            self._buckets.pop(queue, None)
+        self._lagged.clear()
+        self._ahead_us, self._boot = ahead_us, self.witness.boot_number
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        if self.oracle.lane(event.queue).policy.get("rate") != event.policy.get("rate"):
+            self._buckets.pop(event.queue, None)

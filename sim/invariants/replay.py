@@ -1,0 +1,125 @@
+"""live == replayed, and recovered == folded from the first event (law 1).
+
+Both comparisons read the whole journal, so they are made at crashes, boots, ends of calls and the end of the run only when enough has
+been written since the last one: all of them together cost no more than a fixed share of what was written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from journeyman.journal.errors import JournalError
+from journeyman.journal.log import Journal
+from journeyman.journal.recovery import Recovered, fold_everything, recover, verify_indexes, verify_rows
+from journeyman.journal.row import decode_rows
+from journeyman.journal.store import Store, Table
+from journeyman.journal.tally import Tally
+from journeyman.kernel.world import JournalState
+from journeyman.sim.invariants.invariant import Invariant
+
+SHARE: Final = 8  # compared again when this part of the journal is new
+LIVE_SHARE: Final = 2
+
+Picture = dict[str, dict[Any, Any]]
+
+
+def picture(state: JournalState, tally: Tally | None = None, disk: Store | None = None) -> Picture:
+    """Everything logical: facts, and the row of every task, in memory or (with `tally` and `disk`) in the table of ended tasks."""
+    rows = {task.id: task.row() for queue in state.queues.values() for task in queue.tasks.values()}
+    if tally is not None and disk is not None:
+        for task, _ in decode_rows(Table.TASKS, disk.scan(Table.TASKS, limit=1 << 30)):
+            if task.id not in tally.shadowed and task.id not in tally.leaving:
+                rows[task.id] = ["settled, and in memory too"] if task.id in rows else task.row()
+    return {"journal": state.facts(), "queues": {name: queue.facts() for name, queue in state.queues.items()}, "rows": rows}
+
+
+def difference(one: Picture, other: Picture) -> str:
+    """The first part in which they differ, in words; "" if none."""
+    for part in one:
+        for key in sorted({*one[part], *other[part]}, key=repr):
+            a, b = one[part].get(key), other[part].get(key)
+            if a != b:
+                return f"{part} {key.hex() if isinstance(key, bytes) else key}: {a} against {b}"
+    return ""
+
+
+class LiveEqualsReplayed(Invariant):
+    """The state of an engine that has nothing under way is the fold of the events on the disk."""
+
+    name = "live equals replayed"
+
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._compared_at = 0
+
+    def _due(self) -> bool:
+        return (self.oracle.last_seq - self._compared_at) * LIVE_SHARE > self.witness.disk.count(Table.EVENTS)
+
+    def booted(self, boot: Any) -> None:
+        self._compare()
+
+    def closing(self, boot: Any) -> None:
+        self._compare()
+
+    def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
+        if self.oracle.last_seq != self._compared_at:
+            self._compare()
+
+    def _compare(self) -> None:
+        shell = self.witness.shell
+        if shell is None or shell.closed or shell.writer.failure is not None or not shell.writer.idle or not self._due():
+            return
+        self._compared_at = self.oracle.last_seq
+        disk = self.witness.disk
+        try:
+            live = picture(shell.world, shell.catalog.tally, disk)
+            folded = picture(fold_everything(Journal(disk)))
+        except JournalError as error:
+            self.broken(str(error))
+            return
+        differs = difference(live, folded)
+        if differs:
+            self.broken(differs)
+
+
+class RecoveredEqualsFolded(Invariant):
+    """What a crash leaves on the disk is recovered, from the newest checkpoint and the tail, to the fold of all events; the tables of
+    rows and indexes agree with it.
+    """
+
+    name = "recovered equals folded"
+
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._compared_at = 0
+
+    def crashed(self, boot: Any) -> None:
+        if (self.oracle.last_seq - self._compared_at) * SHARE > self.witness.disk.count(Table.EVENTS):
+            self._compare()
+
+    def finish(self) -> None:
+        self._compare()
+
+    def _compare(self) -> None:
+        self._compared_at = self.oracle.last_seq
+        try:
+            again: Recovered = recover(self.witness.disk)
+            verify_rows(self.witness.disk, again.tally)
+            verify_indexes(self.witness.disk, again.tally)
+            folded = fold_everything(again.journal)
+        except JournalError as error:
+            self.broken(str(error))
+            return
+        if again.report.cut_short:
+            self.witness.reach("a checkpoint cut short by a crash")
+        if again.report.checkpoint_seq:
+            self.witness.reach("recovered from a checkpoint")
+        recovered = picture(again.state, again.tally, self.witness.disk)
+        differs = difference(recovered, picture(folded))
+        if differs:
+            self.broken(differs)
+        if again.journal.next_seq != self.oracle.last_seq + 1:
+            self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.last_seq} is the last")
+
+
+__all__ = ["LiveEqualsReplayed", "RecoveredEqualsFolded", "difference", "picture"]

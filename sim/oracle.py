@@ -1,0 +1,343 @@
+"""A second opinion: what the journal's events come to, told in the most naive form there is.
+
+Problem.  "live == replayed" cannot see a mistake in the fold itself: both sides make it.  Choice: plain dicts and strings, driven by the
+events as they become durable, that predict what `get`, `list`, `count`, `stats` and `wait` must answer.  It shares no code with the
+kernel (not `apply`, not `decide`, not the table of transitions), so that a mistake must be made twice, in two shapes, to go unseen.
+It is told of events only when they are on the disk, so an answer that it cannot explain was given too early, too late, or wrongly.
+
+Rejected: a full shadow implementation that decides too (it becomes a second engine with bugs of its own); tests/kernel/oracle.py does
+that for the kernel alone, where it is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+WAITING: Final = frozenset({"pending", "scheduled", "retrying"})
+ENDED: Final = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
+STATES: Final = ("scheduled", "pending", "running", "retrying", "succeeded", "failed", "cancelled", "interrupted")
+GONE_KEPT: Final = 5_000  # pruned tasks remembered in full, for answers that were under way
+
+
+class Work:
+    """A task, as the oracle sees it.  `events` is its whole life, the clock's steps among it."""
+
+    __slots__ = (
+        "attempt", "cancel", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at", "first_due",
+        "handler", "id", "keep_payload", "message", "options", "ppm", "priority", "pruned_seq", "queue", "reason", "result_digest",
+        "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
+    )  # fmt: skip
+
+    def __init__(self, seq: int, event: Any) -> None:
+        self.seq = seq
+        self.id: bytes = event.task
+        self.queue: str = event.queue
+        self.handler: str = event.handler
+        self.priority: int = event.priority
+        self.submitted_at: int = event.at
+        self.due_at: int = event.due_at
+        self.first_due: int = event.due_at
+        self.due_kind: int = event.due_kind
+        self.options: Mapping[str, Any] = event.options or {}
+        self.state = "scheduled" if event.due_at > event.at else "pending"
+        self.attempt = self.failures = self.crashes = self.start_seq = self.result_seq = self.result_len = 0
+        self.started_at: int | None = None
+        self.finished_at: int | None = None
+        self.expires_at: int | None = None
+        self.keep_payload = True
+        self.result_digest = b""
+        self.pruned_seq = 0
+        self.cancel: str | None = None
+        self.error: Any = None
+        self.reason: str | None = None
+        self.message: str | None = None
+        self.ppm: int | None = None
+        self.events: list[tuple[int, Any]] = [(seq, event)]
+
+    def __lt__(self, other: Work) -> bool:
+        return self.seq < other.seq
+
+    def __repr__(self) -> str:
+        return f"task {self.id.hex()[-12:]} of {self.queue!r} ({self.state}, attempt {self.attempt})"
+
+    @property
+    def waits(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def shown(self, now: int) -> str:
+        """The state an observer sees at `now`."""
+        return "pending" if self.state in ("scheduled", "retrying") and self.due_at <= now else self.state
+
+    def expired(self, now: int) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+class Lane:
+    """A queue, as the oracle sees it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.policy: Mapping[str, Any] = {}
+        self.paused = False
+        self.pause_seq = 0
+        self.epoch = 0
+        self.tat_at = 0
+        self.waiting = 0
+        self.running: dict[bytes, Work] = {}
+        self.last_seq = 0
+
+    def limit(self, name: str, default: Any) -> Any:
+        """A number of its policy."""
+        found = self.policy.get(name)
+        return default if found is None else found
+
+
+class Oracle:
+    """The naive journal."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[bytes, Work] = {}
+        self.by_seq: dict[int, Work] = {}  # seq of submission -> task, also of those whose id was used again
+        self.lanes: dict[str, Lane] = {}
+        self.starts: dict[int, Work] = {}  # seq of AttemptStarted -> the task that runs
+        self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
+        self.gone_ids: set[bytes] = set()
+        self.loose: set[int] = set()  # records that concern no task
+        self.last_seq = 0
+        self.last_at = 0
+        self.boots = 0
+        self.clean = True
+
+    def lane(self, name: str) -> Lane:
+        found = self.lanes.get(name)
+        if found is None:
+            found = self.lanes[name] = Lane(name)
+        return found
+
+    def apply(self, seq: int, event: Any, work: Work | None) -> None:
+        """`event` is durable.  `work`: the task it names, if it is known."""
+        _TOLD[type(event).__name__](self, seq, event, work)
+        self.last_seq = seq
+        self.last_at = event[0]
+        if event[1]:
+            self.lane(event[1]).last_seq = seq
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    def submitted(self, seq: int, event: Any, work: Work | None) -> None:
+        self.tasks[event.task] = self.by_seq[seq] = Work(seq, event)
+        self.lane(event.queue).waiting += 1
+
+    def started(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is None:
+            return
+        lane = self.lane(event.queue)
+        lane.waiting -= work.waits
+        lane.running[work.id] = work
+        lane.tat_at = event.tat_at or lane.tat_at
+        self.starts[seq] = work
+        work.state, work.attempt, work.started_at, work.start_seq = "running", event.attempt, event.at, seq
+        work.events.append((seq, event))
+
+    def _returns(self, seq: int, event: Any, work: Work, state: str, due_at: int, due_kind: int) -> None:
+        """A run is over, another will follow."""
+        lane = self.lane(event.queue)
+        self.starts.pop(work.start_seq, None)
+        if lane.running.pop(work.id, None) is not None:
+            lane.waiting += 1
+        work.state, work.due_at, work.due_kind, work.start_seq = state, due_at, due_kind, 0
+        self._hears(work, event)
+        work.events.append((seq, event))
+
+    def _hears(self, work: Work, event: Any) -> None:
+        options = event.options or {}
+        work.message = options.get("message", work.message)
+        work.ppm = options.get("progress_ppm", work.ppm)
+        work.error = options.get("error", work.error)
+
+    def failed(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._returns(seq, event, work, "retrying", event.due_at, 0)
+            work.failures += 1
+            work.error = event.error
+
+    def lost(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._returns(seq, event, work, "pending", event.at, 0)
+            work.crashes += 1 if event.entered else 0
+
+    def released(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._returns(seq, event, work, "pending", event.at, 0)
+
+    def snoozed(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._returns(seq, event, work, "scheduled", event.due_at, event.due_kind)
+
+    def _ends(self, seq: int, event: Any, work: Work, state: str) -> None:
+        lane = self.lane(event.queue)
+        self.starts.pop(work.start_seq, None)
+        if lane.running.pop(work.id, None) is None:
+            lane.waiting -= work.waits
+        work.state, work.finished_at, work.expires_at, work.start_seq = state, event.at, event.expires_at, 0
+        work.keep_payload = event.keep_payload
+        work.reason = getattr(event, "reason", None)
+        self._hears(work, event)
+        work.events.append((seq, event))
+
+    def succeeded(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._ends(seq, event, work, "succeeded")
+            work.result_len, work.result_digest = event.result_len, event.result_digest
+            work.result_seq = seq if event.result_len else 0
+
+    def dead(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            if event.reason == "crashes":
+                work.crashes += 1
+            else:
+                work.failures += 1
+            self._ends(seq, event, work, "failed")
+            work.error = event.error if event.error is not None else work.error
+
+    def cancelled(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._ends(seq, event, work, "cancelled")
+
+    def interrupted(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            self._ends(seq, event, work, "interrupted")
+
+    def retried(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.state, work.due_at, work.first_due, work.due_kind = "pending", event.at, event.at, 0
+            work.failures = work.crashes = 0
+            work.finished_at = work.expires_at = work.reason = work.cancel = work.message = work.ppm = None
+            work.events.append((seq, event))
+            self.lane(event.queue).waiting += 1
+
+    def cancel_requested(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.cancel = event.reason
+            work.events.append((seq, event))
+
+    def progress(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.ppm = work.ppm if event.fraction_ppm is None else event.fraction_ppm
+            work.message = work.message if event.message is None else event.message
+            work.events.append((seq, event))
+
+    def rejected(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.events.append((seq, event))
+
+    # --- queues and the journal ---------------------------------------------------------------------------------------
+
+    def opened(self, seq: int, event: Any, work: Work | None) -> None:
+        self.lane(event.queue).epoch = event.epoch
+        self.loose.add(seq)
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        self.lane(event.queue).policy = event.policy
+        self.loose.add(seq)
+
+    def paused(self, seq: int, event: Any, work: Work | None) -> None:
+        lane = self.lane(event.queue)
+        lane.paused, lane.pause_seq = True, seq
+        self.loose.add(seq)
+
+    def resumed(self, seq: int, event: Any, work: Work | None) -> None:
+        lane = self.lane(event.queue)
+        lane.paused, lane.pause_seq = False, seq
+        self.loose.add(seq)
+
+    def pruned(self, seq: int, event: Any, work: Work | None) -> None:
+        self.loose.add(seq)
+        for first, _, _ in event.entries:
+            gone = self.by_seq.pop(first, None)
+            if gone is None:
+                continue
+            gone.pruned_seq = seq
+            if self.tasks.get(gone.id) is gone:
+                del self.tasks[gone.id]
+                self.gone[gone.id] = gone
+                self.gone_ids.add(gone.id)
+        while len(self.gone) > GONE_KEPT:
+            del self.gone[next(iter(self.gone))]
+
+    def booted(self, seq: int, event: Any, work: Work | None) -> None:
+        self.boots, self.clean = event.epoch, False
+        self.loose.add(seq)
+
+    def closed(self, seq: int, event: Any, work: Work | None) -> None:
+        self.clean = True
+        self.loose.add(seq)
+
+    def stepped(self, seq: int, event: Any, work: Work | None) -> None:
+        """Instants that came from durations move with the clock; those that somebody named stay."""
+        self.loose.add(seq)
+        for lane in self.lanes.values():
+            lane.tat_at += event.delta_us if lane.tat_at else 0
+        for work in self.tasks.values():
+            if not work.ended:
+                if work.due_kind == 0:
+                    work.due_at += event.delta_us
+                    work.first_due += event.delta_us
+                work.events.append((seq, event))
+
+    def compacted(self, seq: int, event: Any, work: Work | None) -> None:
+        self.loose.add(seq)
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def known(self, id: bytes) -> Work | None:
+        """The task, pruned ones included as long as they are remembered."""
+        return self.tasks.get(id) or self.gone.get(id)
+
+    def lives(self, work: Work, after: int) -> Iterator[Work]:
+        """The task as it stood after each of its events from `after` on, the newest first; at least as it stands now."""
+        yield work
+        n = len(work.events)
+        while n > 1 and work.events[n - 1][0] > after:
+            n -= 1
+            yield _as_after(work.events[:n])
+
+
+def _as_after(events: list[tuple[int, Any]]) -> Work:
+    alone = Oracle()
+    id = events[0][1].task
+    for seq, event in events:
+        alone.apply(seq, event, alone.tasks.get(id))
+    return alone.tasks[id]
+
+
+_TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
+    "TaskSubmitted": Oracle.submitted,
+    "AttemptStarted": Oracle.started,
+    "AttemptFailed": Oracle.failed,
+    "AttemptLost": Oracle.lost,
+    "AttemptReleased": Oracle.released,
+    "AttemptSnoozed": Oracle.snoozed,
+    "CancelRequested": Oracle.cancel_requested,
+    "ProgressSampled": Oracle.progress,
+    "TaskSucceeded": Oracle.succeeded,
+    "TaskFailed": Oracle.dead,
+    "TaskCancelled": Oracle.cancelled,
+    "TaskInterrupted": Oracle.interrupted,
+    "TaskRetried": Oracle.retried,
+    "TransitionRejected": Oracle.rejected,
+    "QueueOpened": Oracle.opened,
+    "QueueConfigured": Oracle.configured,
+    "QueuePaused": Oracle.paused,
+    "QueueResumed": Oracle.resumed,
+    "TasksPruned": Oracle.pruned,
+    "EngineBooted": Oracle.booted,
+    "EngineClosed": Oracle.closed,
+    "ClockStepped": Oracle.stepped,
+    "JournalCompacted": Oracle.compacted,
+}

@@ -1,0 +1,89 @@
+"""Every policy there is, with what watches it: adding a policy means adding its invariant, its oracle rule and its odds in the swarm.
+
+A test compares this table with `kernel.policy.Policy`, with `Queue(...)`, `Engine(...)` and `handler.using(...)`: an option that nobody
+has named here fails it.  Policies of later issues have their place already, marked NOT_BUILT; whoever builds one replaces the mark.
+
+`rule`: how the oracle, which only folds, or the invariant predicts what the policy makes of a task.
+`options`: what its owner writes for it (Queue, Retry, Retention, Engine, using); each has its row, its odds, in sim/odds.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree
+from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
+from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.life import StartsWhenDue
+from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, RoomWithinLimit
+from journeyman.sim.invariants.rates import StartsWithinRate
+from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
+
+
+class Watched(NamedTuple):
+    invariant: type[Invariant] | None
+    rule: str
+    options: tuple[str, ...] = ()
+
+
+NOT_BUILT: Final = Watched(None, "not built")
+
+POLICIES: Final[Mapping[str, Watched]] = {
+    # of a queue
+    "concurrency": Watched(ConcurrencyWithinLimit, "fewer than `concurrency` run before each start", ("concurrency",)),
+    "attempts": Watched(FailuresWithinAttempts, "failures count up by one to `attempts`", ("attempts",)),
+    "crashes": Watched(CrashesWithinBudget, "crashes count up by one where the handler was inside", ("crashes",)),
+    "backoff": Watched(BackoffWithinBounds, "the pause in exact fractions, capped", ("backoff",)),
+    "jitter_ppm": Watched(BackoffWithinBounds, "within its share of the pause", ("jitter",)),
+    "on_crash": Watched(InterruptedStaysSo, "interrupted only where the policy says so, and always there", ("on_crash",)),
+    "rate": Watched(StartsWithinRate, "a leaking bucket never runs over", ("rate",)),
+    "timeout_us": Watched(FailuresWithinAttempts, "a time-out is a failure", ("timeout",)),
+    "heartbeat_us": Watched(FailuresWithinAttempts, "a lost heartbeat is a failure", ("heartbeat",)),
+    "keep_succeeded_us": Watched(ExpiryIsThePolicys, "end + retention", ("succeeded",)),
+    "keep_failed_us": Watched(ExpiryIsThePolicys, "end + retention", ("failed",)),
+    "keep_cancelled_us": Watched(ExpiryIsThePolicys, "end + retention", ("cancelled",)),
+    "keep_interrupted_us": Watched(ExpiryIsThePolicys, "end + retention", ("interrupted",)),
+    "payload": Watched(PayloadsKeptAsPromised, "arguments go only where the end event says so", ("payload",)),
+    "result": Watched(AnswersAgree, "a result is shown as it was stored, or not at all", ("result",)),
+    "max_pending": Watched(RoomWithinLimit, "fewer than `max_pending` wait before each submit from outside", ("max_pending",)),
+    "max_payload": Watched(RoomWithinLimit, "no larger arguments", ("max_payload",)),
+    "per_key": NOT_BUILT,
+    "key_order": NOT_BUILT,
+    "aging_us": NOT_BUILT,
+    # of an engine
+    "max_concurrency": Watched(EngineWithinLimit, "fewer than `max_concurrency` run before each start", ("max_concurrency",)),
+    "durability": Watched(AcknowledgedIsDurable, "acknowledged is durable; relaxed: until a power cut", ("durability",)),
+    "grace": Watched(CrashesWithinBudget, "a stop charges nobody", ("grace",)),
+    # of a submit
+    "delay": Watched(StartsWhenDue, "no start before its due instant", ("delay",)),
+    "at": Watched(StartsWhenDue, "no start before its instant, which no step of the clock moves", ("at",)),
+    "priority": Watched(BestFirst, "the best of those that are due", ("priority",)),
+    "id": Watched(AcknowledgedIsDurable, "one task an id", ("id",)),
+    "deadline": Watched(StartsWhenDue, "no start after it", ("deadline",)),
+    "own attempts": Watched(FailuresWithinAttempts, "instead of the queue's", ("attempts",)),
+    "own timeout": Watched(FailuresWithinAttempts, "a time-out is a failure", ("timeout",)),
+    "own heartbeat": Watched(FailuresWithinAttempts, "a lost heartbeat is a failure", ("heartbeat",)),
+    "owner": Watched(AnswersAgree, "a filter of list and count", ("owner",)),
+    "source": Watched(AnswersAgree, "a filter of list and count", ("source",)),
+    "tags": Watched(AnswersAgree, "a filter of list and count", ("tags",)),
+    "meta": Watched(AnswersAgree, "comes back as it was given", ("meta",)),
+    # of later issues (`using` has no such options yet)
+    "key": NOT_BUILT,
+    "unique": NOT_BUILT,
+    "unique_for": NOT_BUILT,
+    "on_conflict": NOT_BUILT,
+    "after": NOT_BUILT,
+    "after_failure": NOT_BUILT,
+    "debounce": NOT_BUILT,
+    "max_wait": NOT_BUILT,
+    "every": NOT_BUILT,
+    "cron": NOT_BUILT,
+    "misfire": NOT_BUILT,
+    "overlap": NOT_BUILT,
+    "namespace": NOT_BUILT,
+    "fairness": NOT_BUILT,
+}
+LATER: Final = frozenset(name for name, watched in POLICIES.items() if watched is NOT_BUILT)
+
+__all__ = ["LATER", "NOT_BUILT", "POLICIES", "Watched"]
