@@ -16,8 +16,8 @@ import trio
 
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, outcome_of
-from journeyman.actors.lane import digest
 from journeyman.actors.logs import about
+from journeyman.journal.digest import digest
 from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
 
 if TYPE_CHECKING:

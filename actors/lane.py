@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from journeyman.kernel.policy import Policy
@@ -47,8 +46,3 @@ class Lane(Protocol):
     def backoff(self) -> Callable[[int], float] | None: ...
     @property
     def runnables(self) -> Mapping[str, Runnable]: ...
-
-
-def digest(data: bytes) -> bytes:
-    """The 16 bytes by which payloads and results are told apart."""
-    return blake2b(data, digest_size=16).digest()

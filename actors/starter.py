@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.executor import run_attempt
-from journeyman.actors.lane import digest
 from journeyman.actors.logs import about
 from journeyman.actors.writer import Step
+from journeyman.journal.digest import digest
 from journeyman.kernel.bounds import READ_AHEAD_BYTES, READ_AHEAD_TASKS
 from journeyman.kernel.commands import Dispatch
 from journeyman.kernel.decide import decide

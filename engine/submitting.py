@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.lane import digest
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.shell import Submission
 from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueBroken, QueueNotFound
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
+from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalFull
 from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 

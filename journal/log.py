@@ -12,9 +12,9 @@ passing, two lists that others need and that cost next to nothing here:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Final
 
+from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.record import GENESIS, TAG_OF, Chain, Ignored, decode_records, encode_commit
 from journeyman.journal.store import Batch, Store, Table
@@ -138,8 +138,8 @@ class Journal:
         """The same for many, in their order."""
         found = self.store.get_many(Table.PAYLOADS, [seq_key(seq) for seq in seqs])
         if digests is not None:
-            for seq, data, digest in zip(seqs, found, digests, strict=True):
-                if data is not None and blake2b(data, digest_size=16).digest() != digest:
+            for seq, data, expected in zip(seqs, found, digests, strict=True):
+                if data is not None and digest(data) != expected:
                     raise JournalCorrupt(f"the payload of record {seq} is damaged: it does not match its digest.  Restore a backup", seq)
         return found
 

@@ -32,12 +32,12 @@ in chunks (one CBOR call for all bodies) and events are built with `tuple.__new_
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final, NamedTuple, cast
 from zlib import crc32
 
 from journeyman.journal.cbor import CodecError, decode, decode_many, encode, encode_flat
+from journeyman.journal.digest import begin, digest
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.hot import HotEncoder
 from journeyman.journal.store import Items
@@ -54,16 +54,22 @@ _HEADER = Struct(">BBBBI")
 _HEADER_SIZE: Final = 8
 _FIRST_SIZE: Final = 24
 TAG_OF: Final[dict[type[Any], int]] = {kind: tag for tag, kind in TAGS.items()}
-_HEADS: Final = {(kind, flags): bytes((FORMAT, tag, flags, 0)) for tag, kind in TAGS.items() for flags in range(4)}
 # Kinds that hold a map outside `options`: the plain encoder would not sort its keys.
 _MAPPED: Final = frozenset(TAG_OF[kind] for kind in TAGS.values() if {"policy", "residue", "facts", "queues", "row"} & set(kind._fields))
 _HOT: Final = HotEncoder()
-# How to encode an event without options: by pieces, by the plain encoder where there is nothing to sort, or canonically.
-_QUICK: Final[dict[type[Any], Callable[[Any], bytes]]] = {
-    **{kind: encode if tag in _MAPPED else encode_flat for tag, kind in TAGS.items()},
+_BY_PIECES: Final[dict[Any, Callable[[Any], bytes]]] = {
     TaskSubmitted: _HOT.submitted,
     AttemptStarted: _HOT.started,
     TaskSucceeded: _HOT.succeeded,
+}
+# By kind: how to encode an event without options (by pieces, by the plain encoder where there is nothing to sort, or canonically), and
+# bytes 0..3 of its record, by flags.
+_WRITING: Final[dict[type[Any], tuple[Callable[[Any], bytes], tuple[bytes, ...]]]] = {
+    kind: (
+        _BY_PIECES.get(kind, encode if tag in _MAPPED else encode_flat),
+        tuple(bytes((FORMAT, tag, flags, 0)) for flags in range(4)),
+    )
+    for tag, kind in TAGS.items()
 }
 _ERROR_FIELD: Final = {kind: kind._fields.index("error") for kind in (AttemptFailed, TaskFailed)}
 _WIDTH: Final = {tag: len(kind._fields) for tag, kind in TAGS.items()}
@@ -84,30 +90,29 @@ def encode_commit(items: Sequence[tuple[int, Event]], previous: bytes) -> tuple[
     """The records of one commit, and its chain hash.  `items` must be in ascending seq and not empty."""
     records: Items = []
     hashes: list[bytes] = []
-    flags, rest = FIRST, previous
+    flags = FIRST
     final = items[-1][0]
     for seq, event in items:
         if seq == final:
             flags |= LAST
-        kind = type(event)
-        if event[-1] is None:
-            body = _QUICK[kind](event)
-        else:
-            body = encode(event)
+        quick, heads = _WRITING[type(event)]
+        body = quick(event) if event[-1] is None else encode(event)
         if flags & FIRST:
-            body = rest + body
+            body = previous + body
         key = seq.to_bytes(8, "big")
-        head = _HEADS[kind, flags]
+        head = heads[flags]
         value = head + crc32(body, crc32(key + head)).to_bytes(4, "big") + body
         records.append((key, value))
-        hashes.append(blake2b(value, digest_size=16).digest())
+        running = begin()
+        running.update(value)
+        hashes.append(running.digest())
         flags = 0
     return records, link(previous, hashes)
 
 
 def link(previous: bytes, hashes: Sequence[bytes]) -> bytes:
     """The chain hash of a commit whose records have these hashes."""
-    return blake2b(previous + blake2b(b"".join(hashes), digest_size=16).digest(), digest_size=16).digest()
+    return digest(previous + digest(b"".join(hashes)))
 
 
 class Chain:
@@ -144,7 +149,7 @@ class Chain:
                 raise JournalCorrupt(f"record {seq} belongs to no commit: the record that begins it is missing", seq)
             self._previous, self._hashes = None, []
         if self._hashes is not None and self._previous is not None:
-            self._hashes.append(blake2b(value, digest_size=16).digest())
+            self._hashes.append(digest(value))
         if flags & LAST:
             self.head = None if self._previous is None else link(self._previous, self._hashes or ())
             self._previous = self._hashes = None

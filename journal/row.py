@@ -14,12 +14,12 @@ modulo 2**128, of B(body), so it can be kept up to date row by row, in any order
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from journeyman.journal.cbor import CodecError, decode, decode_many, encode, encode_flat
+from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.store import Items, Table
 from journeyman.kernel.lifecycle import State
@@ -42,11 +42,11 @@ def stamp_row(key: bytes, body: bytes, as_of: int) -> tuple[bytes, bytes, int]:
     """Key, value and digest of the row with this body, as of that seq."""
     stamp = _STAMP.pack(ROW_FORMAT, as_of)
     value = stamp + crc32(body, crc32(key + stamp)).to_bytes(4, "big") + body
-    return key, value, int.from_bytes(blake2b(body, digest_size=16).digest(), "big")
+    return key, value, digest_body(body)
 
 
 def digest_body(body: bytes) -> int:
-    return int.from_bytes(blake2b(body, digest_size=16).digest(), "big")
+    return int.from_bytes(digest(body), "big")
 
 
 def digest_value(value: bytes) -> int:
