@@ -18,36 +18,42 @@ from typing import Final
 
 from journeyman.kernel.ids import id_text
 
-_VERSION: Final = 0x7 << 76
+_VERSION: Final = 0x7 << 12
+_MIDDLE: Final = 0xFFF
 _VARIANT: Final = 0x2 << 62
 _LOW: Final = (1 << 62) - 1
-_MIDDLE: Final = 0xFFF
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
 
 
 class IdSource:
     """Mints ids.  `entropy(n)` returns n random bytes; a simulation passes a seeded one."""
 
-    __slots__ = ("_entropy", "_last", "_ms")
+    __slots__ = ("_entropy", "_head", "_high", "_low", "_ms")
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
         self._ms = -1
-        self._last = -1  # the last id without its six fixed bits: milliseconds and 74 bits below them
+        # The last id without its six fixed bits, milliseconds and 74 bits below them: all but its lowest 62 bits, and these.
+        self._high, self._low = -1, _LOW
+        self._head = b""  # the first eight bytes, which the ids of a millisecond share
 
     def mint(self, now: int) -> bytes:
         """A new id of 16 bytes for the instant `now` (microseconds UTC), greater than every id before it."""
-        ms = now // 1000
+        if now // 1000 > self._ms or self._low == _LOW:
+            self._begin(now // 1000)
+        else:
+            self._low += 1
+        return self._head + (_VARIANT | self._low).to_bytes(8, "big")
+
+    def _begin(self, ms: int) -> None:
+        """Take the next id in another head: that of a new millisecond, or the one after it where 62 bits have been counted through."""
+        value = (self._high << 62 | self._low) + 1
         if ms > self._ms:
             self._ms = ms
             # One bit is left clear, so that counting up cannot soon carry into the milliseconds.
-            fresh = (ms << 74) | (int.from_bytes(self._entropy(10), "big") >> 7)
-            self._last = max(fresh, self._last + 1)
-        else:
-            self._last += 1
-        value = self._last
-        number = ((value >> 74) << 80) | _VERSION | (((value >> 62) & _MIDDLE) << 64) | _VARIANT | (value & _LOW)
-        return number.to_bytes(16, "big")
+            value = max(value, ms << 74 | int.from_bytes(self._entropy(10), "big") >> 7)
+        self._high, self._low = value >> 62, value & _LOW
+        self._head = (self._high >> 12 << 16 | _VERSION | self._high & _MIDDLE).to_bytes(8, "big")
 
 
 def id_bytes(text: object) -> bytes:

@@ -29,11 +29,15 @@ Bound = tuple[list[Any], dict[str, Any]]
 
 
 class Shape(NamedTuple):
-    """A handler's parameters without the context.  `binder(*args, **kwargs)` gives the call in its canonical shape, or raises TypeError."""
+    """A handler's parameters without the context.  `binder(*args, **kwargs)` gives the call in its canonical shape, or raises TypeError.
+
+    `as_given`: a call with this many arguments by position and none by name is in that shape already; -1: there is no such number.
+    """
 
     takes_context: bool
     parameters: tuple[inspect.Parameter, ...]
     binder: Callable[..., Bound]
+    as_given: int
 
 
 class Types(NamedTuple):
@@ -64,7 +68,9 @@ def shape_of(function: Callable[..., Any], name: str, ctx: bool | None, scope: M
     for parameter in own:
         if ctx is not False and _is_context(parameter.annotation, function, scope):
             raise TypeError(f"handler {name!r}: the context must be the first positional parameter, not {parameter.name!r}")
-    return Shape(takes_context, tuple(own), _binder(name, own))
+    wants_a_name = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in own)
+    as_given = -1 if wants_a_name else sum(p.kind in _POSITIONAL for p in own)
+    return Shape(takes_context, tuple(own), _binder(name, own), as_given)
 
 
 def _is_context(annotation: Any, function: Callable[..., Any], scope: Mapping[str, Any]) -> bool:
