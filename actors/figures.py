@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from journeyman.actors.durations import Durations
 from journeyman.actors.meter import Meter
@@ -24,6 +24,11 @@ class Figures:
     def recount(self, tasks: Iterable[TaskState]) -> None:
         """The tasks were read anew."""
         self.handlers = Counter(task.handler for task in tasks if task.state not in TERMINAL)
+
+    def tasks_submitted(self, handlers: Sequence[str], at: int) -> None:
+        """New tasks, each by its handler."""
+        self.submitted.add(len(handlers), at)
+        self.handlers.update(handlers)
 
     def task_ended(self, handler: str, elapsed_us: int, at: int) -> None:
         self.ended.add(1, at)

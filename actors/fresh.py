@@ -6,6 +6,8 @@ disk would double the work.  Bounded in bytes: what does not fit is read when it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from journeyman.kernel.bounds import FRESH_PAYLOAD_BYTES
 
 
@@ -21,6 +23,16 @@ class FreshPayloads:
         if size <= self.room:
             self.held[task] = payload
             self.room -= size
+
+    def keep_all(self, tasks: Sequence[bytes], payloads: Sequence[bytes]) -> None:
+        """`keep` each: all at once where all fit."""
+        size = sum(map(len, payloads))
+        if size <= self.room:
+            self.held.update(zip(tasks, payloads, strict=True))
+            self.room -= size
+        else:
+            for task, payload in zip(tasks, payloads, strict=True):
+                self.keep(task, payload)
 
     def forget(self, task: bytes) -> None:
         payload = self.held.pop(task, None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from journeyman.actors.call import Call
 from journeyman.actors.writer import Step
-from journeyman.kernel.apply import apply
+from journeyman.kernel.apply import apply, apply_new
 from journeyman.kernel.commands import Accepted, Decision
 from journeyman.kernel.events import (
     QueueConfigured,
@@ -26,6 +26,7 @@ from journeyman.kernel.events import (
     TaskInterrupted,
     TaskRetried,
     TasksPruned,
+    TaskSubmitted,
     TaskSucceeded,
 )
 from journeyman.kernel.state import TaskState
@@ -70,23 +71,22 @@ class Recorder:
         """As `take`, for the tasks of a decision on submits, and their arguments.  A new task can neither end nor be part of a running
         checkpoint, which leaves a short loop for the bulk submit.
         """
+        events = cast("list[TaskSubmitted]", decision.events)
+        if not events:
+            return
+        if len(events) < len(payloads):  # some were refused, or were known already
+            answered = zip(decision.answers, payloads, strict=True)
+            payloads = [payload for answer, payload in answered if type(answer) is Accepted and not answer.existing]
         actor = self._actor
-        events = iter(decision.events)
-        state, journal, counts, keep = actor.state, actor.shell.journal, actor.figures.handlers, actor.fresh.keep
-        first = seq = journal.next_seq
-        for answer, payload in zip(decision.answers, payloads, strict=True):
-            if type(answer) is Accepted and not answer.existing:
-                event: Any = next(events)
-                apply(state, event, seq)
-                counts[event.handler] += 1
-                step.items.append((seq, event))
-                step.payloads.append((seq, payload))
-                keep(event.task, payload)
-                seq += 1
-        journal.next_seq = seq
-        if seq > first:
-            actor.shell.world.last_at = max(actor.shell.world.last_at, decision.events[0].at)
-            actor.figures.submitted.add(seq - first, decision.events[0].at)
+        journal = actor.shell.journal
+        first = journal.next_seq
+        apply_new(actor.state, events, first)
+        journal.next_seq = first + len(events)
+        step.items += zip(range(first, journal.next_seq), events, strict=True)
+        step.payloads += zip(range(first, journal.next_seq), payloads, strict=True)
+        actor.fresh.keep_all([event.task for event in events], payloads)
+        actor.shell.world.last_at = max(actor.shell.world.last_at, events[0].at)
+        actor.figures.tasks_submitted([event.handler for event in events], events[0].at)
 
     def _ended(self, event: Any, step: Step) -> None:
         actor = self._actor

@@ -86,6 +86,7 @@ class Shell:
         self.catalog = catalog
         self.checkpoint = checkpoint
         self.clock = clock
+        self.now = clock.now
         self.threads = threads
         self.context = context
         self.log = LOG
@@ -111,9 +112,6 @@ class Shell:
         self._checkpoint_seq = checkpoint.through_seq
         self._free_marks: list[int] = []
         self._marks = 0
-
-    def now(self) -> int:
-        return self.clock.now()
 
     def _look_at_the_disk(self) -> None:
         # A disk that cannot even be asked fails the next commit, which has its own way to say so.

@@ -28,6 +28,7 @@ from journeyman.engine.ids import IdSource
 from journeyman.engine.lane import DeclaredLane
 from journeyman.engine.queue import Queue
 from journeyman.engine.reading import Reader
+from journeyman.engine.spec import SubmitSpec
 from journeyman.engine.task import Task
 from journeyman.journal.collector import set_aside
 from journeyman.journal.errors import JournalCorrupt
@@ -64,6 +65,8 @@ class Session:
         self._settings = settings
         self.lanes = read_lanes(queues)
         self._handlers: dict[str, Handler[..., Any]] = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
+        # Where a submit of a handler goes, once it has been found out; neither handlers nor actors ever leave an engine.
+        self.routes: dict[Handler[..., Any], tuple[SubmitSpec[..., Any], QueueActor]] = {}
         self._context = context
         self.ids = IdSource(settings.entropy or os.urandom)
         self.shell: Shell

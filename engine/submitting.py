@@ -7,7 +7,7 @@ in the submitting task, and not in the worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.queue_actor import QueueActor
@@ -23,6 +23,7 @@ from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 if TYPE_CHECKING:
     from journeyman.engine.session import Session
 
+_new: Final = tuple.__new__  # a NamedTuple without its Python-level constructor: half the price
 
 def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
     """What a submit of `target` with these arguments comes to.
@@ -44,7 +45,7 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
     command = spec.command(session.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
     if spec.task is not None and parent is None:
         session.shell.choose(spec.task)
-    return Submission(actor, command, payload)
+    return _new(Submission, (actor, command, payload))
 
 
 def prepare_many(session: Session, items: Iterable[Any]) -> tuple[list[Submission], list[bytes]]:
@@ -70,7 +71,7 @@ def prepare_many(session: Session, items: Iterable[Any]) -> tuple[list[Submissio
         size = len(payload)
         if size > limit:
             raise PayloadTooLarge(size, limit)
-        found.append(Submission(actor, spec.command(ids.mint(now), now, payload, digest(payload)), payload))
+        found.append(_new(Submission, (actor, spec.command(ids.mint(now), now, payload, digest(payload)), payload)))
         sizes[actor] = sizes.get(actor, 0) + size + ROOM_PER_TASK
         if spec.task is not None:
             chosen.append(spec.task)
@@ -92,10 +93,14 @@ def admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:
 
 def resolve(session: Session, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:
     """The options, handler and queue of whatever was given to `submit`."""
+    if type(target) is Handler and (known := session.routes.get(target)) is not None:
+        return known
     spec = spec_of(session, target)
     actor = session.shell.actors.get(spec.handler.queue_name)
     if actor is None:
         raise QueueNotFound(f"no queue {spec.handler.queue_name!r} in this engine: add it to Engine(queues=[...]) or create_queue it")
+    if type(target) is Handler:
+        session.routes[target] = spec, actor
     return spec, actor
 
 

@@ -11,7 +11,7 @@ an event is unpacked once, and indexes are told the minimum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from journeyman.kernel.events import (
@@ -65,15 +65,25 @@ def apply(state: QueueState, event: TaskEvent | QueueEvent, seq: int) -> None:
     state.qseq = event[2]
 
 
+def apply_new(state: QueueState, events: Sequence[TaskSubmitted], first: int) -> None:
+    """`apply` each of these, which the journal holds from `first` on: what chooses the function is done once."""
+    for seq, event in enumerate(events, first):
+        _submitted(state, event, seq)
+    state.qseq = events[-1].qseq
+
+
 # --- the three that every task has --------------------------------------------------------------------------------------
 
 
 def _submitted(state: QueueState, event: TaskSubmitted, seq: int) -> None:
-    id = event[4]
-    former = state.tasks.get(id)
+    task = TaskState(event, seq, _DUE)
+    if task.due_at > task.submitted_at:
+        task.state = _LATER
+    tasks, id = state.tasks, task.id
+    former = tasks.get(id)
     if former is not None:  # the same id, after the end of the first: it is a new task
         state.forget(former)
-    task = state.tasks[id] = TaskState(event, seq, _DUE if event[7] <= event[0] else _LATER)
+    tasks[id] = task
     state.agenda.wait(task)
 
 
