@@ -77,6 +77,7 @@ class QueueActor:
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
         self.broken: BaseException | None = None
+        self.drops_at_once = False  # whether a task may be gone the moment it ends
         self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
         self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
         self._handler_names = frozenset(self.runnables)
@@ -146,8 +147,11 @@ class QueueActor:
         Where the last commit served several, their next words come in this same turn: a commit for the first of them would make the
         others wait for it.
         """
+        if self._parked_task is None:
+            self._woken = True
+            return
         writer = self.shell.writer
-        if self._parked_task is None or self._woken or len(self._mailbox) > 1 or not writer.idle or writer.crowd > 1:
+        if self._woken or len(self._mailbox) > 1 or not writer.idle or writer.crowd > 1:
             self.wake()
             return
         try:
@@ -293,11 +297,10 @@ class QueueActor:
                 j = i + 1
                 while j < n and mailbox[j][0] == _SUBMIT:
                     j += 1
-                run = mailbox[i:j]
-                answers = self.submit_many([m[2] for m in run], [m[3] for m in run], now, step)
-                for message, answer in zip(run, answers, strict=True):
-                    message[1].answer = answer
-                    step.effects.append((Call.settle, message[1]))
+                _, calls, commands, payloads = zip(*mailbox[i:j], strict=True)
+                for call, answer in zip(calls, self.submit_many(commands, payloads, now, step), strict=True):
+                    call.answer = answer
+                    step.effects.append((Call.settle, call))
                 i = j
                 continue
             if kind == _FINISH:
@@ -372,7 +375,10 @@ class QueueActor:
         )
 
     def policy_changed(self) -> None:
-        self.gate.set(*(self.state.policy.rate or (0, 1, 1)))
+        policy = self.state.policy
+        kept = (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
+        self.drops_at_once = 0 in kept
+        self.gate.set(*(policy.rate or (0, 1, 1)))
 
     def clock_moved(self, delta_us: int) -> None:
         """Kernel time has jumped: tasks that are not decided yet must follow it as the recorded ones do (kernel/world.py)."""

@@ -136,12 +136,12 @@ class Engine(Operations):
         chosen: bytes | None = getattr(handler, "task", None)
         if chosen is not None and await session.forget_expired([chosen]):
             session = self._opened()
-        ready = prepare(session, handler, args, kwargs)
-        keepsake = session.keepsake(ready.actor, ready.command.task)
-        answer = await ready.actor.submit(ready.command, ready.payload).wait()
+        actor, command, payload = prepare(session, handler, args, kwargs)
+        keepsake = session.keepsake(actor, command.task) if actor.drops_at_once else None
+        answer = await actor.submit(command, payload).wait()
         if type(answer) is Refused:
             raise refusal(answer)
-        return Handle(self, ready.command.task, keepsake=keepsake)
+        return Handle(self, command.task, None, keepsake)
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.
@@ -177,8 +177,7 @@ class Engine(Operations):
         return outcome, handles
 
     def _handles(self, session: Session, submissions: Sequence[Submission]) -> list[Handle[Any]]:
-        dropping = {actor for actor in {submission[0] for submission in submissions} if session.drops_at_once(actor)}
-        if not dropping:
+        if not any(actor.drops_at_once for actor in {actor for actor, _, _ in submissions}):
             return [Handle(self, command.task) for _, command, _ in submissions]
         return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
 

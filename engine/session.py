@@ -85,12 +85,7 @@ class Session:
 
     def keepsake(self, actor: QueueActor, task_id: bytes) -> Keepsake | None:
         """For a handle of a task whose queue may drop it the moment it ends."""
-        return self.shell.keepsakes.setdefault(task_id, Keepsake()) if self.drops_at_once(actor) else None
-
-    @staticmethod
-    def drops_at_once(actor: QueueActor) -> bool:
-        policy = actor.state.policy
-        return 0 in (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
+        return self.shell.keepsakes.setdefault(task_id, Keepsake()) if actor.drops_at_once else None
 
     def task(self, task: TaskState, result: bytes | None = None) -> Task:
         """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment."""
