@@ -2,7 +2,8 @@
 
 Problem.  There may be hundreds of thousands of these, each built and changed on the hottest path of the system.
 Choice: a mutable object with slots, built straight from its first event; `row()` is its positional, CBOR-able form (what a
-checkpoint stores), and two tasks are equal when their rows are.  Only `apply` changes one.
+checkpoint stores), and two tasks are equal when their rows are.  Only `apply` changes one.  `seqs` is a tuple, though it grows:
+Python's cyclic collector lets go of a tuple of integers and would walk a list, one for each task there is, again and again.
 
 The last two slots belong to the queue's indexes (kernel/agenda.py).  They are derived, never stored, and no part of equality.
 Rejected: dataclass (slower to build, and compares what must not be compared); an immutable task replaced at each event (three
@@ -66,7 +67,7 @@ class TaskState:
     message: str | None
     progress_ppm: int | None
     cancel: tuple[str, str] | None  # (reason, by) asked for while running
-    seqs: list[int]  # of every event of its own
+    seqs: tuple[int, ...]  # of every event of its own
     last_seq: int
     rejected: list[tuple[int, str]] | None  # (attempt, kind) of stale words already journalled
     shown: State | None  # the roster it stands in: its state as last observed; None when the queue has let go of it
@@ -79,7 +80,7 @@ class TaskState:
         ) = event  # fmt: skip
         self.due_at = self.first_due = due_at
         self.seq = self.last_seq = seq
-        self.seqs = [seq]
+        self.seqs = (seq,)
         self.state = self.shown = state
         self.attempt = self.failures = self.crashes = self.result_len = self.result_codec = self.result_seq = 0
         self.started_at = self.finished_at = self.expires_at = self.elapsed_us = None
@@ -117,7 +118,7 @@ class TaskState:
             self.elapsed_us, self.epoch, self.payload_len, self.payload_digest, self.codec, self.key_id, self.keep_payload,
             None if self.options is None else dict(self.options), self.result_len, self.result_digest, self.result_codec, self.result_seq,
             None if self.error is None else [*self.error[:3], list(self.error[3])], self.reason, self.message, self.progress_ppm,
-            None if self.cancel is None else list(self.cancel), self.seqs.copy(), self.last_seq,
+            None if self.cancel is None else list(self.cancel), list(self.seqs), self.last_seq,
             None if self.rejected is None else [list(r) for r in self.rejected],
         ]  # fmt: skip
 
@@ -136,7 +137,7 @@ class TaskState:
         self.error = None if error is None else (error[0], error[1], error[2], list(error[3]))
         self.cancel = None if cancel is None else (cancel[0], cancel[1])
         self.rejected = None if rejected is None else [(r[0], r[1]) for r in rejected]
-        self.seqs = list(seqs)
+        self.seqs = tuple(seqs)
         self.shown = self.entry = None
         return self
 

@@ -42,7 +42,9 @@ def test_rows_come_back_and_are_copies() -> None:
         assert len(row) == len(ROW)
         again = TaskState.from_row(row)
         assert again.row() == row
-        again.seqs.append(999)
+        again.seqs += (999,)
+        assert found.row() == row
+        found.row()[ROW.index("seqs")].append(999)
         assert found.row() == row
     row = lane[0].row()
     assert TaskState.from_row([*row, "a column of a younger version"]).row() == row
