@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _new: Final = tuple.__new__  # a NamedTuple without its Python-level constructor: half the price
 
+
 def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
     """What a submit of `target` with these arguments comes to.
 

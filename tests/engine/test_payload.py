@@ -216,6 +216,36 @@ def test_one_call_has_one_payload() -> None:
     assert send.encode_call([1], {"d": 8, "c": 0}) == send.encode_call([1], {"c": 0, "d": 8}) == encode_payload([[1], {"c": 0, "d": 8}])
 
 
+def test_a_call_that_is_not_bound_again_has_the_bytes_of_one_that_is() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def one(a: int | None) -> None: ...
+
+    @queue.handler
+    async def two(a: str, b: Any = 0, *rest: int, c: int = 1, **extra: int) -> None: ...
+
+    @queue.handler
+    async def real(a: float) -> None: ...
+
+    @queue.handler
+    async def none() -> None: ...
+
+    @queue.handler
+    async def keyed(a: int, *, b: int) -> None: ...
+
+    calls: list[tuple[Handler[..., Any], tuple[Any, ...]]] = [
+        (one, (7,)), (one, (None,)), (one, (-(2**70),)), (two, ("x",)), (two, ("x", b"y")), (two, ("x", [1], 2)),
+        (real, (1.5,)), (real, (1,)), (none, ()),
+    ]  # fmt: skip
+    for handler, args in calls:  # only a tuple is taken as it is
+        assert handler.encode_call(args, {}) == handler.encode_call([*args], {})
+    assert one.encode_call((7,), {}) == encode_payload([[7], {}])
+    for handler, args in [(keyed, (1,)), (one, ()), (one, (1, 2)), (none, (1,))]:
+        with pytest.raises(TypeError, match=handler.name):
+            handler.encode_call(args, {})
+
+
 def test_every_kind_of_parameter() -> None:
     @Queue("q").handler
     async def take(a: int, b: str = "b", /, c: bytes = b"c", *rest: Colour, d: float, e: Point | None = None, **extra: Path) -> None: ...

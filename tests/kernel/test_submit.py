@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from journeyman.kernel.apply import apply, apply_new
 from journeyman.kernel.commands import Accepted, Env, Refused, Submit, Succeeded
 from journeyman.kernel.events import DUE_BY_DURATION, DUE_BY_INSTANT, TaskSubmitted
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Policy, Retention
-from tests.kernel.lane import SECOND, Lane, task, tid
+from tests.kernel.lane import SECOND, Lane, check_indexes, task, tid
 
 
 def test_a_submit_is_recorded_as_it_was_asked() -> None:
@@ -90,3 +91,21 @@ def test_an_id_taken_again_after_its_task_left_memory_is_a_new_task() -> None:
     lane.given(event)
     assert lane[1].state is State.PENDING
     assert lane[1].attempt == 0
+
+
+def test_submits_applied_together_are_submits_applied_one_by_one() -> None:
+    lane = Lane(Policy(), now=9 * SECOND)
+    lane.when(task(1)).start(1).finish(1)
+    later = task(3, due_at=20 * SECOND, due_kind=DUE_BY_INSTANT, options={"deadline_at": 60 * SECOND})
+    events = lane.proposed(task(2), later, task(4, handler="other"), task(5, priority=9)).events
+    once_more = TaskSubmitted(9 * SECOND, "q", lane.state.qseq + 5, 1, tid(1), "send", 5, 9 * SECOND, DUE_BY_DURATION, 3, b"e" * 16, 0)
+    new = [*events, once_more]  # the last: an id that is taken again after the end of its first task
+    first = len(lane.journal) + 1
+    together, one_by_one = lane.replayed(), lane.replayed()
+    apply_new(together, new, first)  # type: ignore[arg-type]
+    for seq, event in enumerate(new, first):
+        apply(one_by_one, event, seq)  # type: ignore[arg-type]
+    assert together == one_by_one
+    assert together.qseq == once_more.qseq
+    check_indexes(together, lane.now)
+    check_indexes(together, 30 * SECOND)

@@ -16,6 +16,7 @@ from tests.sources import ROOT, Source, sources
 # Who may fold an event into a state.
 FOLDS = {
     "apply": {"actors/recorder.py", "kernel/world.py"},
+    "apply_new": {"actors/recorder.py"},
     "fold": {"actors/shell.py", "journal/recovery.py", "kernel/world.py"},
 }
 # Every name that is a field of a task and of nothing else that code outside the kernel assigns to.
