@@ -69,7 +69,7 @@ class Recorder:
 
     def take_new(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """As `take`, for the tasks of a decision on submits, and their arguments.  A new task can neither end nor be part of a running
-        checkpoint, which leaves a short loop for the bulk submit.
+        checkpoint, so nothing has to be looked at for each of them.
         """
         events = cast("list[TaskSubmitted]", decision.events)
         if not events:

@@ -339,4 +339,4 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     TasksPruned: _pruned,
 }
 
-__all__ = ["apply"]
+__all__ = ["apply", "apply_new"]
