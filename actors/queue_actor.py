@@ -28,26 +28,9 @@ from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
 from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.writer import Step
-from journeyman.kernel.commands import (
-    Answer,
-    Command,
-    Decision,
-    Env,
-    Expire,
-    Finish,
-    Open,
-    Outcome,
-    Refused,
-    Submit,
-)
+from journeyman.kernel.commands import Answer, Command, Decision, Env, Expire, Finish, Open, Outcome, Refused, Submit
 from journeyman.kernel.decide import decide
-from journeyman.kernel.events import (
-    AttemptFailed,
-    CancelRequested,
-    QueueEvent,
-    TaskEvent,
-    TaskSucceeded,
-)
+from journeyman.kernel.events import AttemptFailed, CancelRequested, QueueEvent, TaskEvent, TaskSucceeded
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -359,20 +342,17 @@ class QueueActor:
 
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
-        return _new(
-            Env,
-            (
-                free_slots,
-                self._handler_names,
-                _NOTHING,
-                self.stragglers,
-                shell.suspects_running(),
-                self._backoff,
-                known,
-                shell.stopping,
-                self.reserved,
-            ),
+        here = (
+            self._handler_names,
+            _NOTHING,
+            self.stragglers,
+            shell.suspects_running(),
+            self._backoff,
+            known,
+            shell.stopping,
+            self.reserved,
         )
+        return _new(Env, (free_slots, *here))
 
     def policy_changed(self) -> None:
         policy = self.state.policy

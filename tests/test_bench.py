@@ -20,7 +20,18 @@ def run_bench(*options: str) -> subprocess.CompletedProcess[str]:
 def test_rows_are_those_of_the_speed_table() -> None:
     ran = run_bench("--list")
     names = [line.split()[0] for line in ran.stdout.splitlines()]
-    assert names == ["submit-one", "producers", "submit-many", "drain", "drain-one", "latency", "open", "backlog", "replay"], ran.stderr
+    assert names == [
+        "submit-one",
+        "producers",
+        "submit-many",
+        "drain",
+        "drain-one",
+        "latency",
+        "open",
+        "backlog",
+        "replay",
+        "simulation",
+    ], ran.stderr
 
 
 @pytest.mark.skipif(not MEMORY.is_dir(), reason="no memory file system to refuse")
