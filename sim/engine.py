@@ -59,7 +59,7 @@ class SimEngine(Engine):
         world = self._world
         if self._wanted:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        if any(other is not self and other._wanted and other.machine is self.machine for other in world.engines):
+        if any(other is not self and other._wanted and other.machine.disk is self.machine.disk for other in world.engines):
             raise JournalLocked(f"the simulated journal {self.machine.path!r} is open in another engine of this world")
         self._wanted = True
         self._life = trio.CancelScope()

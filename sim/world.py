@@ -61,7 +61,7 @@ class World:
         self.failure: BaseException | None = None
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope  # of the scenario
-        self._machines: dict[str, Machine] = {}
+        self._disks: dict[str, Disk] = {}
         self._troubles = Troubles(self)
         self._crashes = 0
 
@@ -74,13 +74,7 @@ class World:
         played, and how handlers get fresh module state.  `path` names a disk: engines of one path find the same journal.  Other options
         are Engine's: max_concurrency, grace.
         """
-        machine = self._machines.get(path)
-        if machine is None:
-            disk = Disk(relaxed=durability == "relaxed")
-            machine = self._machines[path] = Machine(path, disk, {"durability": durability, **options})
-        else:
-            machine = Machine(path, machine.disk, {"durability": durability, **options})
-            machine = self._machines[path] = self._machines[path] if machine.options == self._machines[path].options else machine
+        machine = Machine(path, self._disks.setdefault(path, Disk()), {"durability": durability, **options})
         source = queues if callable(queues) else _constant(tuple(queues))
         engine = SimEngine(self, machine, lambda: tuple(source()))
         self.engines.append(engine)
@@ -135,8 +129,8 @@ class World:
         self.faults = Faults(restart=self.faults.restart)
         self.dice.plan(self.faults)
         self.clock.run_true()
-        for machine in self._machines.values():
-            machine.disk.full_until = -1.0
+        for disk in self._disks.values():
+            disk.full_until = -1.0
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -145,6 +139,7 @@ class World:
         self.trace.add(self.time(), kind, text)
 
     def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
+        machine.disk.relaxed = machine.options["durability"] == "relaxed"
         boot = Boot(self, machine, len(self.boots) + 1, queues)
         self.boots.append(boot)
         self.trace.boots += 1
