@@ -142,6 +142,12 @@ class BootStore:
         """Whether a commit failed, which is the end of the boot."""
         return self._failure is not None
 
+    def forget(self) -> None:
+        """The world ends: nobody will ever know whether what is under way arrives."""
+        in_flight, self._in_flight = self._in_flight, []
+        for _, done in in_flight:
+            done(_gone())
+
     def hand_over(self) -> None:
         """No thread to give way to."""
 

@@ -65,8 +65,13 @@ class SimEngine(Engine):
         self._life = trio.CancelScope()
         failed: list[BaseException] = []
         world.nursery.start_soon(self._live, failed)
-        while not self.up and not failed:
-            await self._news.wait()
+        try:
+            while not self.up and not failed:
+                await self._news.wait()
+        except BaseException:  # a cancel: nobody will leave what nobody entered
+            with trio.CancelScope(shield=True):
+                await self._close()
+            raise
         if failed:
             self._wanted = False
             raise failed[0]
@@ -103,6 +108,8 @@ class SimEngine(Engine):
                 await boot.started.wait()
                 self._tell()
                 await boot.over.wait()
+                if world.failure is not None:
+                    return
                 if not boot.dead and boot.failure is not None:
                     world.note("down", f"{type(boot.failure).__name__}: {boot.failure}")
                     if not boot.fault_of_ours:

@@ -26,7 +26,7 @@ from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
 
 Step = list[Any]  # [verb, {arguments}]
-MAX_STEPS = 2_000_000  # of tasks; a run of a plan takes some thousands
+MAX_STEPS = 200_000  # of tasks; a run of a plan takes some thousands
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ class _Swarm:
         chance = self.chance
         tables = [odds.ACTS, odds.SLOW_ACTS] if self.kinds.get(handler) != "def" else [odds.ACTS]
         acts = [[name, value] for table in tables for name, value in drawn(chance, table, 0.6).items() if name in self.acts]
+        if depth:
+            acts = [act for act in acts if act[0] != "hang"]  # a child has no options, so nothing would ever end it
         chance.shuffle(acts)
         if self.children and not depth and chance.random() < odds.CHILD:
             child = self.handler()
@@ -150,7 +152,7 @@ class _Swarm:
         items = []
         for n in range(self.chance.choice((0, 1, 3, 12))):
             handler = self.handler()
-            script = self.script(handler, depth=1)
+            script = self.script(handler)
             items.append([handler, script, self.chosen(script)])
             self.labels.append(f"{label}.{n}")
         return {"items": items, "label": label}

@@ -204,6 +204,15 @@ class World:
         if self.failure is None:
             self.failure = error
             self.scope.cancel()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """No engine is left to wind up what nobody will look at: a boot that waits for its disk would wait for ever."""
+        for boot in self.boots:
+            if not boot.over.is_set():
+                boot.die()
+                boot.store.forget()
+                boot.fall()
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
@@ -233,6 +242,7 @@ class World:
         self.trace.points = self.pulse.points
         self.trace.worth = self.pulse.worth
         self.trace.faults.update({name: n for name, n in self.dice.struck.items() if n})
+        self._let_go()
 
 
 def _constant(queues: tuple[Queue, ...]) -> Callable[[], Iterable[Queue]]:

@@ -13,7 +13,7 @@ import trio.testing
 from journeyman.engine import Context, Engine, EngineStopped, Exponential, JournalLocked, Queue, Rate, Retry
 from journeyman.journal.memory_store import MemoryStore
 from tests.acceptance.processes import Program
-from tests.acceptance.virtual import TrioClock
+from tests.acceptance.virtual import SlowStore, TrioClock
 
 
 class Lane:
@@ -198,6 +198,20 @@ async def test_row_57_a_cancelled_scope_ends_the_engine_and_the_next_open_goes_o
         await engine.drain(timeout=5)
         task = await engine.get(handle.id)
         assert (task.state, task.attempt, task.failures, task.crashes) == ("succeeded", 2, 0, 0)
+
+
+# row 57
+async def test_row_57_a_scope_cancelled_while_the_engine_opens() -> None:
+    """Found by simulation: trio leaves a child that starts late with its cancelled starter, and the engine waited for its own end."""
+    lane, store = Lane(), SlowStore()
+    store.seconds = 0.1  # the boot is a commit, and the cancel comes while it is under way
+    with trio.fail_after(5), trio.move_on_after(0.05) as scope:
+        async with Engine(None, [lane.queue], store=store):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    async with Engine(None, [lane.queue], store=store) as engine:
+        lane.go.set()
+        assert await (await engine.submit(lane.work)).result(timeout=5) == "run 1"
 
 
 # row 57
