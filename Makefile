@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.14,$(if $(shell python$(v) -c
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LAYERS := kernel journal actors engine sim
+LAYERS := kernel journal actors engine sim cli
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 links:
 	@mkdir -p .build/journeyman
 	@for layer in $(LAYERS); do ln -sfn ../../$$layer .build/journeyman/$$layer; done
+	@ln -sfn ../_journeyman_pytest.py .build/_journeyman_pytest.py
 	@for file in journeyman/*; do test -f $$file && ln -sfn ../../$$file .build/$$file; done
 	@rm -rf build/types && mkdir -p build/types && cp -rL .build/journeyman build/types/  # pyright does not follow links
 
@@ -40,7 +41,7 @@ check: static test ## format, lint, types (two checkers), tests
 static: setup ## the part of check that runs nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	MYPYPATH=.build $(BIN)/mypy -p journeyman
+	MYPYPATH=.build $(BIN)/mypy -p journeyman -m _journeyman_pytest
 	$(BIN)/pyright
 
 format: setup ## rewrite the files as ruff wants them

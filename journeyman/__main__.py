@@ -1,13 +1,21 @@
-"""`python -m journeyman`: which version this is, and where to read on.  The command line proper comes with `cli/`."""
+"""The command `journeyman`, and `python -m journeyman`: the command line proper is in `cli/`, and needs the extra of that name."""
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
 
 def main() -> None:
-    print(f"journeyman {version('journeyman')}")
-    print("An embedded, durable task engine.  Start with the README, then docs/ARCHITECTURE.md and the programs in examples/.")
+    try:
+        from journeyman.cli.app import app
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("typer", "rich"):
+            raise
+        print(f"journeyman {version('journeyman')}")
+        print("The command line needs two more packages: pip install 'journeyman[cli]'.", file=sys.stderr)
+        raise SystemExit(1) from None
+    app()
 
 
 if __name__ == "__main__":

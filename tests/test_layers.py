@@ -15,7 +15,8 @@ BELOW = {
     "actors": {"kernel", "journal", "actors"},
     "engine": {"kernel", "journal", "actors", "engine"},
     "sim": {"kernel", "journal", "actors", "engine", "sim"},
-    "journeyman": {"engine"},
+    "cli": {"kernel", "journal", "actors", "engine", "sim", "cli"},
+    "journeyman": {"engine", "cli"},
 }
 # library -> where it may be imported: a folder, or one file
 PLACES = {
@@ -24,6 +25,9 @@ PLACES = {
     "trio": ("actors/", "engine/", "sim/"),
     "outcome": ("actors/", "sim/scheduler.py"),
     "msgspec": ("engine/annotation.py", "engine/payload.py"),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+    "hypothesis": ("sim/strategies.py", "sim/machine.py"),
 }
 # Law 4: time and chance enter the kernel as values.
 NOT_IN_THE_KERNEL = {"time", "random", "os", "secrets", "uuid", "threading", "socket", "subprocess", "io", "pathlib", "logging"}

@@ -202,7 +202,7 @@ async def test_row_57_a_cancelled_scope_ends_the_engine_and_the_next_open_goes_o
 
 # row 57
 async def test_row_57_a_scope_cancelled_while_the_engine_opens() -> None:
-    """Found by simulation: trio leaves a child that starts late with its cancelled starter, and the engine waited for its own end."""
+    """trio leaves a child that starts late with its cancelled starter, and the engine waited for its own end."""
     lane, store = Lane(), SlowStore()
     store.seconds = 0.1  # the boot is a commit, and the cancel comes while it is under way
     with trio.fail_after(5), trio.move_on_after(0.05) as scope:

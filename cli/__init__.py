@@ -1,0 +1,1 @@
+"""The command line: `journeyman`, or `python -m journeyman`.  It needs the extra `cli`."""
