@@ -74,8 +74,8 @@ class Writer:
 
     @property
     def idle(self) -> bool:
-        """Whether everything recorded is durable."""
-        return self._in_flight is None and not self._gathering
+        """Whether everything recorded is durable.  Never again once the journal has failed: memory may be ahead of the disk for good."""
+        return self._in_flight is None and not self._gathering and self.failure is None
 
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""

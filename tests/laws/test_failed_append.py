@@ -76,3 +76,24 @@ async def test_a_failed_commit_ends_everything(n: int, happened: bool, autojump_
         await engine.drain(timeout=10)
         assert {(await engine.get(id)).state for id in acknowledged} <= {State.SUCCEEDED}
         assert [(await engine.get(id)).attempt for id in told] == [1] * len(told), "what was told did happen, and was not done again"
+
+
+async def test_what_memory_has_beyond_the_disk_is_not_read_after_a_failed_commit(autojump_clock: trio.testing.MockClock) -> None:
+    """Found by simulation (swarm seed 20843): a count that came right after the failure saw the task that was not stored."""
+    store, lane = FailingStore(happened=False), Queue("q")
+    seen: list[int] = []
+
+    @lane.handler
+    async def work() -> None: ...
+
+    async def ask(engine: Engine) -> None:
+        with suppress(OSError, EngineStopped):
+            await engine.submit(work)
+        with suppress(OSError, EngineStopped):
+            seen.append(await engine.count())
+
+    with pytest.raises(OSError, match="Input/output error"):
+        async with Engine("x", [lane], store=store) as engine:
+            store.arm(0)
+            await ask(engine)
+    assert seen == []
