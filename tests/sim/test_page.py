@@ -13,6 +13,7 @@ import pytest
 import journeyman.sim
 from journeyman.sim import CrashSweepFailed, Faults, World, simulate
 from journeyman.sim.faults import SIZED
+from journeyman.sim.invariants import BUILT_IN
 from tests.sources import ROOT
 
 PAGE = (ROOT / "docs" / "SIMULATION.md").read_text(encoding="utf-8")
@@ -29,6 +30,12 @@ def test_its_blocks_are_one_test_file_that_passes(tmp_path: Path) -> None:  # ro
     written = len(re.findall(r"^def test_", "\n".join(BLOCKS), re.MULTILINE))
     assert written >= 6
     assert f"{written} passed" in ran.stdout
+
+
+def test_the_table_of_promises_is_that_of_the_code() -> None:
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", PAGE.partition("<!-- promises:")[2].partition("<!-- end of promises -->")[0], re.M))
+    stated = {one.name: " ".join((one.__doc__ or "").strip().partition("\n\n")[0].split()) for one in BUILT_IN}
+    assert {name: rows.get(name) for name in stated} == stated, "python tools/sim_page.py --write"
 
 
 def test_the_first_page_is_a_program() -> None:
