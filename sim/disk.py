@@ -34,9 +34,9 @@ FULL_SECONDS: Final = 60.0
 class Disk(MemoryStore):
     """What is left when a process has died.  One engine's directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, relaxed: bool = False) -> None:
         super().__init__()
-        self.relaxed = False  # as the engine has it that is open now
+        self.relaxed = relaxed
         self.full_until = -1.0  # on trio's clock
         self._undo: Batch | None = None
 

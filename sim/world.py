@@ -74,7 +74,11 @@ class World:
         played, and how handlers get fresh module state.  `path` names a disk: engines of one path find the same journal.  Other options
         are Engine's: max_concurrency, grace.
         """
-        machine = Machine(path, self._disks.setdefault(path, Disk()), {"durability": durability, **options})
+        relaxed = durability == "relaxed"
+        disk = self._disks.setdefault(path, Disk(relaxed=relaxed))
+        if disk.relaxed != relaxed:  # what a power cut took back can only be told of a disk that remembers all it was given
+            raise ValueError(f"the disk {path!r} of this world began with the other durability, and keeps it; give another path=")
+        machine = Machine(path, disk, {"durability": durability, **options})
         source = queues if callable(queues) else _constant(tuple(queues))
         engine = SimEngine(self, machine, lambda: tuple(source()))
         self.engines.append(engine)
@@ -139,7 +143,6 @@ class World:
         self.trace.add(self.time(), kind, text)
 
     def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
-        machine.disk.relaxed = machine.options["durability"] == "relaxed"
         boot = Boot(self, machine, len(self.boots) + 1, queues)
         self.boots.append(boot)
         self.trace.boots += 1

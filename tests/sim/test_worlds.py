@@ -77,18 +77,14 @@ def test_one_path_has_one_engine_at_a_time(options: dict[str, int]) -> None:
     simulate(scenario)
 
 
-def test_a_path_keeps_its_journal_when_its_durability_changes() -> None:
+def test_a_disk_keeps_the_durability_it_began_with() -> None:
     async def scenario(world: World) -> None:
-        async with world.engine(queues=[errands()]) as engine:
-            handle = await engine.submit("run", 1)
-        async with world.engine(queues=[errands()], durability="relaxed") as engine:
-            await engine.pause("errands")
-            newest = await engine.submit("run", 2)
-            await world.crash(power=True)
-            await engine.ready()
-            assert (await engine.get(handle.id)).result == 1
-            with pytest.raises(JourneymanError):
-                await engine.get(newest.id)
+        async with world.engine(queues=[errands()], durability="relaxed"):
+            pass
+        with pytest.raises(ValueError, match="the disk 'journal' of this world began with the other durability"):
+            world.engine(queues=[errands()])
+        async with world.engine(queues=[errands()], path="other"):
+            pass
 
     simulate(scenario)
 
