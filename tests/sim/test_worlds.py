@@ -226,13 +226,16 @@ def test_a_deadlock_is_told_at_once_with_what_stands_still() -> None:
         async with world.engine(queues=[queue]) as engine:
             await engine.pause("errands")
             handle = await engine.submit("run", 1)
-            world.stuck = handle.id
             await handle.wait()
 
     began = time.monotonic()
     with pytest.raises(Deadlock, match="nothing can happen any more") as caught:
         simulate(scenario)
     assert time.monotonic() - began < 20
+    said = str(caught.value)
+    assert "errands/run" in said
+    assert "queue 'errands' was paused" in said
+    assert "scenario: await handle.wait()" in said
     assert caught.value.trace.seconds < 7200  # type: ignore[attr-defined]
 
 
