@@ -27,7 +27,7 @@ def test_its_blocks_are_one_test_file_that_passes(tmp_path: Path) -> None:  # ro
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    written = len(re.findall(r"^def test_", "\n".join(BLOCKS), re.MULTILINE))
+    written = len(re.findall(r"^def test_|^Test\w+ = ", "\n".join(BLOCKS), re.MULTILINE))
     assert written >= 6
     assert f"{written} passed" in ran.stdout
 
