@@ -8,7 +8,7 @@ LAYERS := kernel journal actors engine sim cli
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup links demo test check static format bench crash crash-quick clean
+.PHONY: help setup links demo test check static format bench crash crash-quick sim sim-quick clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,5 +57,12 @@ crash: setup ## the whole crash suite: kills, power cuts, torn writes, failing c
 crash-quick: setup ## two minutes of each
 	$(BIN)/python tests/crash/run.py --quick
 
+sim: setup ## an hour of fresh random seeds in simulated worlds; failing runs are made small and saved
+	$(BIN)/journeyman sim run --minutes 60 --twice
+
+sim-quick: setup ## three hundred seeds, each run twice, and every run that once failed
+	$(BIN)/journeyman sim run --seeds 0-299 --twice --no-shrink
+	$(BIN)/python -m pytest -q tests/sim/test_replay.py -k stays_mended
+
 clean: ## remove everything that was made here
-	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis sim-failures

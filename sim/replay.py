@@ -109,6 +109,8 @@ class Recording:
             raise ValueError(f"{path} is not a {HEADER} file: it has no header")
         if facts[HEADER] != FORMAT:
             raise ValueError(f"{path} has format {facts[HEADER]!r}, and this version reads {FORMAT}: it was saved by a newer Journeyman")
+        if "plan" not in facts:
+            raise ValueError(f"{path} is an example of the state machine {facts.get('machine')}, whose code it needs: run that test again")
         failure = facts.get("failure")
         return cls(
             Plan.of(facts["plan"]),
@@ -120,6 +122,17 @@ class Recording:
 
     def replay(self) -> Replay:
         return Replay(self, examine(self.plan))
+
+
+def run_or_save(plan: Plan, path: str | Path) -> Outcome:
+    """Run `plan` and raise what it raises, having saved it: below `@given`, where the smallest failing example is run last, the file
+    holds that one.
+    """
+    outcome = examine(plan)
+    if outcome.error is not None:
+        Recording.make(plan, outcome, "saved by run_or_save").save(path)
+        raise outcome.error
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,192 @@
+"""A Hypothesis state machine whose rules drive a simulated engine, step by step.
+
+    class Letters(SimulationMachine):
+        def queues(self):
+            return [mail]
+
+        @rule(to=st.text())
+        def send(self, to):
+            self.submit("letter", send, to)
+
+        @rule()
+        def check(self):
+            self.then(lambda world, engine: ...)              # any async function
+
+    TestLetters = Letters.TestCase
+
+Problem.  Rules are plain calls, one after another, in Hypothesis's hands; a simulated world lives inside one `trio.run`.
+Choice: rules *write down* what is to be done, and at the end of the example one world does it all (`teardown`).  So an example is a list
+of commands: it runs in one piece (as deterministic as `simulate` is), shrinks as lists do, and is printed as the rules that were
+called.  Results are not known while rules run; what depends on them goes into `then`, and into `invariant`.
+Rejected: trio in guest mode, turned by hand between rules (the clock's autojump then depends on when the host lets it look);
+a thread that holds the world open (two threads, one of them trio's: no order that a seed decides).
+
+When an example fails, its seed, faults and commands are written to `save_to`, so that the smallest one, which Hypothesis runs last, is
+what is left in the file.  This module needs the extra `sim`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import trio
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize
+from hypothesis.strategies import DataObject, SearchStrategy
+
+from journeyman.engine import EngineStopped, JournalError, JourneymanError, Queue
+from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.faults import Faults
+from journeyman.sim.replay import FORMAT, HEADER, Failure
+from journeyman.sim.simulate import simulate
+from journeyman.sim.strategies import CLIENT_WAITS, fault_plans, seeds
+from journeyman.sim.trace import Trace
+from journeyman.sim.world import World
+
+Command = Callable[[World, Any], Awaitable[object]]
+
+
+class SimulationMachine(RuleBasedStateMachine):
+    """Subclass it, give `queues`, and write rules with the calls below.
+
+    fault_strategy: what can go wrong.  save_to: the folder for the smallest failing example; None: nowhere.
+    """
+
+    fault_strategy: ClassVar[SearchStrategy[Faults]] = fault_plans()
+    save_to: ClassVar[Path | str | None] = Path("sim-failures")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seed = 0
+        self.faults = Faults.none()
+        self.trace: Trace | None = None
+        self.handles: dict[str, Any] = {}  # by label, while the world runs
+        self._commands: list[tuple[str, Command]] = []
+        self._invariants: list[Callable[[World], object]] = []
+
+    def queues(self) -> Iterable[Queue]:
+        """What the engine is opened with, at each boot."""
+        return ()
+
+    async def finish(self, world: World, engine: Any) -> None:
+        """Awaited when all commands are done and nothing moves any more: the place for what must be true in the end."""
+
+    @initialize(data=st.data())
+    def begin(self, data: DataObject) -> None:
+        self.seed = data.draw(seeds(), "seed")
+        self.faults = data.draw(self.fault_strategy, "faults")
+
+    # --- for rules: what is to be done, in this order ---------------------------------------------------------------------
+
+    def submit(self, label: str, handler: Any, *args: Any, **kwargs: Any) -> None:
+        """Submit a task; `label` names it in later rules (the newest task of that label)."""
+
+        async def command(world: World, engine: Any) -> None:
+            self.handles[label] = await engine.submit(handler, *args, **kwargs)
+
+        self._add(f"submit {label}: {handler}{args!r}{kwargs or ''}", command)
+
+    def cancel(self, label: str) -> None:
+        self._about(f"cancel {label}", label, lambda handle: handle.cancel())
+
+    def wait(self, label: str, timeout: float = CLIENT_WAITS) -> None:
+        """Wait until it has ended, for at most `timeout` virtual seconds."""
+        self._about(f"wait for {label}", label, lambda handle: handle.wait(timeout))
+
+    def sleep(self, seconds: float) -> None:
+        """Let virtual time pass."""
+
+        async def command(world: World, engine: Any) -> None:
+            await trio.sleep(seconds)
+
+        self._add(f"sleep {seconds:g}", command)
+
+    def crash(self) -> None:
+        """Kill the process."""
+
+        async def command(world: World, engine: Any) -> None:
+            await world.crash()
+
+        self._add("crash", command)
+
+    def then(self, command: Command, what: str = "") -> None:
+        """Anything else: `await command(world, engine)`."""
+        self._add(what or getattr(command, "__name__", "then"), command)
+
+    def promise(self, check: Callable[[World], object]) -> None:
+        """Have `check(world)` called after every commit of this example; it raises AssertionError or returns False."""
+        self._invariants.append(check)
+
+    def _about(self, what: str, label: str, do: Callable[[Any], Awaitable[object]]) -> None:
+        async def command(world: World, engine: Any) -> None:
+            if label in self.handles:
+                await do(self.handles[label])
+
+        self._add(what, command)
+
+    def _add(self, what: str, command: Command) -> None:
+        self._commands.append((what, command))
+
+    # --- the world ----------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Hypothesis has called all the rules of this example: now they happen."""
+        if not self._commands:
+            return
+        try:
+            self.trace = simulate(self._scenario, seed=self.seed, faults=self.faults)
+        except Exception as error:
+            self._save(error)
+            raise
+
+    async def _scenario(self, world: World) -> None:
+        for check in self._invariants:
+            world.invariant(lambda check=check: check(world))
+        async with world.engine(queues=lambda: tuple(self.queues())) as engine:
+            for _, command in self._commands:
+                await self._do(world, engine, command)
+            await engine.ready()
+            world.calm()
+            await self._settled(engine)
+            await self.finish(world, engine)
+
+    async def _do(self, world: World, engine: Any, command: Command) -> None:
+        """One command; that the process is down, and what the engine refuses, is part of a client's day."""
+        try:
+            await command(world, engine)
+        except (EngineCrashed, EngineStopped, JournalError):
+            await engine.ready()
+        except (JourneymanError, trio.TooSlowError) as refused:
+            world.note("refused", f"{type(refused).__name__}: {refused}")
+
+    async def _settled(self, engine: Any) -> None:
+        with trio.move_on_after(30 * 86_400):
+            while True:
+                try:
+                    await engine.drain()
+                except EngineCrashed:
+                    await engine.ready()
+                else:
+                    return
+
+    def _save(self, error: Exception) -> None:
+        """What failed, for reading: the last one written is the smallest, as Hypothesis runs that one last."""
+        failure = Failure.of(error)
+        note(f"simulated with seed={self.seed}, faults={self.faults.facts()}")
+        if self.save_to is None:
+            return
+        facts = {
+            HEADER: FORMAT,
+            "machine": type(self).__qualname__,
+            "failure": {"kind": failure.kind, "promise": failure.promise, "text": failure.text},
+            "seed": self.seed,
+            "faults": self.faults.facts(),
+            "commands": [what for what, _ in self._commands],
+        }
+        folder = Path(self.save_to)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,193 @@
+"""Hypothesis strategies: fault plans, policies, workloads, and whole scenarios.
+
+    @given(scenarios(queues, calls=st.tuples(st.just(send), st.tuples(st.text(max_size=9)))))
+    def test_letters(scenario):
+        scenario.run()
+
+What is drawn is plain data (a `Plan` for the swarm's handlers, a `Scenario` for yours), so an example prints as what it is and
+shrinks to few faults and few steps.  The scheduler's seed is drawn like the rest: under plain `@given` every example would run one and the
+same schedule, because Hypothesis seeds trio's generator itself (EXEMPLARS 3.9).
+
+This module needs the extra `sim` (`pip install 'journeyman[sim]'`); nothing else of journeyman.sim does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from journeyman.engine import EngineStopped, JournalError, JourneymanError
+from journeyman.sim import odds
+from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.faults import Faults
+from journeyman.sim.plan import Plan
+from journeyman.sim.scripts import policy_of
+from journeyman.sim.simulate import simulate
+from journeyman.sim.trace import Trace
+from journeyman.sim.world import Queues, World
+
+Call = tuple[Any, tuple[Any, ...]]  # (handler or handler.using(...), arguments)
+Action = tuple[str, Any]
+CLIENT_WAITS = 3600.0  # virtual seconds
+
+
+def seeds() -> SearchStrategy[int]:
+    """Seeds of the scheduler and of every chance.  They shrink to 0."""
+    return st.integers(0, 2**32 - 1)
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def fault_plans(*, only: Sequence[str] | None = None, most: float = 0.05) -> SearchStrategy[Faults]:
+    """A few faults, each with a chance of up to `most`; they shrink to none.  only: those that may be in it."""
+    names = [name for name in odds.FAULTS if only is None or name in only]
+    sized = {"slow_disk": 60.0, "disk_full": 600.0, "clock_step": 7200.0, "stall": 30.0, "handler_slow": 60.0}
+    chance = st.floats(0, most).map(lambda share: round(share, 5))
+    values: dict[str, SearchStrategy[Any]] = dict.fromkeys(names, chance)
+    for name in names:
+        if name in sized:
+            values[name] = st.tuples(chance, st.sampled_from((sized[name] / 100, sized[name])))
+    special: dict[str, SearchStrategy[Any]] = {
+        "restart": st.sampled_from((1.0, 0.0, 30.0, 900.0)),
+        "power": st.sampled_from((0.0, 0.3, 1.0)),
+        "disk_latency": st.sampled_from(((0.0, 0.0), (0.0001, 0.002), (0.0, 0.5), (1.0, 5.0))),
+        "clock_drift": st.sampled_from((0.0, 20.0, -200.0)),
+    }
+    values |= {name: strategy for name, strategy in special.items() if name in names}
+    return st.fixed_dictionaries({}, optional=values).map(Faults.of)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def policies(*, only: Sequence[str] | None = None) -> SearchStrategy[dict[str, Any]]:
+    """Keyword arguments for `Queue`; they shrink to none.  `Queue("mail", **policy)`.  only: those that may be in it."""
+    seconds = st.sampled_from((60.0, 1.0, 0.1, 600.0))
+    kept = st.sampled_from((None, 0, 1, 3600))
+    jitter = st.sampled_from((0.0, 0.5, 1.0))
+    backoff = st.sampled_from((["constant", 1], ["linear", 2, 10], ["exponential", 0.5, 2.0, 60]))
+    values: dict[str, SearchStrategy[Any]] = {
+        "concurrency": st.integers(1, 8),
+        "retry": _some({"attempts": st.integers(1, 5), "backoff": backoff, "jitter": jitter, "crashes": st.integers(0, 5)}),
+        "on_crash": st.sampled_from(("retry", "interrupt")),
+        "rate": st.fixed_dictionaries({"limit": st.integers(1, 10)}, optional={"per": seconds, "burst": st.integers(1, 5)}),
+        "timeout": seconds,
+        "heartbeat": seconds,
+        "retention": _some(
+            {
+                **dict.fromkeys(("succeeded", "failed", "cancelled", "interrupted"), kept),
+                "payload": st.sampled_from((True, False, "failed")),
+                "result": st.booleans(),
+            }
+        ),
+        "max_pending": st.integers(0, 50),
+        "max_payload": st.sampled_from((1 << 20, 1_000, 100)),
+    }
+    return _some({name: value for name, value in values.items() if only is None or name in only}).map(policy_of)
+
+
+def _some(values: dict[str, SearchStrategy[Any]]) -> SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=values)
+
+
+# --- workloads --------------------------------------------------------------------------------------------------------
+
+
+def workloads(calls: SearchStrategy[Call], *, most: int = 20, crash: bool = True) -> SearchStrategy[list[Action]]:
+    """What a client does, in order: submit one of `calls`, let time pass, wait for or cancel a task, kill the process.
+
+    The number of "wait" and "cancel" says which task, counted back from the newest.
+    """
+    back = st.integers(0, 5)
+    actions: list[SearchStrategy[Action]] = [
+        st.tuples(st.just("submit"), calls),
+        st.tuples(st.just("sleep"), st.sampled_from((1.0, 0.01, 30.0, 600.0, 7200.0))),
+        st.tuples(st.just("wait"), back),
+        st.tuples(st.just("cancel"), back),
+    ]
+    if crash:
+        actions.append(st.tuples(st.just("crash"), st.just(None)))
+    return st.lists(st.one_of(actions), max_size=most)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A workload on your queues, under faults.  `run(check)` simulates it; `check(world, engine)` is awaited when all is done."""
+
+    queues: Callable[[], Queues]
+    workload: list[Action]
+    faults: Faults
+    seed: int
+
+    def __repr__(self) -> str:
+        return f"Scenario(seed={self.seed}, faults={self.faults.facts()}, workload={self.workload})"
+
+    def run(self, check: Callable[[World, Any], Any] | None = None, **options: Any) -> Trace:
+        """The trace.  Raises what `simulate` raises; options are its."""
+
+        async def scenario(world: World) -> None:
+            async with world.engine(queues=self.queues()) as engine:
+                handles: list[Any] = []
+                for verb, value in self.workload:
+                    await _act(world, engine, handles, verb, value)
+                if check is not None:
+                    await engine.ready()
+                    await check(world, engine)
+
+        return simulate(scenario, seed=self.seed, faults=self.faults, **options)
+
+
+async def _act(world: World, engine: Any, handles: list[Any], verb: str, value: Any) -> None:
+    """One action; that the process is down, and what the engine refuses, is part of a client's day."""
+    try:
+        if verb == "submit":
+            handler, arguments = value
+            handles.append(await engine.submit(handler, *arguments))
+        elif verb == "sleep":
+            await trio.sleep(value)
+        elif verb == "crash":
+            await world.crash()
+        elif handles:
+            handle = handles[-1 - value % len(handles)]
+            await (handle.wait(CLIENT_WAITS) if verb == "wait" else handle.cancel())
+    except (EngineCrashed, EngineStopped, JournalError):
+        await engine.ready()
+    except (JourneymanError, trio.TooSlowError):
+        pass
+
+
+def scenarios(
+    queues: Callable[[], Queues], calls: SearchStrategy[Call], *, faults: SearchStrategy[Faults] | None = None, most: int = 20
+) -> SearchStrategy[Scenario]:
+    """Workloads of `calls` on `queues()`, under faults, each with a seed of its own."""
+    return st.builds(Scenario, st.just(queues), workloads(calls, most=most), fault_plans() if faults is None else faults, seeds())
+
+
+def plans(*, most: int = 12) -> SearchStrategy[Plan]:
+    """Plans for the swarm's own handlers, which need no code of yours: how the engine itself is tested."""
+    acts = (["effect", 0], ["sleep", 1.0], ["fail", 1], ["fail", 99], ["later", [1, 3]], ["snooze", [1, 3]], ["once", 0])
+    script = st.lists(st.sampled_from(acts), max_size=3)
+    label = st.sampled_from("abcd")
+    steps = st.one_of(
+        st.tuples(st.just("submit"), st.fixed_dictionaries({"handler": st.just("mail.async"), "script": script, "label": label})),
+        st.tuples(st.just("sleep"), st.fixed_dictionaries({"seconds": st.sampled_from((1.0, 0.01, 60.0))})),
+        st.tuples(st.sampled_from(("get", "cancel", "retry", "history")), st.fixed_dictionaries({"label": label})),
+        st.tuples(st.just("wait"), st.fixed_dictionaries({"label": label, "timeout": st.just(100.0)})),
+        st.tuples(st.sampled_from(("pause", "resume", "clear")), st.fixed_dictionaries({"queue": st.just("mail")})),
+        st.tuples(st.sampled_from(("crash", "stats")), st.just({})),
+    ).map(list)
+    lanes = st.lists(st.lists(steps, max_size=most), min_size=1, max_size=2)
+    handlers = [{"name": "mail.async", "kind": "async"}]
+    return st.builds(
+        lambda seed, faults, policy, lanes: Plan(seed, faults, {}, [[{"name": "mail", "policy": policy, "handlers": handlers}]], lanes),
+        seeds(),
+        fault_plans(most=0.03).map(Faults.facts),
+        st.fixed_dictionaries({}, optional={"concurrency": st.integers(1, 3), "max_pending": st.integers(0, 5)}),
+        lanes,
+    )

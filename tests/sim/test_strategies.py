@@ -1,0 +1,170 @@
+"""Hypothesis drives simulated worlds: strategies, state machine, shrinking to something small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from journeyman.engine import Context, Queue
+from journeyman.sim import Faults, World
+from journeyman.sim.machine import SimulationMachine
+from journeyman.sim.plan import Plan
+from journeyman.sim.replay import Recording, run_or_save
+from journeyman.sim.strategies import Scenario, fault_plans, plans, policies, scenarios, seeds
+
+FEW = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+)
+queue = Queue("mail", concurrency=2)
+cards = Queue("cards")
+
+
+@queue.handler
+async def send(ctx: Context, to: int) -> int:
+    await trio.sleep(to)
+    return to
+
+
+@given(scenarios(lambda: [queue], st.tuples(st.just(send), st.tuples(st.integers(0, 9)))))
+@FEW
+def test_any_workload_holds_the_promises(scenario: Scenario) -> None:
+    async def check(world: World, engine: Any) -> None:
+        world.calm()
+        await engine.drain()
+        assert await engine.count(state=["pending", "running", "retrying"]) == 0
+
+    scenario.run(check)
+
+
+@given(policies())
+@FEW
+def test_any_policy_is_one(policy: dict[str, Any]) -> None:
+    assert Queue("mail", **policy).name == "mail"
+
+
+@given(plans())
+@FEW
+def test_any_plan_holds_the_promises(plan: Plan) -> None:
+    run_or_save(plan, "sim-failures/plans.json")
+
+
+def test_faults_shrink_to_none() -> None:
+    assert find(fault_plans(), lambda faults: True) == Faults.none()
+    assert find(fault_plans(), lambda faults: faults.crash > 0).facts().keys() == {"crash"}
+    assert find(fault_plans(only=["stall"]), lambda faults: faults.any).facts().keys() == {"stall"}
+
+
+def test_seeds_are_drawn() -> None:
+    seen: set[int] = set()
+
+    @given(seeds())
+    @settings(FEW, phases=[Phase.generate])
+    def draw(seed: int) -> None:
+        seen.add(seed)
+
+    draw()
+    assert len(seen) > 10
+
+
+def test_a_failing_plan_is_saved_at_its_smallest(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+
+    @given(plans(most=4))
+    @settings(FEW, max_examples=40)
+    def breaks(plan: Plan) -> None:
+        if any(verb == "sleep" for lane in plan.lanes for verb, _ in lane):
+            plan.lanes[0].append(["explode", {}])
+        run_or_save(plan, path)
+
+    with pytest.raises(AttributeError):
+        breaks()
+    saved = Recording.load(path)
+    assert saved.plan.faults == {}
+    assert sorted(verb for lane in saved.plan.lanes for verb, _ in lane) == ["explode", "sleep"]
+    assert saved.replay().bit_for_bit
+
+
+class Cards(SimulationMachine):
+    """A handler that charges again after a crash, and a rule that finds it out."""
+
+    fault_strategy = fault_plans(only=["restart", "disk_latency"])
+
+    def queues(self) -> list[Queue]:
+        return [cards]
+
+    @rule(amount=st.integers(1, 50))
+    def buy(self, amount: int) -> None:
+        self.submit("order", charge, amount)
+        self.promise(lambda world: world.effects.assert_at_most_once())
+
+    @rule(seconds=st.sampled_from((0.5, 100.0)))
+    def pass_time(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    @rule()
+    def kill(self) -> None:
+        self.crash()
+
+    @rule()
+    def look(self) -> None:
+        self.wait("order")
+
+
+charged: Any = None
+
+
+@cards.handler
+async def charge(ctx: Context, amount: int) -> None:
+    charged(ctx.id)
+    await trio.sleep(1)
+
+
+def test_a_machine_finds_the_mistake_and_saves_it(tmp_path: Path) -> None:
+    class Saved(Cards):
+        save_to = tmp_path
+
+        async def _scenario(self, world: World) -> None:
+            global charged
+            charged = world.effects.append
+            await super()._scenario(world)
+
+    with pytest.raises(AssertionError, match="at most once"):
+        run_state_machine_as_test(Saved, settings=settings(FEW, max_examples=60, stateful_step_count=8))  # type: ignore[no-untyped-call]
+    facts = json.loads((tmp_path / "Saved.json").read_text())
+    assert any(what.startswith("submit") for what in facts["commands"])
+    assert "crash" in facts["commands"]
+    assert len(facts["commands"]) <= 6, facts
+    with pytest.raises(ValueError, match="state machine"):
+        Recording.load(tmp_path / "Saved.json")
+
+
+def test_a_machine_that_holds_passes() -> None:
+    class Sound(Cards):
+        async def _scenario(self, world: World) -> None:
+            global charged
+            charged = world.effects.once
+            await super()._scenario(world)
+
+        async def finish(self, world: World, engine: Any) -> None:
+            assert await engine.count(state="running") == 0
+
+    run_state_machine_as_test(Sound, settings=FEW)  # type: ignore[no-untyped-call]
+
+
+def test_hypothesis_is_not_needed_for_the_rest(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import journeyman.sim, journeyman.sim.swarm, journeyman.sim.shrink"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=60)
