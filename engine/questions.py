@@ -78,7 +78,8 @@ class Questions:
         task = session.reader.find(id_of(id))
         seqs = [] if task is None else list(task.seqs)
         await self._seen(session)
-        if task is None or session.reader.find(task.id) is None:  # pruned while we waited
+        if task is None or session.reader.find(task.id) is None:  # ended and dropped, or pruned, while we waited
+            await self._seen(session)  # and that must be durable before it is said
             raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
         found = (history_of(seq, event) for seq, event in session.shell.journal.events(seqs))
         return [event for event in found if event is not None]

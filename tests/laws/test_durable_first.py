@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Context, Engine, JourneymanError, Queue
+from journeyman.engine import Context, Engine, JourneymanError, Queue, Retention
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.recovery import recover
 from journeyman.journal.store import Batch, Done
@@ -159,3 +159,53 @@ async def test_whoever_knows_finds_it_on_the_disk(seed: int) -> None:
                 callers.start_soon(ask, engine)
     assert len(seen) == 20
     assert sum(type(event) is TaskSucceeded for event in events_in(store)) == 20
+
+
+class OneByOne(MemoryStore):
+    """Commits wait until they are let through, one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple[Batch, Done]] | None = None
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        if self.held is None:
+            super().begin_append(batch, done)
+        else:
+            self.held.append((batch, done))
+
+    async def let_one_through(self) -> None:
+        assert self.held
+        super().begin_append(*self.held.pop(0))
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_that_a_task_is_gone_is_said_when_its_end_is_durable() -> None:
+    """Found by simulation (swarm seed 61536): dropped at its end, which was applied while `history` waited for an earlier commit."""
+    store, lane, go, said = OneByOne(), Queue("q", retention=Retention(succeeded=0)), trio.Event(), list[object]()
+
+    @lane.handler
+    async def work() -> None:
+        await go.wait()
+
+    async def ask(engine: Engine, id: str) -> None:
+        try:
+            said.append(await engine.history(id))
+        except JourneymanError as error:
+            said.append(error)
+
+    async with Engine("x", [lane], store=store) as engine, trio.open_nursery() as nursery:
+        handle = await engine.submit(work)
+        await trio.testing.wait_all_tasks_blocked()
+        store.held = []
+        nursery.start_soon(engine.pause, "q")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask, engine, handle.id)
+        await trio.testing.wait_all_tasks_blocked()
+        go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await store.let_one_through()
+        assert said == [], "the pause is durable, the end is not"
+        await store.let_one_through()
+        assert len(said) == 1
+        store.held = None
