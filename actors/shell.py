@@ -203,9 +203,12 @@ class Shell:
         return self.catalog.get(task_id, now)
 
     def expired(self, ids: Iterable[bytes]) -> bool:
-        """Whether memory still holds a task of one of these ids though its retention has passed."""
+        """Whether a task of one of these ids is still there, in memory or on disk, though its retention has passed.
+
+        A new task of that id would take the row of the old one, and then no prune would ever find the old one's records.
+        """
         now = self.now()
-        held = (actor.state.tasks.get(id) for id in ids for actor in self.actors.values())
+        held = (actor.state.tasks.get(id) or self.catalog.get(id, 0) for id in ids for actor in self.actors.values())
         return any(task is not None and task.expires_at is not None and task.expires_at <= now for task in held)
 
     # --- steps over several queues ------------------------------------------------------------------------------------

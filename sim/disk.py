@@ -134,6 +134,8 @@ class BootStore:
             if arrived:
                 self.disk.commit(batch)
                 self._boot.world.written(self._boot, batch)
+            else:
+                self._boot.world.watch.lost(self._boot)
             done(_gone())
         self._in_flight.clear()
 

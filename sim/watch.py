@@ -77,6 +77,10 @@ class Watch:
         self._facts.crashed(boot, self.witness(boot.machine.disk))
         self._tell(boot, "crashed", boot)
 
+    def lost(self, boot: Boot) -> None:
+        """A commit that was under way when the process died is not on the disk."""
+        self._world.trace.reached["sometimes a commit under way was lost"] += 1
+
     def lost_newest(self, boot: Boot) -> None:
         self._world.trace.reached["sometimes an acknowledged commit taken back by a power cut"] += 1
         self._tell(boot, "lost_newest")

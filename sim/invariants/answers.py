@@ -137,6 +137,8 @@ class AnswersAgree(Invariant):
                 self._not_found(asked)
             return
         if asked.name in ("get", "wait"):
+            if asked.task is not None and id_bytes(answer.id) != asked.task:
+                self.broken(f"{asked.name}() for {asked.task.hex()} answered with {answer.id}")
             self._picture(asked, answer)
             if asked.name == "wait" and answer.state.value in ("pending", "scheduled", "running", "retrying"):
                 self.broken(f"wait() for {answer.id} answered with a task that is {answer.state}")

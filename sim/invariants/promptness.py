@@ -19,11 +19,18 @@ class StartsPromptly(Invariant):
 
     name = "what may start, starts"
 
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._opened_at = 0
+
+    def booted(self, boot: Any) -> None:
+        self._opened_at = self.witness.kernel_now  # on a slow disk, long after the boot was recorded
+
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:
             return
         lane = self.oracle.lane(event.queue)
-        cause = max(work.due_at, self.oracle.last_at)
+        cause = max(work.due_at, self.oracle.last_at, self._opened_at)
         rate = lane.policy.get("rate")
         if rate is not None:
             cause = max(cause, lane.tat_at - (rate[2] - 1) * -(-rate[1] // rate[0]))

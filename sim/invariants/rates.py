@@ -67,7 +67,7 @@ class StartsWithinRate(Invariant):
 class EntriesWithinRate(Invariant):
     """Entries into handlers, on a clock that never steps, keep to the same bound: what a partner's window counts.
 
-    Over a restart this is promised where the clock was not set meanwhile and the last entries came within 50 ms of their starts.
+    Over a restart this is promised where the clock was not set meanwhile and the entries before it came within 50 ms of their starts.
     """
 
     name = "entries within the rate"
@@ -91,8 +91,6 @@ class EntriesWithinRate(Invariant):
         if self.witness.kernel_now - (work.started_at or 0) > ENTRY_LAG_US:
             self._lagged.add(work.queue)
             self.witness.reach("an entry held or late")
-        else:
-            self._lagged.discard(work.queue)
 
     def _open(self) -> None:
         clock = self.witness.world.clock

@@ -26,10 +26,13 @@ Picture = dict[str, dict[Any, Any]]
 def picture(state: JournalState, tally: Tally | None = None, disk: Store | None = None) -> Picture:
     """Everything logical: facts, and the row of every task, in memory or (with `tally` and `disk`) in the table of ended tasks."""
     rows = {task.id: task.row() for queue in state.queues.values() for task in queue.tasks.values()}
+    in_memory = set(rows)
     if tally is not None and disk is not None:
         for task, _ in decode_rows(Table.TASKS, disk.scan(Table.TASKS, limit=1 << 30)):
             if task.id not in tally.shadowed and task.id not in tally.leaving:
-                rows[task.id] = ["settled, and in memory too"] if task.id in rows else task.row()
+                held = rows.setdefault(task.id, task.row())  # memory speaks for an id that was used again
+                if held[1] == task.seq and task.id in in_memory:
+                    rows[task.id] = ["settled, and in memory too"]
     return {"journal": state.facts(), "queues": {name: queue.facts() for name, queue in state.queues.items()}, "rows": rows}
 
 
@@ -67,7 +70,7 @@ class LiveEqualsReplayed(Invariant):
 
     def _compare(self) -> None:
         shell = self.witness.shell
-        if shell is None or shell.closed or shell.writer.failure is not None or not shell.writer.idle or not self._due():
+        if shell is None or shell.stopping or shell.closed or shell.writer.failure is not None or not shell.writer.idle or not self._due():
             return
         self._compared_at = self.oracle.last_seq
         disk = self.witness.disk

@@ -1,0 +1,266 @@
+"""Bugs planted into the engine, to see whether simulation finds them.
+
+Problem.  A test bed that finds nothing may be blind.  Choice: each bug is an edit of the source of one or a few functions of production
+code, compiled and put in place of their code for the length of a `with` block; nothing is imported anew, so every table and every
+`from ... import` sees the mutated function.  An edit must fit exactly once, so a bug whose place has moved fails loudly.
+
+`seed` is one that finds the bug, known from a search (`python -m tests.sim.planted`); CI runs just that.  Most bugs are found by the swarm;
+a few need what it does not draw, and name a workload of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from journeyman.actors import executor, gate, housekeeper, queue_actor, recorder, shell, slots, starter, timer
+from journeyman.engine import questions, reading, session
+from journeyman.journal import catalog, checkpoint, prune
+from journeyman.kernel import apply, backoff, dispatch, ending, policy, ready, recovery, state, submit, world
+from journeyman.sim.swarm import swarm
+from tests.sim import workloads
+
+SEEDS = 2_000
+
+Edit = tuple[Callable[..., Any], str, str]
+
+
+class Bug(NamedTuple):
+    """edits: (function, text of its source, what it becomes).  seed: one that finds it.  run: what is simulated, given a seed."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    seed: int = -1
+    run: Callable[[int], object] = lambda seed: swarm(seed).run()
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Production code with the bug in it."""
+    with ExitStack() as stack:
+        for function in dict.fromkeys(function for function, _, _ in bug.edits):
+            stack.enter_context(_edited(function, [(old, new) for place, old, new in bug.edits if place is function]))
+        yield
+
+
+@contextmanager
+def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) -> Iterator[None]:
+    target = inspect.unwrap(function)
+    assert isinstance(target, FunctionType)
+    source = textwrap.dedent(inspect.getsource(target))
+    for old, new in changes:
+        assert source.count(old) == 1, f"{target.__qualname__} has {old!r} {source.count(old)} times: move the planted bug with the code"
+        source = source.replace(old, new)
+    scope = dict(target.__globals__)
+    exec(compile("from __future__ import annotations\n" + source, f"<planted in {target.__qualname__}>", "exec"), scope)
+    made = inspect.unwrap(scope[target.__name__])
+    before = target.__code__
+    target.__code__ = made.__code__
+    try:
+        yield
+    finally:
+        target.__code__ = before
+
+
+BUGS = (
+    # law 3: what is not durable is not said
+    Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
+    Bug(
+        "handler entered before commit",
+        ((starter.Starter.dispatch, "step.effects.append((self._launch, launches))", "self._launch(launches)"),),
+        seed=0,
+    ),
+    Bug("reads do not wait for the commit", ((questions.Questions._seen, "if shell.writer.idle:", "if True:"),), seed=4),
+    # fences and attempts
+    Bug(
+        "missing fence for progress",
+        ((ending.progress, "or task.state is not _RUNNING or task.attempt != attempt or task.epoch != epoch", ""),),
+        seed=0,
+        run=workloads.leaky,
+    ),
+    Bug("attempt number reused", ((dispatch.dispatch, "task.attempt + 1", "max(1, task.attempt)"),), seed=0),
+    Bug("duplicate id accepted", ((submit.submit, "if first is not None:", "if False:"),), seed=18),
+    Bug(
+        "one attempt too many",
+        ((ending._failed, "failures >= task.budget(policy.attempts)", "failures > task.budget(policy.attempts)"),),
+        seed=0,
+    ),
+    Bug("retry keeps failures", ((apply._retried, "task.failures = task.crashes = 0", "task.crashes = 0"),), seed=0),
+    Bug(
+        "snooze charges", ((apply._snoozed, "    state.agenda.wait(task)", "    task.failures += 1\n    state.agenda.wait(task)"),), seed=4
+    ),
+    Bug(
+        "backoff without cap",
+        ((backoff.exponential_us, "return min(cap, -(-base * above // below))", "return -(-base * above // below)"),),
+        seed=0,
+        run=workloads.stubborn,
+    ),
+    # crashes and stops
+    Bug("crash not charged", ((recovery._verdict, "if not entered:", "if True:"),), seed=0),
+    Bug("crash charged to bystanders", ((recovery._verdict, "if not entered:", "if False:"),), seed=14),
+    Bug("crash charged twice", ((recovery._verdict, "crashes = task.crashes + 1", "crashes = task.crashes + 2"),), seed=0),
+    Bug("marks of older runs count", ((session.entered_tasks, "if not _started_after(task, mark, journal)", "if True"),), seed=71),
+    Bug("on_crash ignored", ((recovery._verdict, 'policy.on_crash == "interrupt"', "False"),), seed=18),
+    Bug(
+        "graceful stop charged",
+        (
+            (
+                executor._enter,
+                'return Released(elapsed_us, "stop", words), b""',
+                'return Failed(elapsed_us, ("Cancelled", "", "", []), "exception", True, None, words), b""',
+            ),
+        ),
+        seed=0,
+    ),
+    Bug(
+        "suspects run together",
+        ((dispatch.suspects_allowed, "not env.suspects_running and not state.agenda.suspects_out", "True"),),
+        seed=131,
+    ),
+    Bug("suspects of other queues not woken", ((shell.Shell.freed, "if task.crashes:", "if False:"),), seed=0, run=workloads.suspects),
+    # cancels and pauses
+    Bug("cancel lost", ((queue_actor.QueueActor.decide_apply, "if type(event) is CancelRequested:", "if False:"),), seed=31),
+    Bug("cancel forgotten by a crash", ((recovery._verdict, "if task.cancel is not None:", "if False:"),), seed=645),
+    Bug(
+        "paused queue starts",
+        ((dispatch.dispatch, "state.paused is not None or ", ""), (starter.Starter.dispatch, "or state.paused is not None ", "")),
+        seed=3,
+    ),
+    Bug(
+        "pause forgotten by a checkpoint", ((state.QueueState.merge_facts, 'if facts["pause_seq"] > self.pause_seq:', "if False:"),), seed=2
+    ),
+    # limits
+    Bug(
+        "concurrency off by one",
+        (
+            (dispatch.free_slots, "concurrency - len(running)", "concurrency + 1 - len(running)"),
+            (starter.Starter.dispatch, "len(state.running) >= state.policy.concurrency", "len(state.running) > state.policy.concurrency"),
+        ),
+        seed=0,
+    ),
+    Bug("max_concurrency off by one", ((slots.Slots._free, "return self._limit -", "return self._limit + 1 -"),), seed=20),
+    Bug(
+        "an unused slot is not passed on",
+        ((slots.Slots.used, "if leaves:\n        self.freed()", "if False:\n        self.freed()"),),
+        seed=0,
+        run=workloads.shared,
+    ),
+    Bug("max_pending takes one too many", ((submit.submit, "- env.reserved", "- env.reserved + 1"),), seed=9),
+    Bug("max_pending refuses one too early", ((submit.submit, "if room <= 0:", "if room <= 1:"),), seed=46),
+    Bug("rate token given twice", ((dispatch.conforming, "+ 1 if spare", "+ 2 if spare"),), seed=30),
+    Bug(
+        "limiter forgotten over a restart", ((state.QueueState.merge_facts, 'if facts["tat_seq"] >= self.tat_seq:', "if False:"),), seed=10
+    ),
+    Bug("entries not held", ((gate.Gate.hold, "> trio.current_time():", "> trio.current_time() + 3600:"),), seed=10),
+    Bug(
+        "order by submission only",
+        ((ready.Ready.push, "(-task.priority, task.first_due, task.seq, task)", "(0, 0, task.seq, task)"),),
+        seed=0,
+    ),
+    # time
+    Bug(
+        "timer rounds down",
+        ((queue_actor.QueueActor.step, "now = shell.now()", "now = shell.now()\n    self.state.advance(now + 20_000)"),),
+        seed=4,
+    ),
+    Bug("lost wake-up", ((timer.Timer.set, "if self._wanted.get(sleeper) == due_at:", "if sleeper in self._wanted:"),), seed=20),
+    Bug("clock step not rebased", ((world.rebase, "task.due_at += delta_us", "task.due_at += 0"),), seed=2),
+    Bug("clock step moves named instants", ((world.rebase, " and task.due_kind == DUE_BY_DURATION", ""),), seed=2),
+    Bug(
+        "deadline ignored",
+        (
+            (dispatch._filter, "late = deadline is not None and deadline < now", "late = False"),
+            (queue_actor.QueueActor.step, "if self.state.agenda.next_deadline() is not None:", "if False:"),
+        ),
+        seed=38,
+    ),
+    # retention and records
+    Bug(
+        "pruned a little early",
+        ((catalog.Catalog.expired, "self._due(now)", "self._due(now + 60_000_000)"),),
+        seed=0,
+        run=workloads.retained,
+    ),
+    Bug("kept for ever expires", ((policy.Policy.expiry, "None if keep is None else end_at + keep", "end_at + (keep or 0)"),), seed=44),
+    Bug(
+        "live task pruned",
+        (
+            (prune._expired_in_memory, "in _ENDED", "in tuple(State)"),
+            (prune._expired_in_memory, "task.expires_at is not None and", "task.expires_at is None or"),
+            (prune.Pruner.may_go, "task.state not in TERMINAL or ", ""),
+        ),
+        seed=0,
+    ),
+    Bug("prune leaves a record", ((prune.Pruner.prune, "for seq in task.seqs]", "for seq in task.seqs[:-1]]"),), seed=8),
+    Bug("never pruned", ((housekeeper.Housekeeper.prune_expired, "if self._doubtful_step", "if True"),), seed=44),
+    Bug("expired shown", ((shell.Shell.find, "task.expires_at <= now", "task.expires_at <= now - 30_000_000"),), seed=59),
+    Bug("expired listed", ((reading.Reader._expired, "task.expires_at <= now", "False"),), seed=173),
+    Bug("arguments dropped too early", ((recorder.Recorder._ended, "if not task.keep_payload:", "if True:"),), seed=0),
+    Bug(
+        "checkpoint misses a task", ((checkpoint.Checkpoint._encode, "if task is None or", "if task is None or task.failures or"),), seed=0
+    ),
+    Bug(
+        "end of another task told",
+        ((recorder.Recorder._ended, "shell.waiters.pop(task.id, None)", "shell.waiters.popitem()[1] if shell.waiters else None"),),
+        seed=0,
+    ),
+)
+
+
+def hunt(bug: Bug, seeds: range) -> tuple[int, Exception] | None:
+    """The first seed that finds the bug, and what it raised.  A seed that fails without the bug does not count."""
+    for seed in seeds:
+        error = raised(bug, seed)
+        if error is not None:
+            try:
+                bug.run(seed)
+            except Exception:
+                continue
+            return seed, error
+    return None
+
+
+def raised(bug: Bug, seed: int) -> Exception | None:
+    """What a run with the bug comes to."""
+    with planted(bug):
+        try:
+            bug.run(seed)
+        except Exception as error:
+            return error
+    return None
+
+
+def finder(error: BaseException) -> str:
+    """What found it: the promise of an invariant, or another ending of the run."""
+    return str(getattr(error, "promise", type(error).__name__))
+
+
+def table(rows: list[tuple[str, str, str]]) -> str:
+    """For docs/SIMULATION.md."""
+    head = ["| Planted bug | Seeds needed | Found by |", "|---|---:|---|"]
+    return "\n".join([*head, *(f"| {name} | {seeds} | {by} |" for name, seeds, by in rows)])
+
+
+def main() -> None:
+    """Search from seed 0, each bug or those named."""
+    rows = []
+    for bug in BUGS:
+        if len(sys.argv) > 1 and not any(word in bug.name for word in sys.argv[1:]):
+            continue
+        began = time.perf_counter()
+        found = hunt(bug, range(SEEDS))
+        seeds, by = ("not found", "") if found is None else (f"{found[0] + 1:,}", finder(found[1]))
+        rows.append((bug.name, seeds, by))
+        sys.stdout.write(f"{bug.name:<40} {seeds:>9}  {by:<45} {time.perf_counter() - began:6.1f} s\n")
+        sys.stdout.flush()
+    sys.stdout.write("\n" + table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Workloads for what the swarm draws seldom or not at all: late words, the cap of a backoff, suspects in two queues, crowds."""
+
+from __future__ import annotations
+
+import contextlib
+from random import Random
+from typing import Any
+
+import trio
+
+from journeyman.engine import (
+    Context,
+    DuplicateTask,
+    EngineStopped,
+    Exponential,
+    Queue,
+    Rate,
+    Retention,
+    Retry,
+    Snooze,
+    TaskNotFound,
+)
+from journeyman.journal.errors import JournalError
+from journeyman.sim import EngineCrashed, Faults, World, simulate
+from journeyman.sim.trace import Trace
+
+
+def leaky(seed: int) -> Trace:
+    """Handlers give their context away, and whoever has it speaks when the attempt is long over."""
+    chance = Random(seed)
+    kept = chance.choice((60.0, 600.0, None))
+    policy = Retention(succeeded=kept, failed=None, cancelled=None)
+    mail = Queue("mail", concurrency=3, retry=Retry(attempts=chance.choice((1, 3))), retention=policy)
+    contexts: list[Any] = []
+
+    @mail.handler
+    async def send(ctx: Context, how: str) -> str:
+        contexts.append(ctx)
+        ctx.progress(0.1, "begun")
+        await trio.sleep(0.5)
+        if how == "fail":
+            raise OSError("no")
+        if how == "snooze" and ctx.attempt < 3:
+            raise Snooze(10)
+        return how
+
+    def speak(words: str) -> None:
+        for context in chance.sample(contexts, min(3, len(contexts))):
+            context.progress(chance.random(), words)
+            context.heartbeat()
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            for n in range(8):
+                handle = await engine.submit(send.using(delay=chance.choice((0, 0, 2))), chance.choice(("well", "fail", "snooze")))
+                if n == 2:
+                    await handle.cancel("enough")
+                await trio.sleep(chance.uniform(0, 3))
+                speak("late")
+            await trio.sleep(3)
+            speak("later")
+            await engine.pause("mail")
+            for ended in await engine.list(state=("failed", "cancelled")):
+                await engine.retry(ended.id)
+            speak("while it waits")
+            await engine.resume("mail")
+            await engine.drain()
+            speak("at last")
+
+    return simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
+
+
+def stubborn(seed: int) -> Trace:
+    """Tasks that fail until their pauses are at the cap."""
+    chance = Random(seed)
+    mail = Queue("mail", retry=Retry(attempts=chance.choice((9, 12)), backoff=Exponential(1, factor=3, cap=chance.choice((60, 600)))))
+
+    @mail.handler
+    async def send() -> None:
+        raise OSError("no")
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            handle = await engine.submit(send)
+            assert (await handle.wait()).failures >= 9
+
+    return simulate(scenario, seed=seed)
+
+
+def suspects(seed: int) -> Trace:
+    """Two queues of long tasks, which crash after crash takes to the edge of their budgets."""
+    chance = Random(seed)
+    queues = [Queue(name, concurrency=2, retry=Retry(crashes=1)) for name in ("mail", "media")]
+
+    async def work(seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    works = [queue.handler(name=f"{queue.name}.work")(work) for queue in queues]
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=queues) as engine:
+            for _ in range(4):
+                await engine.submit(chance.choice(works), chance.choice((50.0, 300.0)))
+            for _ in range(2):
+                await trio.sleep(chance.uniform(1, 30))
+                await world.crash()
+                await engine.ready()
+            await engine.drain(timeout=5_000)
+
+    return simulate(scenario, seed=seed)
+
+
+def shared(seed: int) -> Trace:
+    """One slot for two queues, one of which has a slow rate."""
+    chance = Random(seed)
+    slow, quick = Queue("slow", rate=Rate(1, per=60)), Queue("quick", concurrency=4)
+
+    async def work() -> None:
+        await trio.sleep(0.5)
+
+    works = [slow.handler(name="slow.work")(work), quick.handler(name="quick.work")(work)]
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[slow, quick], max_concurrency=1) as engine:
+            for _ in range(12):
+                await engine.submit(chance.choice(works))
+                await trio.sleep(chance.choice((0, 0, 1)))
+            await trio.sleep(1_000)
+            assert await engine.count(state="succeeded") == 12, "something is left lying"
+
+    return simulate(scenario, seed=seed)
+
+
+def crowd(seed: int) -> Trace:
+    """Odd seeds: many prunes, until they are folded into one record.  Even ones: more tasks than fit one piece of a checkpoint, and crashes
+    among them.  Either way an id that is used again when its task has expired.
+    """
+    chance = Random(seed)
+    rounds, sizes, torn = (260, (1,), 0.0) if seed % 2 else (30, (1, 80, 150), 0.03)
+    kept = chance.choice((30.0, 60.0))
+    mail = Queue("mail", concurrency=50, retention=Retention(succeeded=kept))
+
+    @mail.handler
+    async def send() -> None: ...
+
+    async def scenario(world: World) -> None:
+        chosen = "01890000-0000-7000-8000-000000000001"
+        async with world.engine(queues=[mail]) as engine:
+            for _ in range(rounds):
+                await engine.ready()
+                with contextlib.suppress(EngineCrashed, DuplicateTask):
+                    await engine.submit_many([(send,)] * chance.choice(sizes))
+                    await engine.submit(send.using(id=chosen, delay=chance.choice((0, 5_000))))
+                    await engine.submit(engine.handler("other", queue="mail").using(id=chosen))
+                await trio.sleep(chance.uniform(50, 120))
+
+    return simulate(scenario, seed=seed, faults=Faults(torn_commit=torn, disk_latency=(0.0, 0.01)))
+
+
+def retained(seed: int) -> Trace:
+    """Tasks that are kept for a while or for ever, looked for before and after."""
+    chance = Random(seed)
+    mail = Queue("mail", retention=Retention(succeeded=chance.choice((90.0, 100.0, None))))
+
+    @mail.handler
+    async def send() -> None: ...
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            for _ in range(12):
+                handle = await engine.submit(send)
+                await trio.sleep(chance.uniform(1, 130))
+                with contextlib.suppress(TaskNotFound):
+                    await engine.get(handle.id)
+                await engine.list()
+                await engine.count()
+
+    return simulate(scenario, seed=seed)
+
+
+def cut_off(seed: int) -> Trace:
+    """A queue whose runs are never made again: crashes interrupt them, an operator retries some, and reads of the disk go wrong."""
+    chance = Random(seed)
+    mail = Queue("mail", concurrency=2, on_crash="interrupt")
+
+    @mail.handler
+    async def send() -> None:
+        await trio.sleep(20)
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            for _ in range(6):
+                with contextlib.suppress(EngineCrashed, EngineStopped, JournalError):
+                    await engine.ready()
+                    await engine.submit(send)
+                    await trio.sleep(chance.uniform(0, 30))
+                    await world.crash()
+                    await engine.ready()
+                    await engine.retry_all("mail", "interrupted")
+
+    return simulate(scenario, seed=seed, faults=Faults(bit_flip=0.01, read_error=0.01))
+
+
+OTHERS = (leaky, stubborn, suspects, shared, retained, cut_off, crowd)
