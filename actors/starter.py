@@ -73,6 +73,8 @@ class Starter:
 
     def _launch(self, attempts: list[Attempt]) -> None:
         shell = self._actor.shell
+        if shell.closed:  # their commit arrived while the store was closed: the next open finds them, and that no handler was entered
+            return
         start = shell.nursery.start_soon
         for attempt in attempts:
             attempt.launched = True
