@@ -11,7 +11,8 @@ from typing import Any, Final
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 
-PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1), a loop that stalls a few seconds
+PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1)
+STALL: Final = 10.0  # seconds, where the plan of faults says nothing else
 
 
 class StartsPromptly(Invariant):
@@ -22,6 +23,9 @@ class StartsPromptly(Invariant):
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
         self._opened_at = 0
+        dice = witness.world.dice
+        # A loop that stalls between a cause and its start, and once more, is late by as much.
+        self._patience_us = PATIENCE_US + (round(2e6 * dice.size("stall", STALL)) if dice.possible("stall") else 0)
 
     def booted(self, boot: Any) -> None:
         self._opened_at = self.witness.kernel_now  # on a slow disk, long after the boot was recorded
@@ -34,5 +38,5 @@ class StartsPromptly(Invariant):
         rate = lane.policy.get("rate")
         if rate is not None:
             cause = max(cause, lane.tat_at - (rate[2] - 1) * -(-rate[1] // rate[0]))
-        if event.at - cause > PATIENCE_US:
+        if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")
