@@ -17,7 +17,7 @@ from journeyman.journal.tally import Tally
 from journeyman.kernel.world import JournalState
 from journeyman.sim.invariants.invariant import Invariant
 
-SHARE: Final = 8  # compared again when this part of the journal is new
+SHARE: Final = 3  # compared again when this part of the journal is new; the next boot is compared with its fold in any case
 LIVE_SHARE: Final = 2
 OFTEN: Final = 2_000  # records; a longer journal is compared at boots and closes only
 
