@@ -8,7 +8,7 @@ from journeyman.actors.call import Call
 from journeyman.engine.errors import NotCancellable, NotRetryable, TaskNotFound
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
 from journeyman.kernel.bounds import OPERATION_CHUNK
-from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Pause, Resume, Retry
+from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Pause, Refused, Resume, Retry
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
 
@@ -23,7 +23,10 @@ class Operations(Questions):
         """
         session = self._opened()
         actor = await self._owner(session, id, NotCancellable)
-        unless_refused(await actor.ask(Cancel(id_of(id), reason, by, running)).wait())
+        answer = await actor.ask(Cancel(id_of(id), reason, by, running)).wait()
+        if type(answer) is Refused and answer.error == "TaskNotFound":
+            await self._owner(session, id, NotCancellable)  # ended, and let go of by a checkpoint, before the queue came to decide
+        unless_refused(answer)
 
     async def retry(self, id: str, *, reason: str = "", by: str = "api") -> None:
         """Give an ended task a fresh budget and send it to the back of its queue.  NotRetryable unless it failed, was cancelled
@@ -37,7 +40,11 @@ class Operations(Questions):
         if task.state in TERMINAL and not task.keep_payload:
             raise NotRetryable(f"the arguments of task {id} were dropped at its end (Retention.payload); submit it anew")
         actor = session.shell.actors[task.queue]
-        unless_refused(await actor.ask(Retry(id_of(id), reason, by, None if task.id in actor.state.tasks else task)).wait())
+        answer = await actor.ask(Retry(task.id, reason, by, None if task.id in actor.state.tasks else task)).wait()
+        if type(answer) is Refused and answer.error == "TaskNotFound" and (task := session.reader.find(task.id)) is not None:
+            # A checkpoint has let go of it before the queue came to decide: now it must be given along.
+            answer = await actor.ask(Retry(task.id, reason, by, task)).wait()
+        unless_refused(answer)
 
     async def retry_all(self, queue: str, state: StateLike = State.FAILED, *, reason: str = "", by: str = "api") -> int:
         """Retry every task of `queue` in `state` (failed, cancelled or interrupted); how many."""

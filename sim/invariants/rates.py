@@ -76,7 +76,7 @@ class EntriesWithinRate(Invariant):
         super().__init__(witness)
         self._buckets: dict[str, Bucket] = {}
         self._lagged: set[str] = set()
-        self._ahead_us = 0  # the wall clock of the monotonic one, when the engine was opened
+        self._ahead_us = 0  # kernel time of the monotonic clock, in the boot that is counted
         self._boot = 0
 
     def entered(self, work: Work) -> None:
@@ -93,9 +93,8 @@ class EntriesWithinRate(Invariant):
             self.witness.reach("an entry held or late")
 
     def _open(self) -> None:
-        clock = self.witness.world.clock
-        ahead_us = clock.wall() - clock.monotonic()
-        if ahead_us != self._ahead_us:
+        ahead_us = self.witness.kernel_now - self.witness.now_us  # each boot takes the wall clock as it finds it
+        if abs(ahead_us - self._ahead_us) > ROUNDING_US:
             self._buckets.clear()
         for queue in self._lagged:
             self._buckets.pop(queue, None)
