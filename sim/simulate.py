@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -18,7 +19,7 @@ from journeyman.sim.world import World
 
 Scenario = Callable[[World], Awaitable[Any]]
 REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped
-MAX_STEPS = 50_000_000
+MAX_STEPS = 10_000_000  # a year and a half of an idle engine
 
 
 def simulate(
@@ -45,6 +46,7 @@ def simulate(
     notes: the seed, and the end of the trace.  With crash_at="every": CrashSweepFailed, naming each point that broke something.
     """
     plan = faults if faults is not None else Faults.none()
+    _check(scenario, seed, plan, crash_at, max_steps)
     if crash_at == "every":
         from journeyman.sim.sweep import sweep
 
@@ -62,6 +64,8 @@ def simulate(
         raise
     finally:
         LOG.removeFilter(deaths)
+    if isinstance(crash_at, int) and world.pulse.struck is None:
+        raise ValueError(f"crash_at={crash_at} struck nothing: this run has {world.trace.points} points, counted from 0")
     return world.trace
 
 
@@ -70,6 +74,21 @@ class _Deaths(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not any(isinstance(about, EngineCrashed) for about in record.args or ())
+
+
+def _check(scenario: object, seed: object, faults: object, crash_at: object, max_steps: object) -> None:
+    """What is wrong with the arguments is said before a world is made of them."""
+    plain = inspect.isfunction(scenario) or inspect.ismethod(scenario)  # other callables are taken at their word
+    if not callable(scenario) or (plain and not inspect.iscoroutinefunction(scenario)):
+        raise TypeError(f"a scenario is an async function of one World, not {scenario!r}")
+    if type(seed) is not int:
+        raise TypeError(f"seed must be a whole number, so that it gives the same run again, not {seed!r}")
+    if not isinstance(faults, Faults):
+        raise TypeError(f"faults must be Faults(...), not {faults!r}")
+    if crash_at not in (None, "every") and (type(crash_at) is not int or crash_at < 0):
+        raise ValueError(f'crash_at must be the number of a point, counted from 0, or "every", not {crash_at!r}')
+    if type(max_steps) is not int or max_steps < 1:
+        raise ValueError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
 
 
 async def _main(world: World, scenario: Scenario, rest: bool) -> None:

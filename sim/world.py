@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
@@ -36,6 +36,15 @@ Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
 STALL: float = 10.0
 STEP: float = 7200.0
+
+
+class Crashed:
+    """What `world.crash()` returns: to be awaited, or not."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105 - whoever awaits us awaits it
 
 
 class World:
@@ -96,11 +105,14 @@ class World:
         """Let virtual time pass."""
         await trio.sleep(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
-    async def crash(self, *, power: bool = False) -> None:
-        """Kill the process now; with `power` the machine too.  It is started again after `faults.restart` seconds."""
+    def crash(self, *, power: bool = False) -> Crashed:
+        """Kill the process now; with `power` the machine too.  It is started again after `faults.restart` seconds.
+
+        Awaiting what it returns gives the others a turn; the process is dead without that too.
+        """
         self.note("fault", "the scenario kills the process" + (" and the machine" if power else ""))
         self.die(power=power)
-        await trio.lowlevel.checkpoint()
+        return Crashed()
 
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward."""
