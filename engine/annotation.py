@@ -59,7 +59,11 @@ _MAPS: Final = (kinds.StructType, kinds.DataclassType, kinds.TypedDictType, kind
 
 def to_builtins(value: Any) -> Any:
     """A value in parts that CBOR has.  TypeError for a class that has no stored form."""
-    return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook)
+    try:
+        # In one order whatever the hash seed: equal arguments have equal bytes in every process (`id=` compares their digests).
+        return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook, order="deterministic")
+    except TypeError:  # members that cannot be compared stay in the order in which they come; what has no stored form fails again
+        return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook)
 
 
 def convert(value: Any, kind: Any) -> Any:

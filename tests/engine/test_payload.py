@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -339,3 +342,18 @@ def test_without_annotations_containers_are_lists_and_maps() -> None:
     handler = taking(Any)
     (back,), _ = handler.decode_call(handler.encode_call([((1, 2), {3}, Colour.RED, Address("n"))], {}))
     assert back == [[1, 2], [3], "r", {"name": "n", "colour": "r", "more": []}]
+
+
+def test_a_set_has_the_same_bytes_in_every_process() -> None:
+    """The same `id=` again from another process compares digests.  Found by a stranger, as digests of simulations that differed."""
+    program = (
+        "from journeyman.engine.annotation import to_builtins; from journeyman.journal.cbor import encode_payload;"
+        "print(encode_payload(to_builtins([[{'a', 'bb', 'ccc', 'dddd'}, {'k': {3, 1, 2}}], {}])).hex(), to_builtins({1, 'x'}))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
