@@ -342,17 +342,13 @@ class QueueActor:
 
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
-        here = (
-            self._handler_names,
-            _NOTHING,
-            self.stragglers,
-            shell.suspects_running(),
-            self._backoff,
-            known,
-            shell.stopping,
-            self.reserved,
-        )
-        return _new(Env, (free_slots, *here))
+        return _new(
+            Env,
+            (
+                free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self._backoff, known, shell.stopping,
+                self.reserved,
+            ),
+        )  # fmt: skip
 
     def policy_changed(self) -> None:
         policy = self.state.policy

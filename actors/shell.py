@@ -195,21 +195,26 @@ class Shell:
 
     def find(self, task_id: bytes) -> TaskState | None:
         """The newest state of a task that retention still keeps, in memory or on disk."""
-        now = self.now()
-        for actor in self.actors.values():
-            task = actor.state.tasks.get(task_id)
-            if task is not None:
-                return None if task.expires_at is not None and task.expires_at <= now else task
-        return self.catalog.get(task_id, now)
+        task = self._held(task_id)
+        return None if task is not None and self._has_expired(task) else task
 
     def expired(self, ids: Iterable[bytes]) -> bool:
         """Whether a task of one of these ids is still there, in memory or on disk, though its retention has passed.
 
         A new task of that id would take the row of the old one, and then no prune would ever find the old one's records.
         """
-        now = self.now()
-        held = (actor.state.tasks.get(id) or self.catalog.get(id, 0) for id in ids for actor in self.actors.values())
-        return any(task is not None and task.expires_at is not None and task.expires_at <= now for task in held)
+        return any(task is not None and self._has_expired(task) for task in map(self._held, ids))
+
+    def _held(self, task_id: bytes) -> TaskState | None:
+        """The newest state of a task, expired or not.  What memory does not hold costs one read of the disk."""
+        for actor in self.actors.values():
+            task = actor.state.tasks.get(task_id)
+            if task is not None:
+                return task
+        return self.catalog.get(task_id, 0)
+
+    def _has_expired(self, task: TaskState) -> bool:
+        return task.expires_at is not None and task.expires_at <= self.now()
 
     # --- steps over several queues ------------------------------------------------------------------------------------
 

@@ -150,13 +150,9 @@ def _stand_in(kind: Any) -> Any:
 
 
 def _for_union(kind: Any, members: list[Any]) -> Any:
-    if not any(isinstance(member, type) and issubclass(member, StandIn) for member in members):
-        try:
-            kinds.type_info(kind)
-        except TypeError:
-            pass
-        else:
-            return kind
+    stand_ins = any(isinstance(member, type) and issubclass(member, StandIn) for member in members)
+    if not stand_ins and _msgspec_takes(kind):
+        return kind
     forms: dict[str, Any] = {}
     for member in members:
         for form in _forms(member):
@@ -170,6 +166,15 @@ def _for_union(kind: Any, members: list[Any]) -> Any:
     if "a float" in forms:
         forms.setdefault("an int", forms["a float"])  # an int will do where a float is wanted
     return _AnythingPasses("union", (_Union,), {"forms": forms, "name": _text(kind)})
+
+
+def _msgspec_takes(kind: Any) -> bool:
+    """Whether msgspec can rebuild this annotation without help."""
+    try:
+        kinds.type_info(kind)
+    except TypeError:
+        return False
+    return True
 
 
 def _forms(kind: Any) -> tuple[str, ...]:
@@ -191,11 +196,7 @@ def _forms(kind: Any) -> tuple[str, ...]:
 
 
 def _for_enum(kind: type[enum.Enum]) -> Any:
-    try:
-        kinds.type_info(kind)
-    except TypeError:
-        pass
-    else:
+    if _msgspec_takes(kind):
         return kind
     members: dict[bytes, enum.Enum] = {}
     forms: dict[str, Any] = {}

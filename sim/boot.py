@@ -104,6 +104,12 @@ class Boot:
         self._scope.cancel()
         self.over.set()
 
+    def forget_ends(self) -> None:
+        """A power cut took back a commit: what handles remember of tasks that ended in this boot may never have happened."""
+        session = self.engine._session
+        for keepsake in list(session.shell.keepsakes.values()) if session is not None else ():
+            keepsake.task = None
+
     @property
     def fault_of_ours(self) -> bool:
         """Whether it failed of something the world did to it: then it is started again, as any supervisor of processes would."""

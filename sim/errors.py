@@ -15,10 +15,6 @@ class HandlerTrouble(Exception):
     """Raised in place of a handler's work, by `Faults(handler_error=...)`."""
 
 
-class SimulatedIOError(OSError):
-    """What a read of the simulated disk raises, by `Faults(read_error=...)`."""
-
-
 class PromiseBroken(AssertionError):
     """The engine did what it promises never to do.  `promise` names the invariant, `details` says what was seen."""
 

@@ -30,6 +30,8 @@ def sweep(run: Callable[[int | None], Trace]) -> Trace:
     (the restart); a second crash there is what `Faults(crash=...)` is for.
     """
     calm = run(None)
+    if not calm.worth:
+        raise ValueError("this scenario opens no engine, so there is no point at which a process could die")
     broken: list[tuple[int, BaseException]] = []
     for point in calm.worth:
         try:

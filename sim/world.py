@@ -181,6 +181,7 @@ class World:
         for boot in fallen:
             boot.fall()
             if cut and boot.machine.disk.cut_power():
+                boot.forget_ends()
                 self.watch.lost_newest(boot)
             self.watch.crashed(boot)
 

@@ -199,7 +199,7 @@ BUGS = (
     ),
     Bug("prune leaves a record", ((prune.Pruner.prune, "for seq in task.seqs]", "for seq in task.seqs[:-1]]"),), seed=8),
     Bug("never pruned", ((housekeeper.Housekeeper.prune_expired, "if self._doubtful_step", "if True"),), seed=44),
-    Bug("expired shown", ((shell.Shell.find, "task.expires_at <= now", "task.expires_at <= now - 30_000_000"),), seed=59),
+    Bug("expired shown", ((shell.Shell._has_expired, "<= self.now()", "<= self.now() - 30_000_000"),), seed=59),
     Bug("expired listed", ((reading.Reader._expired, "task.expires_at <= now", "False"),), seed=173),
     Bug("arguments dropped too early", ((recorder.Recorder._ended, "if not task.keep_payload:", "if True:"),), seed=0),
     Bug(

@@ -76,7 +76,7 @@ def test_what_does_not_fail_cannot_be_shrunk() -> None:
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_what_was_found_stays_mended(path: Path) -> None:
-    """Each file is the smallest plan that showed a bug."""
+    """Each file is a plan that showed a bug; a digest is that of the failing run, or, where that was not kept, of the mended one."""
     recording = Recording.load(path)
     outcome = recording.replay().outcome
     assert outcome.failure is None, f"{recording.note}: {outcome.failure}"
