@@ -122,15 +122,19 @@ class Housekeeper:
         async with self._snapshotter.lock:
             while True:
                 await shell.writer.settled()
-                count = await shell.sealed(lambda: self._remove_once(some(), by))
+                count = await shell.sealed(lambda: self._remove_once(some, by))
                 if not count:
                     return total
                 total += count
                 await shell.writer.settled()
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _remove_once(self, tasks: Sequence[TaskState], by: str) -> int:
+    def _remove_once(self, some: Callable[[], Sequence[TaskState]], by: str) -> int:
         """One commit's worth, in one step."""
+        with self._shell.keeping_house():
+            return self._remove_some(some(), by)
+
+    def _remove_some(self, tasks: Sequence[TaskState], by: str) -> int:
         if not tasks:
             return 0
         shell, pruner = self._shell, self._pruner
@@ -151,7 +155,8 @@ class Housekeeper:
 
     def _compact_once(self) -> None:
         shell = self._shell
-        compaction = compact(shell.journal, shell.checkpoint, shell.world, shell.now(), at_least=COMPACT_RECORDS)
+        with shell.keeping_house():
+            compaction = compact(shell.journal, shell.checkpoint, shell.world, shell.now(), at_least=COMPACT_RECORDS)
         if compaction is not None:
             step = Step()
             shell.record_journal_event(compaction.event, step)

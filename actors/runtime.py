@@ -208,5 +208,6 @@ class Runtime:
         for waiting in waiters.values():
             for call in waiting:
                 call.fail(error)
+        shell.writer.close(error)
         if not shell.straggling:
             shell.store.close()

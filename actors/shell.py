@@ -7,7 +7,7 @@ reference and a test or the simulator has one place to look.  It decides nothing
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -287,7 +287,21 @@ class Shell:
                 call.settle()
 
         self.writer.after_sealing(now_sealed, call)
-        return await call.wait()
+        with trio.CancelScope(shield=True):  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
+            return await call.wait()
+
+    @contextlib.contextmanager
+    def keeping_house(self) -> Iterator[None]:
+        """Around a checkpoint, a prune, a compaction: one that is broken off leaves tallies and tables half told, so the engine closes.
+
+        Whoever asked for it need not be one of the engine's own tasks, so the error would not end the engine by itself.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not self.closed:
+                self.fail(error)
+            raise
 
     # --- news ---------------------------------------------------------------------------------------------------------
 

@@ -38,17 +38,29 @@ class Snapshotter:
 
     @trio.lowlevel.enable_ki_protection
     async def take(self) -> bool:
-        """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last."""
+        """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last.
+
+        Whoever waits here may be cancelled between two pieces: then the next to come finishes that checkpoint before its own.
+        """
         shell = self._shell
         async with self.lock:
-            if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
-                return False
-            await shell.sealed(lambda: shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now()))
-            while (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
-                if chunk:
-                    step = Step()
-                    step.extras.append(chunk)
-                    shell.writer.record(step)
-                await shell.writer.settled()
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            return True
+            with shell.keeping_house():
+                await self._finish()
+                if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
+                    return False
+                await shell.sealed(lambda: shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now()))
+                await self._finish()
+                return True
+
+    async def _finish(self) -> None:
+        """Write what is left of the checkpoint under way, if one is."""
+        shell = self._shell
+        if shell.checkpoint.running:
+            await shell.writer.settled()
+        while (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
+            if chunk:
+                step = Step()
+                step.extras.append(chunk)
+                shell.writer.record(step)
+            await shell.writer.settled()
+            await trio.lowlevel.cancel_shielded_checkpoint()

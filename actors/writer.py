@@ -68,6 +68,7 @@ class Writer:
         self._in_flight: Step | None = None
         self._in_flight_last = 0
         self.failure: BaseException | None = None
+        self._closed: BaseException | None = None  # what to tell who comes too late
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
         self.crowd = 0  # how many waited for the last commit
@@ -79,8 +80,9 @@ class Writer:
 
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""
-        if self.failure is not None:
-            _refuse(step.effects, self.failure)
+        refusal = self.failure or self._closed
+        if refusal is not None:
+            _refuse(step.effects, refusal)
             return
         gathering = self._gathering
         if gathering:
@@ -123,14 +125,24 @@ class Writer:
             self._in_flight.seals = True
 
     async def settled(self) -> None:
-        """Wait until everything recorded so far is durable.  Raises the failure of the journal if it failed."""
-        if self.failure is not None:
-            raise self.failure
+        """Wait until everything recorded so far is durable.  Raises the failure of the journal if it failed, and what `close` was given."""
+        refusal = self.failure or (self._closed if self._in_flight is None else None)
+        if refusal is not None:
+            raise refusal
         if self.idle:
             return
         call: Call[None] = Call()
         self.after(Call.settle, call)
         await call.wait()
+
+    def close(self, error: BaseException) -> None:
+        """The store is about to be closed: the commit under way still counts, whatever comes after it is refused with `error`.
+
+        A call may outlive its engine (a prune in another task of the program), and the directory may belong to the next boot by then.
+        """
+        self._closed = error
+        gathered, self._gathering = self._gathering, Step()
+        _refuse(gathered.effects, error)
 
     def _ship(self) -> None:
         step = self._gathering
