@@ -288,7 +288,8 @@ class Shell:
 
         self.writer.after_sealing(now_sealed, call)
         with trio.CancelScope(shield=True):  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
-            return await call.wait()
+            answer = await call.wait()
+        return answer
 
     @contextlib.contextmanager
     def keeping_house(self) -> Iterator[None]:
