@@ -288,8 +288,8 @@ class Shell:
 
         self.writer.after_sealing(now_sealed, call)
         with trio.CancelScope(shield=True):  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
-            answer = await call.wait()
-        return answer
+            return await call.wait()
+        raise AssertionError("a shielded wait is not cancelled")
 
     @contextlib.contextmanager
     def keeping_house(self) -> Iterator[None]:
