@@ -33,6 +33,7 @@ class Gate:
         """`limit` entries per `per_us` microseconds, `burst` at once; limit 0 opens the gate."""
         self._interval = per_us / limit / 1_000_000 if limit else 0.0
         self._slack = self._interval * (burst - 1)
+        self._tat = min(self._tat, trio.current_time() + self._slack + self._interval)  # what an older rate put off is not owed to this one
 
     def resume(self, ahead: float) -> None:
         """After an open: the journal's limiter stands `ahead` seconds from now (negative: it has run out).

@@ -70,7 +70,7 @@ class QueueActor:
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
         self._crashed: Exception | None = None
-        self._backoff = lane.backoff if lane is not None else None
+        self.backoff = lane.backoff if lane is not None else None
         self.adopt(state)
 
     def adopt(self, state: QueueState) -> None:
@@ -86,7 +86,7 @@ class QueueActor:
         self.lane = lane
         self.retry_on = lane.retry_on
         self.runnables = lane.runnables
-        self._backoff = lane.backoff
+        self.backoff = lane.backoff
         self._handler_names = frozenset(lane.runnables)
         self.state.set_handlers(self._handler_names)
         self.open(self.shell.boot, frozenset(), crashed=False)
@@ -345,7 +345,7 @@ class QueueActor:
         return _new(
             Env,
             (
-                free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self._backoff, known, shell.stopping,
+                free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
                 self.reserved,
             ),
         )  # fmt: skip

@@ -30,6 +30,7 @@ from journeyman.engine.errors import (
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.history import HistoryEvent
+from journeyman.engine.policy import QueuePolicy
 from journeyman.engine.questions import Explanation
 from journeyman.engine.queue import Queue
 from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
@@ -46,7 +47,8 @@ __all__ = [
     # in a handler
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
-    "BoundCall", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueueStats", "Reason", "State", "SubmitSpec", "Task",
+    "BoundCall", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
+    "State", "SubmitSpec", "Task",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",

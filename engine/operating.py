@@ -1,16 +1,21 @@
-"""The engine's operator actions: cancel, retry, clear, prune, pause, resume.  Each is an event that names who acted and why."""
+"""The engine's operator actions: cancel, retry, clear, prune, pause, resume, configure.  Each is an event that names who acted and why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from journeyman.actors.call import Call
 from journeyman.engine.errors import NotCancellable, NotRetryable, TaskNotFound
+from journeyman.engine.policy import QueuePolicy, changes_of, policy_in_force
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
+from journeyman.engine.spec import UNSET, Limit, Unset
+from journeyman.kernel import commands
 from journeyman.kernel.bounds import OPERATION_CHUNK
-from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Pause, Refused, Resume, Retry
+from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Configure, Pause, Refused, Resume
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.policy import OnCrash, Rate, Retention, Retry
 
 
 class Operations(Questions):
@@ -40,10 +45,10 @@ class Operations(Questions):
         if task.state in TERMINAL and not task.keep_payload:
             raise NotRetryable(f"the arguments of task {id} were dropped at its end (Retention.payload); submit it anew")
         actor = session.shell.actors[task.queue]
-        answer = await actor.ask(Retry(task.id, reason, by, None if task.id in actor.state.tasks else task)).wait()
+        answer = await actor.ask(commands.Retry(task.id, reason, by, None if task.id in actor.state.tasks else task)).wait()
         if type(answer) is Refused and answer.error == "TaskNotFound" and (task := session.reader.find(task.id)) is not None:
             # A checkpoint has let go of it before the queue came to decide: now it must be given along.
-            answer = await actor.ask(Retry(task.id, reason, by, task)).wait()
+            answer = await actor.ask(commands.Retry(task.id, reason, by, task)).wait()
         unless_refused(answer)
 
     async def retry_all(self, queue: str, state: StateLike = State.FAILED, *, reason: str = "", by: str = "api") -> int:
@@ -62,7 +67,7 @@ class Operations(Questions):
             for task_id in ids[start : start + OPERATION_CHUNK]:
                 task = session.reader.find(task_id)
                 if task is not None and task.state is wanted:
-                    calls.append(actor.ask(Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)))
+                    calls.append(actor.ask(commands.Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)))
             for call in calls:
                 count += type(await call.wait()) is Accepted
         await self._seen(session)
@@ -110,5 +115,45 @@ class Operations(Questions):
         unless_refused(await self._actor(session, queue).ask(Pause(by, reason)).wait())
 
     async def resume(self, queue: str, *, reason: str = "", by: str = "api") -> None:
+        """Undo `pause`."""
         session = self._opened()
         unless_refused(await self._actor(session, queue).ask(Resume(by, reason)).wait())
+
+    async def configure(
+        self,
+        queue: str,
+        *,
+        concurrency: int | Unset = UNSET,
+        retry: Retry | Unset = UNSET,
+        on_crash: OnCrash | Unset = UNSET,
+        rate: Rate | Unset | None = UNSET,
+        timeout: Limit = UNSET,
+        heartbeat: Limit = UNSET,
+        retention: Retention | Unset = UNSET,
+        max_pending: int | Unset | None = UNSET,
+        max_payload: int | Unset = UNSET,
+        per_key: int | Unset = UNSET,
+        key_order: Literal["strict", "relaxed"] | Unset = UNSET,
+        aging: Limit = UNSET,
+        reason: str = "",
+        by: str = "api",
+    ) -> QueuePolicy:
+        """Change the policy of a queue, declared here or only stored, from now on; what is not given stays as it is.
+
+        Parameters are those of `Queue`.  It takes effect at once (a higher concurrency starts more, a lower one lets what runs finish),
+        is on the record, and stays over restarts until the program declares another policy than before.  Instants already decided (a
+        backoff, an expiry) stay.  Returns the policy in force.  ValueError for a value out of range, and then nothing has changed;
+        QueueNotFound.
+        """
+        given = {
+            "concurrency": concurrency, "retry": retry, "on_crash": on_crash, "rate": rate, "timeout": timeout, "heartbeat": heartbeat,
+            "retention": retention, "max_pending": max_pending, "max_payload": max_payload, "per_key": per_key, "key_order": key_order,
+            "aging": aging,
+        }  # fmt: skip
+        session = self._opened()
+        actor = self._actor(session, queue)
+        changes = changes_of({name: value for name, value in given.items() if value is not UNSET}, actor)
+        unless_refused(await actor.ask(Configure(changes, by, reason)).wait())
+        policy = policy_in_force(actor)
+        await self._seen(session)
+        return policy

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from journeyman.actors.queue_actor import QueueActor
+from journeyman.engine.policy import QueuePolicy, policy_in_force
 from journeyman.kernel.lifecycle import State
 
 
@@ -13,9 +14,9 @@ from journeyman.kernel.lifecycle import State
 class QueueStats:
     """One queue.  Ages and durations in seconds, rates per second over the last minute.
 
-    `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that cannot run in this
-    process.  `oldest_pending`: how long the longest-waiting due task has been due.  Durations are of attempts that ended since
-    this engine was opened; quantiles are within 5 %.
+    `policy`: what is in force now.  `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that
+    cannot run in this process.  `oldest_pending`: how long the longest-waiting due task has been due.  Durations are of attempts that
+    ended since this engine was opened; quantiles are within 5 %.
     """
 
     name: str
@@ -33,6 +34,7 @@ class QueueStats:
     mean: float | None
     p50: float | None
     p99: float | None
+    policy: QueuePolicy
 
 
 def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueStats:
@@ -55,4 +57,5 @@ def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueS
         mean=actor.figures.durations.mean,
         p50=actor.figures.durations.quantile(0.5),
         p99=actor.figures.durations.quantile(0.99),
+        policy=policy_in_force(actor),
     )

@@ -291,6 +291,10 @@ def _opened(state: QueueState, event: QueueOpened, _seq: int) -> None:
 
 def _configured(state: QueueState, event: QueueConfigured, seq: int) -> None:
     state.set_policy(event.policy, seq)
+    if event.options is None or not event.options.get("live"):
+        state.declared, state.declared_seq = state.policy, seq
+    elif "tat_at" in event.options:
+        state.tat_at, state.tat_seq = event.options["tat_at"], seq
 
 
 def _paused(state: QueueState, event: QueuePaused, seq: int) -> None:

@@ -24,7 +24,7 @@ from fractions import Fraction
 from hashlib import blake2b
 from typing import Final
 
-from journeyman.kernel.bounds import BACKOFF_DEFAULT_CAP_US, DURATION_MAX_US, FACTOR_MAX, PPM
+from journeyman.kernel.bounds import BACKOFF_DEFAULT_CAP_US, DURATION_MAX_US, FACTOR_MAX, PPM, SECOND_US
 from journeyman.kernel.duration import Seconds, microseconds
 
 # As compiled: ("exponential", base, num, den, cap), ("constant", us), ("linear", step, cap) or ("callable", name, cap).
@@ -92,6 +92,19 @@ def compile_backoff(backoff: Backoff) -> Shape:
     module = getattr(backoff, "__module__", None) or "?"
     name = getattr(backoff, "__qualname__", None) or type(backoff).__qualname__
     return ("callable", f"{module}.{name}", BACKOFF_DEFAULT_CAP_US)
+
+
+def backoff_of(shape: Shape) -> Exponential | Constant | Linear | None:
+    """The public value that compiles to `shape`; None for a callable, which only the program has."""
+    kind, *numbers = shape
+    if kind == "callable":
+        return None
+    seconds = [int(number) / SECOND_US for number in numbers]
+    if kind == "constant":
+        return Constant(seconds[0])
+    if kind == "linear":
+        return Linear(seconds[0], seconds[1])
+    return Exponential(seconds[0], int(numbers[1]) / int(numbers[2]), seconds[3])
 
 
 _EXACT_EXPONENT: Final = 64
@@ -175,5 +188,5 @@ def jittered(delay: int, jitter_ppm: int, task: bytes, n: int) -> int:
 
 
 __all__ = [
-    "Backoff", "Constant", "Exponential", "Linear", "Shape", "compile_backoff", "delay_us", "exponential_us", "jittered",
+    "Backoff", "Constant", "Exponential", "Linear", "Shape", "backoff_of", "compile_backoff", "delay_us", "exponential_us", "jittered",
 ]  # fmt: skip

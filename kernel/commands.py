@@ -75,12 +75,16 @@ class Resume(NamedTuple):
 
 
 class Configure(NamedTuple):
+    """Another policy until the declared one changes.  `policy`: those of `Policy.facts` that change; the others stay as they are."""
+
     policy: Mapping[str, Any]
     by: str
+    reason: str = ""
 
 
 class Open(NamedTuple):
-    """Take charge of the queue: a new epoch, the declared policy, and a verdict on every attempt of an older epoch.
+    """Take charge of the queue: a new epoch, the declared policy if it is another than last time, and a verdict on every attempt of an
+    older epoch.
 
     `entered`: ids of tasks whose handler had been entered when the process died.  `crashed` False: the attempts died with a queue actor
     that had a bug, not with the process, so nothing is charged.

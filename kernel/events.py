@@ -267,7 +267,9 @@ class QueueOpened(NamedTuple):
 
 
 class QueueConfigured(NamedTuple):
-    """The policy from here on (Policy.facts)."""
+    """The policy from here on (Policy.facts).  `options`: live (an operator's change: what the program declares is what it was),
+    reason, tat_at (the rate limiter's time from here on, where a new rate owes nothing to the old one).
+    """
 
     at: int
     queue: str

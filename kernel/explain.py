@@ -76,6 +76,7 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
 
 def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
     """What stands in the way of anything in this queue."""
+    live = " (an operator's change is in force)" if state.changed_live else ""
     reasons: list[Reason] = []
     if state.paused is not None:
         by, why, _ = state.paused
@@ -84,10 +85,11 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
         reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))
     rate = state.policy.rate
     if rate is not None and (token_at := allowed_at(rate, state.tat_at)) > now:
-        text = f"queue {state.name!r} may start {rate[0]} per {_seconds(rate[1])}; the next in {_seconds(token_at - now)}"
+        text = f"queue {state.name!r} may start {rate[0]} per {_seconds(rate[1])}{live}; the next in {_seconds(token_at - now)}"
         reasons.append(Reason("rate limited until", text, token_at))
     if free_slots(state, env._replace(free_slots=None)) <= 0:
-        reasons.append(Reason("no free slot", f"queue {state.name!r} runs {len(state.running)} of {state.policy.concurrency} at a time"))
+        text = f"queue {state.name!r} runs {len(state.running)} of {state.policy.concurrency} at a time{live}"
+        reasons.append(Reason("no free slot", text))
     elif env.free_slots is not None and env.free_slots <= 0:
         reasons.append(Reason("no engine slot", "the engine runs as many attempts as its max_concurrency allows"))
     return reasons

@@ -7,6 +7,7 @@ deleted yet.  An order that finds its wish fulfilled already (a second pause, a 
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 from journeyman.kernel.commands import Accepted, Cancel, Clear, Configure, Decision, Env, Pause, Refused, Resume, Retry
 from journeyman.kernel.dispatch import cancelled
@@ -14,6 +15,7 @@ from journeyman.kernel.events import CancelRequested, Event, QueueConfigured, Qu
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL, State, may
 from journeyman.kernel.policy import Policy
+from journeyman.kernel.ratelimit import interval_us
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -91,11 +93,15 @@ def resume(state: QueueState, command: Resume, now: int, env: Env) -> Decision:
 
 
 def configure(state: QueueState, command: Configure, now: int, env: Env) -> Decision:
-    """Another policy from here on; instants already decided stay."""
-    policy = Policy.from_facts(command.policy)
+    """Another policy from here on; instants already decided stay.  What was declared is remembered beside it (kernel/recovery.py)."""
+    policy = Policy.from_facts({**state.policy.facts(), **command.policy})
     if policy == state.policy and state.configured:
         return Decision([], [Accepted()])
-    event = QueueConfigured(now, state.name, state.qseq + 1, state.epoch, policy.facts(), command.by)
+    options: dict[str, Any] = {"live": True, "reason": command.reason}
+    if policy.rate is not None and policy.rate != state.policy.rate:
+        # What the old rate had put off is not owed to the new one: no later than after a full burst at this very instant.
+        options["tat_at"] = min(state.tat_at, now + policy.rate[2] * interval_us(policy.rate))
+    event = QueueConfigured(now, state.name, state.qseq + 1, state.epoch, policy.facts(), command.by, options)
     return Decision([event], [Accepted(count=1)])
 
 

@@ -211,9 +211,25 @@ _KEEP: Final[Mapping[State, str]] = {
     State.INTERRUPTED: "keep_interrupted_us",
 }
 
+# Each parameter of `Queue`, and of `Engine.configure`, with the fields that it compiles to.
+PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "concurrency": ("concurrency",),
+    "retry": ("attempts", "crashes", "backoff", "jitter_ppm"),
+    "on_crash": ("on_crash",),
+    "rate": ("rate",),
+    "timeout": ("timeout_us",),
+    "heartbeat": ("heartbeat_us",),
+    "retention": ("keep_succeeded_us", "keep_failed_us", "keep_cancelled_us", "keep_interrupted_us", "payload", "result"),
+    "max_pending": ("max_pending",),
+    "max_payload": ("max_payload",),
+    "per_key": ("per_key",),
+    "key_order": ("key_order",),
+    "aging": ("aging_us",),
+}
+
 BackoffFunction = Callable[[int], float]
 
 __all__ = [
-    "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "Linear", "OnCrash", "Policy", "Priority", "Rate", "Retention",
-    "Retry", "Seconds",
+    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "Linear", "OnCrash", "Policy", "Priority", "Rate",
+    "Retention", "Retry", "Seconds",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ is judged by journalled facts and one volatile hint, whether its handler had bee
 4. Not entered: lost, uncharged.
 5. Entered: lost, and one of `crashes` is spent; the crash after the last forgiven one makes it fail, with the evidence.
 
-The policy is the declared one, from this opening on: its QueueConfigured comes before the verdicts.
+The policy is the declared one if that is another than at the last opening, and its QueueConfigured comes before the verdicts; else it
+stays as it is, an operator's live changes among it (DECISIONS 7): who changes a declaration has looked at it, who restarts has not.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ from journeyman.kernel.taskstate import TaskState
 
 
 def open_queue(state: QueueState, command: Open, now: int, env: Env) -> Decision:
-    """QueueOpened, QueueConfigured if the policy is another, then one verdict for each attempt that was running, oldest task first."""
+    """QueueOpened, QueueConfigured if another policy is declared, then one verdict for each attempt that was running, oldest task first."""
     epoch, qseq, queue = state.epoch + 1, state.qseq + 1, state.name
     events: list[Event] = [QueueOpened(now, queue, qseq, epoch, command.boot)]
     policy = state.policy
     if command.policy is not None:
-        policy = Policy.from_facts(command.policy)
-        if policy != state.policy or not state.configured:
+        declared = Policy.from_facts(command.policy)
+        if declared != state.declared:
+            policy = declared
             qseq += 1
             events.append(QueueConfigured(now, queue, qseq, epoch, policy.facts(), "open"))
     entered = frozenset(command.entered)

@@ -22,8 +22,8 @@ class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "config_seq", "configured", "epoch", "name", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at",
-        "tat_seq",
+        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "name", "pause_seq", "paused", "policy", "qseq",
+        "running", "tasks", "tat_at", "tat_seq",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -31,6 +31,8 @@ class QueueState:
         self.policy = Policy()
         self.configured = False  # whether a QueueConfigured was ever seen
         self.config_seq = 0
+        self.declared: Policy | None = None  # what the program last declared; `policy` differs where an operator changed it since
+        self.declared_seq = 0
         self.epoch = 0
         self.qseq = 0
         self.paused: tuple[str, str, int] | None = None  # (by, reason, at)
@@ -62,6 +64,8 @@ class QueueState:
         return {
             "policy": self.policy.facts() if self.configured else None,
             "config_seq": self.config_seq,
+            "declared": None if self.declared is None else self.declared.facts(),
+            "declared_seq": self.declared_seq,
             "epoch": self.epoch,
             "qseq": self.qseq,
             "paused": None if self.paused is None else list(self.paused),
@@ -76,6 +80,10 @@ class QueueState:
         self.qseq = max(self.qseq, facts["qseq"])
         if facts["config_seq"] > self.config_seq:
             self.set_policy(facts["policy"], facts["config_seq"])
+        declared_seq = facts.get("declared_seq", facts["config_seq"])  # before operators could change it, the policy was the declared one
+        if declared_seq > self.declared_seq:
+            self.declared = Policy.from_facts(facts.get("declared", facts["policy"]))
+            self.declared_seq = declared_seq
         if facts["pause_seq"] > self.pause_seq:
             paused = facts["paused"]
             self.paused = None if paused is None else (paused[0], paused[1], paused[2])
@@ -103,6 +111,11 @@ class QueueState:
     def rebuild(self) -> None:
         """The indexes anew; `advance` afterwards."""
         self.agenda.rebuild(self.tasks.values())
+
+    @property
+    def changed_live(self) -> bool:
+        """Whether an operator's change is in force."""
+        return self.policy != self.declared and self.configured
 
     def settle(self, ids: Iterable[bytes]) -> int:
         """Forget ended tasks that the journal's table holds now; a cache eviction, no step of the fold.  How many were forgotten."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Every call that may be under way when the process dies.
 CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
-    "pause", "resume", "drain", "create_queue",
+    "pause", "resume", "configure", "drain", "create_queue",
 )  # fmt: skip
 
 

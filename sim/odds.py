@@ -178,6 +178,7 @@ VERBS: Mapping[str, tuple[float, float]] = {
     "clear": (0.25, 0.5),
     "pause": (0.3, 1),
     "resume": (0.4, 2),
+    "configure": (0.3, 1.5),
     "prune": (0.3, 1),
     "drain": (0.4, 1),
     "create_queue": (0.15, 0.5),

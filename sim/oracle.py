@@ -83,6 +83,8 @@ class Lane:
     def __init__(self, name: str) -> None:
         self.name = name
         self.policy: Mapping[str, Any] = {}
+        self.declared: Mapping[str, Any] | None = None
+        self.config_seq = 0
         self.paused = False
         self.pause_seq = 0
         self.epoch = 0
@@ -243,7 +245,11 @@ class Oracle:
         self.loose.add(seq)
 
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
-        self.lane(event.queue).policy = event.policy
+        lane, options = self.lane(event.queue), event.options or {}
+        lane.policy, lane.config_seq = event.policy, seq
+        lane.tat_at = options.get("tat_at", lane.tat_at)
+        if not options.get("live"):
+            lane.declared = event.policy
         self.loose.add(seq)
 
     def paused(self, seq: int, event: Any, work: Work | None) -> None:

@@ -33,7 +33,7 @@ from journeyman.engine import (
     TaskNotFound,
 )
 from journeyman.sim.errors import EngineCrashed
-from journeyman.sim.scripts import queue_of
+from journeyman.sim.scripts import policy_of, queue_of
 from journeyman.sim.world import World
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "list": (QueueNotFound, TaskNotFound),
     "drain": (trio.TooSlowError,),
     "create_queue": (QueueExists, HandlerExists),
-    **dict.fromkeys(("retry_all", "clear", "pause", "resume", "prune", "count"), (QueueNotFound,)),
+    **dict.fromkeys(("retry_all", "clear", "pause", "resume", "configure", "prune", "count"), (QueueNotFound,)),
 }
 _DISK: Final = ("disk_full", "read_error", "bit_flip")
 AGAIN: Final = 5  # times that a client makes a call again
@@ -225,6 +225,9 @@ class Player:
 
     async def do_resume(self, queue: str) -> None:
         await self.engine.resume(queue)
+
+    async def do_configure(self, queue: str, policy: Mapping[str, Any]) -> None:
+        await self.engine.configure(queue, **policy_of(policy), by="plan", reason="by plan")
 
     async def do_prune(self, older_than: float, queue: str | None = None, states: tuple[str, ...] = ("succeeded", "cancelled")) -> None:
         await self.engine.prune(older_than, queue, states=states)

@@ -182,6 +182,14 @@ class _Swarm:
 
     make_pause = make_resume = make_clear
 
+    def make_configure(self, label: str) -> dict[str, Any]:
+        policy = drawn(self.chance, odds.POLICY, 0.6)
+        if "retry" in policy:  # code is not for operators to change
+            policy["retry"].pop("on", None)
+            if policy["retry"].get("backoff", [""])[0] == "called":
+                del policy["retry"]["backoff"]
+        return {"queue": self.name(), "policy": policy}
+
     def make_retry_all(self, label: str) -> dict[str, Any]:
         return {"queue": self.name(), "state": self.chance.choice(STATES)}
 

@@ -23,6 +23,7 @@ from journeyman.sim.invariants.limits import (
     RoomWithinLimit,
     SuspectsOneByOne,
 )
+from journeyman.sim.invariants.operators import PolicyStaysAsOrdered
 from journeyman.sim.invariants.promptness import StartsPromptly
 from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
 from journeyman.sim.invariants.records import ChainHolds, NumbersWithoutGaps, TimeGoesOn
@@ -48,6 +49,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     EngineWithinLimit,
     RoomWithinLimit,
     PauseIsKept,
+    PolicyStaysAsOrdered,
     SuspectsOneByOne,
     BestFirst,
     StartsWithinRate,

@@ -15,14 +15,25 @@ class ConcurrencyWithinLimit(Invariant):
 
     name = "concurrency within the queue's limit"
 
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._before: dict[str, int] = {}  # what ran when the limit was lowered below it: that may finish
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        running = len(self.oracle.lane(event.queue).running)
+        if running > event.policy["concurrency"]:
+            self._before[event.queue] = running
+            self.witness.reach("a limit lowered below what runs")
+
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         lane = self.oracle.lane(event.queue)
         limit = lane.limit("concurrency", 1)
         if len(lane.running) >= limit:
             self.broken(f"{work} is started at seq {seq} while {len(lane.running)} of {limit} run in {event.queue!r}")
+        self._before.pop(event.queue, None)
 
     def entered(self, work: Work) -> None:
-        limit = self.oracle.lane(work.queue).limit("concurrency", 1)
+        limit = max(self.oracle.lane(work.queue).limit("concurrency", 1), self._before.get(work.queue, 0))
         inside = self.witness.inside_of.get(work.queue, 0)
         if inside > limit:
             self.broken(f"{inside} handlers are inside in {work.queue!r}, which allows {limit}")

@@ -135,6 +135,13 @@ BUGS = (
     Bug(
         "pause forgotten by a checkpoint", ((state.QueueState.merge_facts, 'if facts["pause_seq"] > self.pause_seq:', "if False:"),), seed=2
     ),
+    # live changes
+    Bug("live change undone by a restart", ((recovery.open_queue, "if declared != state.declared:", "if declared != policy:"),), seed=17),
+    Bug(
+        "live change taken for a declaration",
+        ((apply._configured, 'if event.options is None or not event.options.get("live"):', "if True:"),),
+        seed=17,
+    ),
     # limits
     Bug(
         "concurrency off by one",
