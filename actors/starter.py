@@ -122,7 +122,7 @@ class Starter:
         ]
         tasks = missing + ahead
         read: dict[bytes, bytes | None] = {}
-        for task, payload in zip(tasks, actor.shell.payloads([task.seq for task in tasks]), strict=True):
+        for task, payload in zip(tasks, actor.shell.payloads([task.payload_seq for task in tasks]), strict=True):
             if task.id in known:
                 read[task.id] = payload
             elif payload is not None and digest(payload) == task.payload_digest:

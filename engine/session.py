@@ -107,7 +107,7 @@ class Session:
         )
 
     def _payload(self, handler: Handler[..., Any] | NamedHandler, task: TaskState, fresh: bytes | None) -> Any:
-        data = fresh if fresh is not None else self.shell.journal.payload(task.seq, task.payload_digest)
+        data = fresh if fresh is not None else self.shell.journal.payload(task.payload_seq, task.payload_digest)
         if data is None:
             return None
         try:

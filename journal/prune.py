@@ -134,7 +134,7 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> 
 
 def _payload_seqs(task: TaskState) -> Iterable[int]:
     if task.keep_payload:
-        yield task.seq
+        yield task.payload_seq
     if task.result_seq:
         yield task.result_seq
 

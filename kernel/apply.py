@@ -33,6 +33,7 @@ from journeyman.kernel.events import (
     TaskEvent,
     TaskFailed,
     TaskInterrupted,
+    TaskRescheduled,
     TaskRetried,
     TasksPruned,
     TaskSubmitted,
@@ -278,6 +279,24 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     state.agenda.wait(task)
 
 
+def _rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
+    """Due at another instant, perhaps with other arguments.  Whatever it waited for before, it waits for its instant now."""
+    task = state.tasks[event.task]
+    state.agenda.leave(task)
+    task.state = _LATER if event.due_at > event.at else _DUE
+    task.due_at, task.due_kind, task.first_due = event.due_at, event.due_kind, event.place_at
+    task.seqs += (seq,)
+    task.last_seq = seq
+    options = event.options
+    if options is not None:
+        if "payload_digest" in options:
+            task.first_digest = task.first_digest or task.payload_digest
+            task.payload_seq = seq
+            task.payload_len, task.payload_digest, task.codec = options["payload_len"], options["payload_digest"], options["codec"]
+        task.latest_at = options.get("latest_at", task.latest_at)
+    state.agenda.wait(task)
+
+
 # --- the queue ----------------------------------------------------------------------------------------------------------------
 
 
@@ -335,6 +354,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     CancelRequested: _cancel_requested,
     ProgressSampled: _progress,
     TaskRetried: _retried,
+    TaskRescheduled: _rescheduled,
     TransitionRejected: _rejected,
     QueueOpened: _opened,
     QueueConfigured: _configured,

@@ -240,6 +240,27 @@ class TaskRetried(NamedTuple):
     options: Options = None
 
 
+class TaskRescheduled(NamedTuple):
+    """A waiting task is due at another instant: pushed back by a debounced submit, or moved by an operator.
+
+    `place_at` is its first due instant from here on, by which it keeps its place.  `options`: with new arguments, whose record is that of
+    this event and takes the place of the old one, payload_len, payload_digest and codec; latest_at, the instant beyond which further
+    debounced submits do not push it.
+    """
+
+    at: int
+    queue: str
+    qseq: int
+    epoch: int
+    task: bytes
+    due_at: int
+    due_kind: int
+    place_at: int
+    by: str
+    reason: str
+    options: Options = None
+
+
 class TransitionRejected(NamedTuple):
     """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat)."""
 
@@ -366,7 +387,7 @@ class JournalCompacted(NamedTuple):
 
 TaskEvent = (
     TaskSubmitted | AttemptStarted | AttemptFailed | AttemptLost | AttemptReleased | AttemptSnoozed | CancelRequested
-    | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected
+    | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
 )  # fmt: skip
 QueueEvent = QueueOpened | QueueConfigured | QueuePaused | QueueResumed | TasksPruned
 JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted

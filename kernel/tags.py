@@ -25,6 +25,7 @@ from journeyman.kernel.events import (
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
+    TaskRescheduled,
     TaskRetried,
     TasksPruned,
     TaskSubmitted,
@@ -47,6 +48,7 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     12: ProgressSampled,
     13: TaskRetried,
     14: TransitionRejected,
+    15: TaskRescheduled,
     32: QueueOpened,
     33: QueueConfigured,
     34: QueuePaused,
@@ -60,7 +62,6 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 
 # Tags that later releases will fill; a journal that holds one was written by a younger version.
 RESERVED: Final[Mapping[int, str]] = {
-    15: "TaskRescheduled",
     16: "TaskReprioritised",
     17: "DependencyMet",
     18: "StepRecorded",

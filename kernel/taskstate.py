@@ -25,7 +25,7 @@ _FIELDS: Final = (
     "id", "seq", "queue", "handler", "state", "attempt", "failures", "crashes", "priority", "due_at", "due_kind", "first_due",
     "submitted_at", "started_at", "finished_at", "expires_at", "elapsed_us", "epoch", "payload_len", "payload_digest", "codec", "key_id",
     "keep_payload", "options", "result_len", "result_digest", "result_codec", "result_seq", "error", "reason", "message", "progress_ppm",
-    "cancel", "seqs", "last_seq", "rejected",
+    "cancel", "seqs", "last_seq", "rejected", "payload_seq", "waits_for", "latest_at", "first_digest",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class TaskState:
     __slots__ = (*_FIELDS, "shown", "entry")
 
     id: bytes
-    seq: int  # of its TaskSubmitted: its place among equals, and the key of its payload record
+    seq: int  # of its TaskSubmitted: its place among equals
     queue: str
     handler: str
     state: State  # at rest; see lifecycle.observed
@@ -70,6 +70,10 @@ class TaskState:
     seqs: tuple[int, ...]  # of every event of its own
     last_seq: int
     rejected: list[tuple[int, str]] | None  # (attempt, kind) of stale words already journalled
+    payload_seq: int  # of the event that owns its arguments: its TaskSubmitted, or the TaskRescheduled that brought later ones
+    waits_for: set[bytes] | None  # tasks named by `after` that have not ended yet; None: nothing (more)
+    latest_at: int | None  # debounced: not pushed back beyond this instant
+    first_digest: bytes  # of the arguments it was submitted with, when later ones took their place; else b""
     shown: State | None  # the roster it stands in: its state as last observed; None when the queue has let go of it
     entry: tuple[Any, ...] | None  # its live entry in the agenda's heaps
 
@@ -79,14 +83,15 @@ class TaskState:
             self.payload_digest, self.codec, self.key_id, self.options,
         ) = event  # fmt: skip
         self.due_at = self.first_due = due_at
-        self.seq = self.last_seq = seq
+        self.seq = self.last_seq = self.payload_seq = seq
         self.seqs = (seq,)
         self.state = self.shown = state
         self.attempt = self.failures = self.crashes = self.result_len = self.result_codec = self.result_seq = 0
         self.started_at = self.finished_at = self.expires_at = self.elapsed_us = None
         self.error = self.reason = self.message = self.progress_ppm = self.cancel = self.rejected = self.entry = None
+        self.waits_for = self.latest_at = None
         self.keep_payload = True
-        self.result_digest = b""
+        self.result_digest = self.first_digest = b""
 
     def __lt__(self, other: TaskState) -> bool:
         """By submission; also settles heap entries whose keys tie."""
@@ -119,19 +124,20 @@ class TaskState:
             None if self.options is None else dict(self.options), self.result_len, self.result_digest, self.result_codec, self.result_seq,
             None if self.error is None else [*self.error[:3], list(self.error[3])], self.reason, self.message, self.progress_ppm,
             None if self.cancel is None else list(self.cancel), list(self.seqs), self.last_seq,
-            None if self.rejected is None else [list(r) for r in self.rejected],
+            None if self.rejected is None else [list(r) for r in self.rejected], self.payload_seq,
+            None if self.waits_for is None else sorted(self.waits_for), self.latest_at, self.first_digest,
         ]  # fmt: skip
 
     @classmethod
     def from_row(cls, row: list[Any]) -> TaskState:
-        """The task a row describes.  Later versions may append columns: they are ignored."""
+        """The task a row describes.  Columns that later versions append are ignored, those that older ones lack take their default."""
         self = cls.__new__(cls)
         (
             self.id, self.seq, self.queue, self.handler, state, self.attempt, self.failures, self.crashes, self.priority,
             self.due_at, self.due_kind, self.first_due, self.submitted_at, self.started_at, self.finished_at, self.expires_at,
             self.elapsed_us, self.epoch, self.payload_len, self.payload_digest, self.codec, self.key_id, self.keep_payload,
             self.options, self.result_len, self.result_digest, self.result_codec, self.result_seq,
-            error, self.reason, self.message, self.progress_ppm, cancel, seqs, self.last_seq, rejected, *_,
+            error, self.reason, self.message, self.progress_ppm, cancel, seqs, self.last_seq, rejected, *more,
         ) = row  # fmt: skip
         self.state = _STATES[state]
         self.error = None if error is None else (error[0], error[1], error[2], list(error[3]))
@@ -139,6 +145,8 @@ class TaskState:
         self.rejected = None if rejected is None else [(r[0], r[1]) for r in rejected]
         self.seqs = tuple(seqs)
         self.shown = self.entry = None
+        self.payload_seq, waits_for, self.latest_at, self.first_digest = more[:4] if more else (self.seq, None, None, b"")
+        self.waits_for = None if waits_for is None else set(waits_for)
         return self
 
 

@@ -115,6 +115,8 @@ def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
         if task.state not in TERMINAL and task.due_kind == DUE_BY_DURATION:
             task.due_at += delta_us
             task.first_due += delta_us
+        if task.latest_at is not None and task.state not in TERMINAL:
+            task.latest_at += delta_us
     if queue.tat_at:
         queue.tat_at += delta_us
         queue.tat_seq = seq

@@ -25,12 +25,12 @@ class Work:
 
     __slots__ = (
         "attempt", "cancel", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at", "first_due",
-        "handler", "id", "keep_payload", "message", "options", "ppm", "priority", "pruned_seq", "queue", "reason", "result_digest",
-        "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
+        "handler", "id", "keep_payload", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq", "queue", "reason",
+        "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
     )  # fmt: skip
 
     def __init__(self, seq: int, event: Any) -> None:
-        self.seq = seq
+        self.seq = self.payload_seq = seq
         self.id: bytes = event.task
         self.queue: str = event.queue
         self.handler: str = event.handler
@@ -105,6 +105,8 @@ class Oracle:
     def __init__(self) -> None:
         self.tasks: dict[bytes, Work] = {}
         self.by_seq: dict[int, Work] = {}  # seq of submission -> task, also of those whose id was used again
+        self.by_payload: dict[int, Work] = {}  # seq of a payload record that is not that of the submission -> task
+        self.replaced: set[int] = set()  # seqs of payload records whose place another has taken, in the commit that is taken in
         self.lanes: dict[str, Lane] = {}
         self.starts: dict[int, Work] = {}  # seq of AttemptStarted -> the task that runs
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
@@ -223,6 +225,16 @@ class Oracle:
             work.events.append((seq, event))
             self.lane(event.queue).waiting += 1
 
+    def rescheduled(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.state = "scheduled" if event.due_at > event.at else "pending"
+            work.due_at, work.due_kind, work.first_due = event.due_at, event.due_kind, event.place_at
+            work.events.append((seq, event))
+            if "payload_digest" in (event.options or {}):
+                self.replaced.add(work.payload_seq)
+                work.payload_seq = seq
+                self.by_payload[seq] = work
+
     def cancel_requested(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
             work.cancel = event.reason
@@ -269,6 +281,7 @@ class Oracle:
             if gone is None:
                 continue
             gone.pruned_seq = seq
+            self.by_payload.pop(gone.payload_seq, None)
             if self.tasks.get(gone.id) is gone:
                 del self.tasks[gone.id]
                 self.gone[gone.id] = gone
@@ -337,6 +350,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "TaskInterrupted": Oracle.interrupted,
     "TaskRetried": Oracle.retried,
     "TransitionRejected": Oracle.rejected,
+    "TaskRescheduled": Oracle.rescheduled,
     "QueueOpened": Oracle.opened,
     "QueueConfigured": Oracle.configured,
     "QueuePaused": Oracle.paused,

@@ -31,6 +31,7 @@ HEARD: Final[Mapping[str, str]] = {
     "TaskInterrupted": "interrupted",
     "TaskRetried": "retried",
     "TransitionRejected": "rejected",
+    "TaskRescheduled": "rescheduled",
     "QueueOpened": "opened",
     "QueueConfigured": "configured",
     "QueuePaused": "paused",

@@ -95,15 +95,16 @@ class NothingKeptLate(Invariant):
 
 
 class PayloadsKeptAsPromised(Invariant):
-    """Records leave the disk only with the prune of their task or a compaction, arguments also where the policy drops them at the end;
-    and what a prune names is gone with it.
+    """Records leave the disk only with the prune of their task or a compaction, arguments also where the policy drops them at the end
+    or where a debounced submit has brought later ones; and what a prune names is gone with it.
     """
 
     name = "records are kept as promised"
 
     def commit(self, batch: Any) -> None:
         pruned = self.witness.pruned
-        if not batch.deletes and not pruned:
+        replaced, self.oracle.replaced = self.oracle.replaced, set()
+        if not batch.deletes and not pruned and not replaced:
             return
         deleted = self.witness.deleted(batch)
         for seq in deleted["EVENTS"] - pruned:
@@ -115,7 +116,9 @@ class PayloadsKeptAsPromised(Invariant):
         missing = pruned - deleted["EVENTS"]
         if missing:
             self.broken(f"records {sorted(missing)} of pruned tasks are left on the disk")
-        for seq in deleted["PAYLOADS"] - pruned:
-            work = self.oracle.by_seq.get(seq)
+        if replaced - deleted["PAYLOADS"]:
+            self.broken(f"arguments {sorted(replaced - deleted['PAYLOADS'])} are left on the disk, and later ones have taken their place")
+        for seq in deleted["PAYLOADS"] - pruned - replaced:
+            work = self.oracle.by_payload.get(seq) or self.oracle.by_seq.get(seq)
             if work is None or not work.ended or work.keep_payload:
                 self.broken(f"the payload of record {seq} is deleted: {work or 'no arguments of a task that is there'}")

@@ -227,6 +227,11 @@ class Examination:
             task.payload = (seq, event["payload_len"], event["payload_digest"])
             if event["due_at"] > event["at"]:
                 task.state = "scheduled"
+        elif name == "TaskRescheduled":
+            if event["due_at"] > event["at"]:
+                task.state = "scheduled"
+            if event["options"] and "payload_digest" in event["options"]:
+                task.payload = (seq, event["options"]["payload_len"], event["options"]["payload_digest"])
         elif name == "AttemptStarted":
             if event["attempt"] != task.attempt + 1:
                 self.f.wrong(5, f"record {seq}: attempt {event['attempt']} after attempt {task.attempt} of {uuid_text(event['task'])}")
@@ -237,7 +242,10 @@ class Examination:
         elif name == "TaskSucceeded":
             self.f.succeeded_attempt[uuid_text(event["task"])] = event["attempt"]
             task.result = (seq, event["result_len"], event["result_digest"])
-        if name not in ("AttemptStarted", "TaskSubmitted", "TaskRetried", "TaskCancelled") and event["attempt"] != task.attempt:
+        if (
+            name not in ("AttemptStarted", "TaskSubmitted", "TaskRetried", "TaskCancelled", "TaskRescheduled")
+            and event["attempt"] != task.attempt
+        ):
             self.f.wrong(5, f"record {seq}: {name} for attempt {event['attempt']}, the task is at {task.attempt}")
         if was == "running" and task.state != "running":
             self._running[queue] -= 1

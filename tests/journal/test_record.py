@@ -29,7 +29,7 @@ _VALUES: dict[str, Any] = {
     "result_len": 3, "result_digest": DIGEST, "row": [ID, 1, {"b": 1, "a": [None]}], "fence_epoch": 2, "kind": "success", "state": "failed",
     "boot": 4, "policy": {"z": 1, "attempts": 3}, "entries": [[1, 9, 3]], "residue": {"tat_seq": 5, "tat_at": 6},
     "facts": {"pid": 1, "a": "b"}, "delta_us": -3_600_000_000, "through_seq": 99, "queues": {"web": {"epoch": 1}, "a": {}},
-    "totals": {"boots": 2}, "options": None,
+    "totals": {"boots": 2}, "place_at": 1_763_000_000_450_000, "options": None,
 }  # fmt: skip
 
 
