@@ -31,7 +31,7 @@ INTRODUCTION = """# What comparable systems do, and what happens here
 
 Four task queues were read line by line before this one was designed. Every behaviour of theirs that we know of is a row below, and
 every row is a test of this repository, written on the public API alone; the page is made from the docstrings of those tests by
-`tools/parity.py --write`, and a test says when it is out of date.
+`tools/parity.py --write`, and a test says when it is out of date. How to move, with programs: [COMING_FROM.md](COMING_FROM.md).
 
 - **Same**: what it does is what happens here.
 - **Better**: the same, and more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections import Counter
 from types import ModuleType
@@ -52,3 +53,9 @@ def test_the_public_api_alone() -> None:
             ours = {module for module, _ in imports(source.tree) if module.partition(".")[0] == "journeyman"}
             roots = {module if module in PUBLIC else module.rpartition(".")[0] for module in ours}
             assert roots <= PUBLIC, source.name
+
+
+def test_links_lead_somewhere(tool: ModuleType) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", tool.page())
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
