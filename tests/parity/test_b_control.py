@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 import trio
 
-from journeyman import Constant, Context, Engine, Queue, Retry, TaskFailed, TaskNotFound
+from journeyman import Constant, Context, Engine, EngineStopped, JournalCorrupt, Queue, Retention, Retry, TaskFailed, TaskNotFound
 from journeyman.sim import World
 from tests.parity.virtual import is_gone, simulated
 
@@ -87,6 +88,34 @@ async def test_b_wait(world: World) -> None:
 
 
 @simulated
+async def test_b_waiting_for_what_is_gone(world: World) -> None:
+    """B, Wait: an unknown task is not found.
+
+    Same: also one that retention has dropped; and waiting when the engine stops ends with EngineStopped instead of waiting for ever.
+    """
+    queue = Queue("q", retention=Retention(succeeded=60))
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with world.engine(queues=[queue]) as engine:
+        handle = await engine.submit(work)
+        await world.advance(minutes=2)
+        with pytest.raises(TaskNotFound):
+            await handle.wait()
+        far_off = await engine.submit(work.using(delay=1000))
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(EngineStopped):
+                    await far_off.wait()
+
+            nursery.start_soon(wait)
+            await world.advance(seconds=1)
+            await engine.stop()
+
+
+@simulated
 async def test_b_progress(world: World) -> None:
     """B, Controller: UpdateProgress stores a text, the last one wins and stays after the end; IsCancelled asks.
 
@@ -141,6 +170,30 @@ async def test_b_a_restart_interrupts_what_ran(world: World) -> None:
         assert runs == [1, 2, 3]
         await engine.retry(running.id, reason="looked at by hand")
         assert await running.result() == 1
+
+
+async def test_b_a_store_that_cannot_be_recovered(tmp_path: Path) -> None:
+    """B, restart: when the recovery fails, Start fails with its error and nothing runs.
+
+    Same: JournalCorrupt, which says where; the journal is left as it was found.
+    """
+    queue, ran = Queue("q"), []
+
+    @queue.handler
+    async def work(n: int) -> None:
+        ran.append(n)
+
+    async with Engine(tmp_path / "jobs", [queue]) as engine:
+        await engine.submit_many([work.using(delay=3600).bind(n) for n in range(50)])
+    file = tmp_path / "jobs" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    data[:] = b"\x5a" * len(data)
+    file.write_bytes(data)
+    with pytest.raises(JournalCorrupt):
+        async with Engine(tmp_path / "jobs", [queue]):
+            raise AssertionError("it opened")
+    assert file.read_bytes() == data
+    assert ran == []
 
 
 async def test_b_entering_twice() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import trio
 
-from journeyman import Engine, HandlerExists, HandlerNotFound, Queue, QueueFull
+from journeyman import Engine, HandlerExists, HandlerNotFound, PayloadTooLarge, Queue, QueueFull
 from journeyman.sim import World
 from tests.parity.virtual import simulated
 
@@ -60,6 +60,25 @@ async def test_b_a_task_of_no_type() -> None:
                 await engine.submit(name)
         handle = await engine.submit(engine.handler("nobody", "q"))
         assert (await engine.get(handle.id)).state == "pending"
+
+
+@simulated
+async def test_b_a_payload_of_any_size(world: World) -> None:
+    """B, Submit: no limit on the payload; what is too much for the store is found out there.
+
+    Mended: 1 MiB unless told otherwise, refused at the submit with both sizes.
+    """
+    queue, large = Queue("q"), Queue("large", max_payload=8 << 20)
+
+    async def work(data: bytes) -> int:
+        return len(data)
+
+    queue.handler(name="work")(work)
+    large.handler(name="more")(work)
+    async with world.engine(queues=[queue, large]) as engine:
+        with pytest.raises(PayloadTooLarge):
+            await engine.submit("work", bytes(2 << 20))
+        assert await (await engine.submit("more", bytes(2 << 20))).result() == 2 << 20
 
 
 @simulated

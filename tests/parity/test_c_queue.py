@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
+from collections import Counter
 
 import pytest
 import trio
@@ -16,13 +18,14 @@ from journeyman import (
     EngineStopped,
     Exponential,
     NotCancellable,
+    NotRetryable,
     Priority,
     Queue,
     QueueFull,
     Retry,
     TaskNotFound,
 )  # fmt: skip
-from journeyman.sim import World
+from journeyman.sim import Faults, World, simulate
 from tests.parity.virtual import simulated
 
 
@@ -263,6 +266,48 @@ async def test_c_cancel_and_what_the_handler_says_then(world: World) -> None:
         await world.advance(minutes=10)
         assert (await engine.get(handle.id)).state == "cancelled"
         assert len(runs) == 1
+
+
+def test_c_everybody_at_once() -> None:
+    """C, Fail: it reads the task and writes it back, so that two at once lose one of the changes.
+
+    Mended: one actor owns the queue; whatever is done at once, each task has one history, in which each change follows from the last.
+    """
+    ends: Counter[str] = Counter()
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q", concurrency=3, retry=Retry(attempts=3, backoff=Constant(0.05)))
+
+        @queue.handler
+        async def work(n: int) -> int:
+            await trio.sleep(world.random.uniform(0, 0.2))
+            if world.random.random() < 0.5:
+                raise ValueError
+            return n
+
+        async with world.engine(queues=[queue]) as engine:
+            handles = await engine.submit_many([work.bind(n) for n in range(12)])
+
+            async def meddle(id: str) -> None:
+                await trio.sleep(world.random.uniform(0, 1))
+                with contextlib.suppress(NotCancellable, NotRetryable):
+                    await world.random.choice([engine.cancel, engine.retry])(id)
+
+            async with trio.open_nursery() as nursery:
+                for handle in handles * 3:
+                    nursery.start_soon(meddle, handle.id)
+            await engine.drain()
+            for handle in handles:
+                task = await engine.get(handle.id)
+                ends[task.state] += 1
+                runs = (await world.history(handle)).attempts
+                assert [run.number for run in runs] == list(range(1, task.attempt + 1))
+                assert all(run.outcome != "running" for run in runs)
+                assert task.failures <= 3
+
+    for seed in range(25):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.02)))
+    assert set(ends) == {"succeeded", "failed", "cancelled"}
 
 
 @simulated

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from journeyman import Context, Engine, Queue, Retention, State
+from journeyman import Context, Engine, HandlerExists, Queue, Retention, State
 from journeyman.sim import World
 from tests.parity.virtual import is_gone, simulated
 
@@ -29,6 +29,22 @@ async def test_c_a_backlog(world: World) -> None:
         await engine.submit_many([work.bind() for _ in range(1000)])
         await engine.drain()
         assert world.time() == pytest.approx(1000 * 0.01 / 5, abs=0.01)
+
+
+def test_c_registering() -> None:
+    """C, Worker: a nil handler is ignored; a second one of the same type takes the place of the first.
+
+    Mended: TypeError and HandlerExists, where it is written.
+    """
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> None: ...
+
+    with pytest.raises(HandlerExists, match="'work'"):
+        queue.handler(name="work")(lambda: None)
+    with pytest.raises(TypeError):
+        queue.handler(name="nothing")("not a function")
 
 
 @simulated

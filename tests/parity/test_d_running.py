@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import trio
 
-from journeyman import Constant, Context, Priority, Queue, Retention, Retry
+from journeyman import Constant, Context, Engine, JournalLocked, Priority, Queue, Retention, Retry
 from journeyman.sim import World
 from tests.parity.virtual import is_gone, simulated
 
@@ -89,6 +92,39 @@ async def test_d_workers(world: World) -> None:
         assert await engine.count("one", "running") <= 2
         await engine.drain()
     assert order.index(9) <= 2
+
+
+async def test_d_a_second_process(tmp_path: Path) -> None:
+    """D, dispatch: tasks are selected and then claimed, which is safe for one process only; nothing keeps a second one out.
+
+    Mended: the journal has a lock; who comes second is told who has it.
+    """
+    async with Engine(tmp_path / "jobs", [Queue("q")]):
+        with pytest.raises(JournalLocked, match=str(os.getpid())):
+            async with Engine(tmp_path / "jobs", [Queue("q")]):
+                raise AssertionError("two engines on one journal")
+
+
+@simulated
+async def test_d_cleaning_up(world: World) -> None:
+    """D, cleanup: every CleanupInterval what has expired is deleted; it is shown until then.
+
+    Mended: what has expired is not shown from its instant on, and deleted soon after; nothing has to be set.
+    """
+    queue = Queue("q", retention=Retention(succeeded=90))
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with world.engine(queues=[queue]) as engine:
+        handle = await engine.submit(work)
+        await handle.wait()
+        await world.advance(seconds=89.9)
+        assert await engine.count() == 1
+        await world.advance(seconds=0.2)
+        assert await engine.count() == 0
+        assert await engine.list() == []
+        assert await is_gone(engine, handle.id)
 
 
 @simulated
