@@ -16,7 +16,7 @@ with fewer rows than counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from journeyman.journal.catalog import Catalog
@@ -248,18 +248,18 @@ def check_records(store: Store) -> int:
     return count
 
 
-def verify_indexes(store: Store, tally: Tally) -> None:
-    """Compare BY_STATE and BY_EXPIRY with the rows they point to.  JournalCorrupt when one lies.  O(retained tasks)."""
+def verify_indexes(store: Store, tally: Tally, settled: Iterable[TaskState] | None = None) -> None:
+    """Compare BY_STATE and BY_EXPIRY with the rows they point to.  JournalCorrupt when one lies.  O(retained tasks).
+
+    `settled`: the tasks of those rows, for whoever has just read them.
+    """
     states: dict[bytes, bytes] = {}
     expiries: dict[bytes, bytes] = {}
-    start = b""
-    while pairs := store.scan(Table.TASKS, start, limit=_PAGE):
-        for task, _ in decode_rows(Table.TASKS, pairs):
-            place = tally.place(task)
-            states[place.state_key] = place.id
-            if place.expiry_key is not None:
-                expiries[place.expiry_key] = place.expiry_value
-        start = pairs[-1][0] + b"\0"
+    for task in _settled(store) if settled is None else settled:
+        place = tally.place(task)
+        states[place.state_key] = place.id
+        if place.expiry_key is not None:
+            expiries[place.expiry_key] = place.expiry_value
     for table, expected in ((Table.BY_STATE, states), (Table.BY_EXPIRY, expiries)):
         start = b""
         while pairs := store.scan(table, start, limit=_PAGE):
@@ -273,13 +273,27 @@ def verify_indexes(store: Store, tally: Tally) -> None:
             raise JournalCorrupt(f"index {table.name} lacks {len(expected)} tasks: restore a backup, or rebuild from the events")
 
 
-def verify_rows(store: Store, tally: Tally) -> None:
-    """Read every row and compare the sum of their digests with the one kept.  JournalCorrupt when they differ.  O(retained tasks)."""
+def _settled(store: Store) -> Iterator[TaskState]:
+    """The tasks of table TASKS."""
+    start = b""
+    while pairs := store.scan(Table.TASKS, start, limit=_PAGE):
+        for task, _ in decode_rows(Table.TASKS, pairs):
+            yield task
+        start = pairs[-1][0] + b"\0"
+
+
+def verify_rows(store: Store, tally: Tally, settled: list[TaskState] | None = None) -> None:
+    """Read every row and compare the sum of their digests with the one kept.  JournalCorrupt when they differ.  O(retained tasks).
+
+    `settled`: where to put the tasks of table TASKS, for whoever wants them.
+    """
     total = 0
     for table in (Table.LIVE, Table.TASKS):
         start = b""
         while pairs := store.scan(table, start, limit=_PAGE):
-            decode_rows(table, pairs)
+            rows = decode_rows(table, pairs)
+            if settled is not None and table is Table.TASKS:
+                settled += [task for task, _ in rows]
             for _, value in pairs:
                 total = add_digest(total, digest_value(value))
             start = pairs[-1][0] + b"\0"

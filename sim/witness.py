@@ -21,6 +21,7 @@ from journeyman.journal.record import TAG_OF
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.sim.errors import PromiseBroken
 from journeyman.sim.invariants import BUILT_IN
+from journeyman.sim.invariants.folded import Folded
 from journeyman.sim.invariants.invariant import HEARD, MOMENTS
 from journeyman.sim.invariants.records import ChainHolds
 from journeyman.sim.oracle import Oracle, Work
@@ -115,6 +116,7 @@ class Witness:
     def _begin(self) -> None:
         """Oracle and invariants that know nothing yet."""
         self.oracle = Oracle()
+        self.folded = Folded(self.disk)
         self._invariants = [kind(self) for kind in BUILT_IN]
         self._chain = next(one for one in self._invariants if isinstance(one, ChainHolds))
         each = self._listeners("each")
@@ -160,6 +162,7 @@ class Witness:
                 self.compacted = True
             elif name == "ClockStepped":
                 self._quiet_since = self.world.time()
+        self.folded.written(batch, events)
         for listener in self._moments["commit"]:
             listener(batch)
         touched.clear()

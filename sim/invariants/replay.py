@@ -1,20 +1,23 @@
 """live == replayed, and recovered == folded from the first event (law 1).
 
-Both comparisons read the whole journal, so they are made at crashes, boots, ends of calls and the end of the run only when enough has
-been written since the last one: all of them together cost no more than a fixed share of what was written.
+Both comparisons look at every task, so they are made at crashes, boots, ends of calls and the end of the run only when enough has been
+written since the last one: all of them together cost no more than a fixed share of what was written.  The fold itself is kept from one
+comparison to the next (sim/invariants/folded.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from journeyman.journal.errors import JournalError
-from journeyman.journal.log import Journal
-from journeyman.journal.recovery import Recovered, fold_everything, recover, verify_indexes, verify_rows
+from journeyman.journal.recovery import Recovered, recover, verify_indexes, verify_rows
 from journeyman.journal.row import decode_rows
 from journeyman.journal.store import Store, Table
 from journeyman.journal.tally import Tally
+from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState
+from journeyman.sim.invariants.folded import facts
 from journeyman.sim.invariants.invariant import Invariant
 
 SHARE: Final = 3  # compared again when this part of the journal is new; the next boot is compared with its fold in any case
@@ -24,21 +27,29 @@ OFTEN: Final = 2_000  # records; a longer journal is compared at boots and close
 Picture = dict[str, dict[Any, Any]]
 
 
-def picture(state: JournalState, tally: Tally | None = None, disk: Store | None = None) -> Picture:
-    """Everything logical: facts, and the row of every task, in memory or (with `tally` and `disk`) in the table of ended tasks."""
-    rows = {task.id: task.row() for queue in state.queues.values() for task in queue.tasks.values()}
-    in_memory = set(rows)
-    if tally is not None and disk is not None:
-        for task, _ in decode_rows(Table.TASKS, disk.scan(Table.TASKS, limit=1 << 30)):
+def picture(state: JournalState, tally: Tally | None = None, settled: Iterable[TaskState] = ()) -> Picture:
+    """Everything logical: facts, and those of every task, in memory or (with `tally`) among `settled`, the rows of ended tasks."""
+    rows = {task.id: facts(task) for queue in state.queues.values() for task in queue.tasks.values()}
+    if tally is not None:
+        in_memory = set(rows)
+        for task in settled:
             if task.id not in tally.shadowed and task.id not in tally.leaving:
-                held = rows.setdefault(task.id, task.row())  # memory speaks for an id that was used again
-                if held[1] == task.seq and task.id in in_memory:
+                if task.id not in in_memory:
+                    rows[task.id] = facts(task)
+                elif rows[task.id][1] == task.seq:  # memory speaks for an id that was used again
                     rows[task.id] = ["settled, and in memory too"]
     return {"journal": state.facts(), "queues": {name: queue.facts() for name, queue in state.queues.items()}, "rows": rows}
 
 
+def settled_on(disk: Store) -> list[TaskState]:
+    """The rows of ended tasks."""
+    return [task for task, _ in decode_rows(Table.TASKS, disk.scan(Table.TASKS, limit=1 << 30))]
+
+
 def difference(one: Picture, other: Picture) -> str:
     """The first part in which they differ, in words; "" if none."""
+    if one == other:
+        return ""
     for part in one:
         for key in sorted({*one[part], *other[part]}, key=repr):
             a, b = one[part].get(key), other[part].get(key)
@@ -76,8 +87,8 @@ class LiveEqualsReplayed(Invariant):
         self._compared_at = self.oracle.last_seq
         disk = self.witness.disk
         try:
-            live = picture(shell.world, shell.catalog.tally, disk)
-            folded = picture(fold_everything(Journal(disk)))
+            live = picture(shell.world, shell.catalog.tally, settled_on(disk))
+            folded = picture(self.witness.folded.state())
         except JournalError as error:
             self.broken(str(error))
             return
@@ -108,9 +119,10 @@ class RecoveredEqualsFolded(Invariant):
         self._compared_at = self.oracle.last_seq
         try:
             again: Recovered = recover(self.witness.disk)
-            verify_rows(self.witness.disk, again.tally)
-            verify_indexes(self.witness.disk, again.tally)
-            folded = fold_everything(again.journal)
+            settled: list[TaskState] = []
+            verify_rows(self.witness.disk, again.tally, settled)
+            verify_indexes(self.witness.disk, again.tally, settled)
+            folded = self.witness.folded.state()
         except JournalError as error:
             self.broken(str(error))
             return
@@ -118,7 +130,7 @@ class RecoveredEqualsFolded(Invariant):
             self.witness.reach("a checkpoint cut short by a crash")
         if again.report.checkpoint_seq:
             self.witness.reach("recovered from a checkpoint")
-        recovered = picture(again.state, again.tally, self.witness.disk)
+        recovered = picture(again.state, again.tally, settled)
         differs = difference(recovered, picture(folded))
         if differs:
             self.broken(differs)
@@ -126,4 +138,4 @@ class RecoveredEqualsFolded(Invariant):
             self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.last_seq} is the last")
 
 
-__all__ = ["LiveEqualsReplayed", "RecoveredEqualsFolded", "difference", "picture"]
+__all__ = ["LiveEqualsReplayed", "RecoveredEqualsFolded", "difference", "picture", "settled_on"]

@@ -1,0 +1,57 @@
+"""The fold that is kept from one comparison to the next is the fold of what the disk holds, whatever happens to the disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from journeyman.journal.log import Journal
+from journeyman.journal.recovery import fold_everything
+from journeyman.kernel.events import TaskSubmitted
+from journeyman.kernel.lifecycle import State
+from journeyman.kernel.taskstate import ROW, TaskState
+from journeyman.kernel.world import JournalState
+from journeyman.sim.batch import run_seed
+from journeyman.sim.invariants import folded
+from journeyman.sim.invariants.folded import Folded, facts
+from journeyman.sim.invariants.replay import picture
+
+OTHER = {
+    "state": State.FAILED,
+    "options": {"key": "k"},
+    "error": ("E", "message", None, []),
+    "cancel": ("why", "api"),
+    "rejected": [(1, "TaskSucceeded")],
+    "keep_payload": False,
+}
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_it_is_what_the_disk_holds(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Folded.state
+    anew: list[bool] = []
+
+    def both(self: Folded) -> JournalState:
+        anew.append(self._anew)
+        state = kept(self)
+        assert picture(state) == picture(fold_everything(Journal(self._disk)))
+        return state
+
+    monkeypatch.setattr(Folded, "state", both)
+    monkeypatch.setattr(folded, "PENDING_KEPT", 40)
+    for seed in range(first, first + 10):
+        assert run_seed(seed).failure is None
+    assert set(anew) == {False, True}, "both ways to it were taken"
+
+
+@pytest.mark.parametrize("name", ROW)
+def test_every_fact_of_a_task_is_compared(name: str) -> None:
+    def task() -> TaskState:
+        event = TaskSubmitted(1, "q", 1, 1, bytes(16), "h", 5, 1, 0, 3, b"d", 0, None, None)
+        return TaskState(event, 1, State.PENDING)
+
+    one, other = task(), task()
+    assert facts(one) == facts(other)
+    setattr(other, name, OTHER.get(name, "another"))
+    assert facts(one) != facts(other)
+    setattr(one, name, OTHER.get(name, "another"))
+    assert facts(one) == facts(other)
