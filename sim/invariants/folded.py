@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
 
 PENDING_KEPT: Final = 50_000  # events that wait to be folded; a world that compares rarely must not hoard them
-_plain: Final = attrgetter(*(name for name in ROW if name not in ("options", "error", "cancel", "rejected")))
+_HOLDERS: Final = ("options", "error", "cancel", "rejected", "waits_for")  # None, or a map, a list or a set
+_EMPTY: Final = (None,) * len(_HOLDERS)
+_held: Final = attrgetter(*_HOLDERS)
+_plain: Final = attrgetter(*(name for name in ROW if name not in _HOLDERS))
 
 
 class Folded:
@@ -62,8 +65,8 @@ class Folded:
 
 
 def facts(task: TaskState) -> tuple[Any, ...] | list[Any]:
-    """Every fact of a task, to be compared: its row, or quicker where nothing in that is a map or a list."""
-    if task.options is None and task.error is None and task.cancel is None and task.rejected is None:
+    """Every fact of a task, to be compared: its row, or quicker where it holds no map, list or set."""
+    if _held(task) == _EMPTY:
         found: tuple[Any, ...] = _plain(task)
         return found
     return task.row()

@@ -22,6 +22,7 @@ OTHER = {
     "cancel": ("why", "api"),
     "rejected": [(1, "TaskSucceeded")],
     "keep_payload": False,
+    "waits_for": {bytes(16)},
 }
 
 
