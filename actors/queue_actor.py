@@ -31,6 +31,7 @@ from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Answer, Command, Decision, Env, Expire, Finish, Open, Outcome, Refused, Submit
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import AttemptFailed, CancelRequested, QueueEvent, TaskEvent, TaskSucceeded
+from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -196,7 +197,7 @@ class QueueActor:
         if state.paused is not None or self.broken is not None:
             return False
         counts = state.counts(self.shell.now())
-        if counts[State.RETRYING] or counts[State.PENDING] > len(state.agenda.parked):
+        if counts[State.RETRYING] or has_ready(state):
             return True
         return any(task.attempt for task in state.listed(State.SCHEDULED, self.shell.now()))  # snoozed
 
@@ -346,7 +347,7 @@ class QueueActor:
             Env,
             (
                 free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved,
+                self.reserved, _keys_of(self.stragglers) if self.stragglers else _NOTHING,
             ),
         )  # fmt: skip
 
@@ -379,3 +380,13 @@ class QueueActor:
             self.gate.resume((self.state.tat_at - now) / 1_000_000)
         self.shell.writer.record(step)
         self.wake()
+
+
+def _keys_of(stragglers: Mapping[bytes, Attempt]) -> dict[str, list[bytes]]:
+    """The serialization keys that left-over threads hold, and for which tasks."""
+    found: dict[str, list[bytes]] = {}
+    for id, attempt in stragglers.items():
+        key = key_of(attempt.task)
+        if key is not None:
+            found.setdefault(key, []).append(id)
+    return found

@@ -17,7 +17,7 @@ from journeyman.engine.names import check_name
 from journeyman.engine.spec import UNSET, Limit
 from journeyman.kernel.bounds import PAYLOAD_DEFAULT_MAX_BYTES
 from journeyman.kernel.duration import Seconds
-from journeyman.kernel.policy import OnCrash, Policy, Rate, Retention, Retry
+from journeyman.kernel.policy import KeyOrder, OnCrash, Policy, Rate, Retention, Retry
 
 if TYPE_CHECKING:
     from journeyman.engine.context import Context
@@ -64,6 +64,9 @@ class Queue:
     on_crash: "retry", or "interrupt" to never run again what was running when the process died.  rate: starts per time.  timeout: seconds
     for an attempt.  heartbeat: seconds without `ctx.heartbeat()` that fail an attempt.  retention: how long ended tasks are kept.
     max_pending: waiting tasks, beyond which submits raise QueueFull.  max_payload: bytes of a task's encoded arguments, inclusive.
+    per_key: attempts at once of tasks with one serialization key (`using(key=)`).  key_order: "strict" (first in, first out per key, whatever
+    retries and snoozes) or "relaxed" (later tasks of a key pass one that waits for its backoff or snooze).  aging: seconds of waiting that
+    outweigh one point of priority, so that low priorities do not starve; None: they may.
 
     InvalidName or ValueError if one of them is out of range.
     """
@@ -81,6 +84,9 @@ class Queue:
         retention: Retention | None = None,
         max_pending: int | None = None,
         max_payload: int = PAYLOAD_DEFAULT_MAX_BYTES,
+        per_key: int = 1,
+        key_order: KeyOrder = "strict",
+        aging: Seconds | None = None,
     ) -> None:
         self._name = check_name(name, "queue name")
         for value, kind, what in ((retry, Retry, "retry"), (rate, Rate, "rate"), (retention, Retention, "retention")):
@@ -97,6 +103,9 @@ class Queue:
             retention=retention,
             max_pending=max_pending,
             max_payload=max_payload,
+            per_key=per_key,
+            key_order=key_order,
+            aging=aging,
         )
         self._handlers: dict[str, Handler[..., Any]] = {}
         self._sealed = False

@@ -8,7 +8,8 @@ of equality or of what is stored.  A waiting task is in exactly one of:
 - `ready`, the line of those that may start;
 - `suspects`, the line of those that one more crash would end: they start one at a time among themselves, so that a poison task
   is told apart from its bystanders, and they stand aside so that they are not passed over at each pick;
-- `parked`, id -> why, for a handler this process does not have or arguments that no longer fit: never looked at by a pick.
+- `parked`, id -> why, for a handler this process does not have or arguments that no longer fit: never looked at by a pick;
+- the back of its key's line, if its serialization key is busy (kernel/keys.py).
 
 `task.entry` is a task's only live heap entry; all others of it are dead and dropped when they surface.  `advance` changes nothing
 logical (what is due is a function of `due_at` and `now`), so reading code may call it.
@@ -21,6 +22,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from journeyman.kernel.bounds import STALE_MIN
+from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import TERMINAL, WAITING, State
 from journeyman.kernel.ready import Ready
 from journeyman.kernel.roster import Roster
@@ -36,19 +38,22 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "crashes", "handlers", "later", "parked", "pending", "ready", "rosters", "running",
+        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "crashes", "handlers", "keys", "later", "parked", "pending", "ready", "rosters", "running",
         "suspects", "suspects_out", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.handlers: Collection[str] | None = None  # names this process has; None: all
         self.crashes = 0  # of the policy: at this many (and one at least) a task is a suspect
+        self.aging_us: int | None = None  # of the policy
+        self.keys = Keys()
         self.clear()
 
     def clear(self) -> None:
         """Forget every task."""
         self.later: list[Due] = []
-        self.ready, self.suspects = Ready(), Ready()
+        self.ready, self.suspects = Ready(self.aging_us), Ready(self.aging_us)
+        self.keys.lines.clear()
         self.parked: dict[bytes, str] = {}
         self.rosters = {state: Roster(state) for state in State}
         self.pending, self.running = self.rosters[PENDING], self.rosters[State.RUNNING]
@@ -77,8 +82,60 @@ class Agenda:
             self.rosters[task.state].add(task)
             task.entry = entry = (task.due_at, task.seq, task)
             heappush(self.later, entry)
+            if task.options is not None and (key := task.options.get("key")) is not None:
+                self._hold_or_step_out(task, key)
 
     def _admit(self, task: TaskState) -> None:
+        """A task that is due takes its place: in the line of its key first, if it has one."""
+        if task.options is None or (key := task.options.get("key")) is None:
+            self._line_up(task)
+            return
+        if not self.keys.strict and self.handlers is not None and task.handler not in self.handlers:
+            self._step_out(task, key)
+            self.parked[task.id] = NO_HANDLER
+            return
+        at_front, makes_room = self.keys.stand(task, key)
+        if makes_room is not None:
+            self._fall_back(makes_room)
+        if at_front:
+            self._line_up(task)
+
+    def _fall_back(self, task: TaskState) -> None:
+        """It is not at the front of its key any more; if it was about to start, it is so no longer."""
+        if task.shown is not PENDING:
+            return
+        if task.entry is None:
+            self.parked.pop(task.id, None)
+        else:
+            (self.suspects if task.crashes and self.is_suspect(task) else self.ready).remove(task)
+
+    def _hold_or_step_out(self, task: TaskState, key: str) -> None:
+        """A task that has a key is due later: it keeps its key, or lets others pass."""
+        if not self.keys.holds(task):
+            self._step_out(task, key)
+            return
+        _, makes_room = self.keys.stand(task, key)
+        if makes_room is not None:
+            self._fall_back(makes_room)
+
+    def _step_out(self, task: TaskState, key: str) -> None:
+        for other in self.keys.leave(task, key):
+            if other.shown is PENDING:  # else it holds the key while it waits
+                self._line_up(other)
+
+    def ended(self, task: TaskState) -> None:
+        """`task`, which has options, will not run again (unless by hand)."""
+        key = key_of(task)
+        if key is not None:
+            self._step_out(task, key)
+
+    def started(self, task: TaskState) -> None:
+        """`task`, which has options, runs."""
+        key = key_of(task)
+        if key is not None and (makes_room := self.keys.started(task, key)) is not None:
+            self._fall_back(makes_room)
+
+    def _line_up(self, task: TaskState) -> None:
         handlers = self.handlers
         if handlers is not None and task.handler not in handlers:
             self.parked[task.id] = NO_HANDLER
@@ -167,10 +224,12 @@ class Agenda:
 
     def park(self, task: TaskState, reason: str) -> None:
         """Set a waiting task aside until `unpark`; one that is not due yet cannot be parked."""
-        if task.shown is not PENDING or task.id in self.parked:
+        if task.shown is not PENDING or task.entry is None:  # not due, parked already, or behind others of its key
             return
         (self.suspects if task.crashes and self.is_suspect(task) else self.ready).remove(task)
         self.parked[task.id] = reason
+        if not self.keys.strict and (key := key_of(task)) is not None:
+            self._step_out(task, key)
 
     def unpark(self, task: TaskState) -> None:
         """Let a parked task take its place again (if its handler is here)."""
@@ -184,6 +243,8 @@ class Agenda:
         self.clear()
         ready: list[TaskState] = []
         suspects: list[TaskState] = []
+        tasks = list(tasks)
+        behind = self._load_keys(tasks)
         for task in tasks:
             self.rosters[task.state].add(task)
             task.entry = None
@@ -200,6 +261,8 @@ class Agenda:
             if task.state is not PENDING:
                 task.entry = entry = (task.due_at, task.seq, task)
                 self.later.append(entry)
+            elif behind and task.id in behind:
+                continue
             elif self.handlers is not None and task.handler not in self.handlers:
                 self.parked[task.id] = NO_HANDLER
             else:
@@ -208,6 +271,25 @@ class Agenda:
         heapify(self._deadlines)
         self.ready.load(ready)
         self.suspects.load(suspects)
+
+    def _load_keys(self, tasks: Iterable[TaskState]) -> frozenset[bytes]:
+        """The lines of all keys anew; who stands behind others in one."""
+        standing: list[tuple[str, TaskState]] = []
+        for task in tasks:
+            if task.options is None or (key := task.options.get("key")) is None or task.state in TERMINAL:
+                continue
+            if task.state is State.RUNNING or self._stands(task):
+                standing.append((key, task))
+        if not standing:
+            return frozenset()
+        self.keys.load(standing)
+        return frozenset(id for line in self.keys.lines.values() for id in line.places)
+
+    def _stands(self, task: TaskState) -> bool:
+        """Whether a waiting task is part of its key's line."""
+        if self.keys.strict:
+            return task.state is PENDING or task.attempt > 0
+        return task.state is PENDING and (self.handlers is None or task.handler in self.handlers)
 
     def shown(self, state: State, before: int | None = None) -> Iterator[TaskState]:
         """Tasks last observed in `state`, newest first; call `advance` before."""

@@ -103,6 +103,8 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     task.last_seq = seq
     if task.crashes and agenda.is_suspect(task):
         agenda.suspects_out[id] = task
+    if task.options is not None:
+        agenda.started(task)
     if tat_at:
         state.tat_at = tat_at
         state.tat_seq = seq
@@ -140,6 +142,8 @@ def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int
     task.keep_payload = keep_payload
     task.seqs += (seq,)
     task.last_seq = seq
+    if task.options is not None:
+        agenda.ended(task)
     return task
 
 

@@ -199,6 +199,7 @@ class Env(NamedTuple):
     known: Mapping[bytes, TaskState] = {}  # ended tasks the state no longer holds, for duplicate ids
     stopping: bool = False  # nothing new starts
     reserved: int = 0  # room that attempts were promised for tasks that come with their success
+    straggler_keys: Mapping[str, Collection[bytes]] = {}  # serialization keys that those threads hold -> their tasks
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ next crash points at one culprit; they take their place in the order like any ot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from journeyman.kernel.commands import Accepted, Decision, Dispatch, Env, Expire
 from journeyman.kernel.events import AttemptStarted, Event, TaskCancelled
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.ratelimit import allowed_at, interval_us
-from journeyman.kernel.ready import key
+from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -74,7 +74,7 @@ def startable(state: QueueState, now: int, env: Env, n: int) -> list[TaskState]:
     if agenda.suspects.count and suspects_allowed(state, env):
         suspect = agenda.suspects.best(1, may)
         if suspect:
-            chosen = sorted(chosen + suspect, key=key)[:n]
+            chosen = sorted(chosen + suspect, key=agenda.ready.key)[:n]
     return chosen
 
 
@@ -88,10 +88,28 @@ def _filter(state: QueueState, now: int, env: Env) -> Callable[[TaskState], bool
     if not (stragglers or unfit or late) and handlers is None:
         return None
 
+    busy = _straggling_keys(state.agenda.keys, env.straggler_keys) if env.straggler_keys else None
+
     def may(task: TaskState) -> bool:
         if task.id in stragglers or task.id in unfit or (handlers is not None and task.handler not in handlers):
             return False
+        if busy is not None and not busy(task):
+            return False
         return not late or (deadline_at := task.deadline_at) is None or deadline_at >= now
+
+    return may
+
+
+def _straggling_keys(keys: Keys, stragglers: Mapping[str, Collection[bytes]]) -> Callable[[TaskState], bool]:
+    """Whether a task may start as far as left-over threads of its key are concerned; counts those it has let through."""
+    room = {key: keys.room(key, ids) for key, ids in stragglers.items()}
+
+    def may(task: TaskState) -> bool:
+        key = key_of(task)
+        if key is None or key not in room:
+            return True
+        room[key] -= 1
+        return room[key] >= 0
 
     return may
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from journeyman.kernel.commands import Env
 from journeyman.kernel.dispatch import free_slots, suspects_allowed
+from journeyman.kernel.ids import id_text
+from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State, observed
 from journeyman.kernel.ratelimit import allowed_at
 from journeyman.kernel.state import QueueState
@@ -27,7 +29,7 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
     Kinds: running, cancelling, ended, paused, stopping, not due, backoff, rate limited until, no free slot, no engine slot,
-    no handler here, unfit, straggler, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
+    no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
     """
     task = state.tasks.get(task_id)
     if task is None:
@@ -65,6 +67,7 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
         reasons.append(Reason("unfit", f"it is parked: {why}"))
     if task.id in env.stragglers:
         reasons.append(Reason("straggler", "the thread of its last attempt has not ended yet; it is not run twice at a time"))
+    reasons += _of_key(state, task, env)
     if state.agenda.is_suspect(task) and not suspects_allowed(state, env):
         text = f"{task.crashes} of its runs died with the process; such tasks run one at a time, and one is running"
         reasons.append(Reason("suspect", text))
@@ -72,6 +75,19 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
     if deadline is not None and deadline < now:
         reasons.append(Reason("deadline", f"its deadline passed {_seconds(now - deadline)} ago; it is about to be cancelled"))
     return reasons
+
+
+def _of_key(state: QueueState, task: TaskState, env: Env) -> list[Reason]:
+    """Others of its serialization key that it waits for."""
+    key, keys = key_of(task), state.agenda.keys
+    if key is None:
+        return []
+    if keys.is_behind(task, key):
+        ahead = ", ".join(f"{id_text(other.id)} ({other.state})" for other in keys.at_front(key)[:3])
+        return [Reason("key busy", f"key {key!r} takes {keys.per_key} at a time, in order; ahead of it: {ahead}")]
+    if key in env.straggler_keys and keys.room(key, env.straggler_keys[key]) <= 0:
+        return [Reason("key busy", f"the thread of an attempt with key {key!r} has not ended yet; it holds the key until it does")]
+    return []
 
 
 def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:

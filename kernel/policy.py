@@ -29,6 +29,7 @@ from journeyman.kernel.lifecycle import State
 from journeyman.kernel.ratelimit import Rate
 
 OnCrash = Literal["retry", "interrupt"]
+KeyOrder = Literal["strict", "relaxed"]
 KeepPayload = bool | Literal["failed"]
 
 
@@ -125,7 +126,7 @@ class Policy:
     max_pending: int | None = None
     max_payload: int = PAYLOAD_DEFAULT_MAX_BYTES
     per_key: int = 1
-    key_order: Literal["strict", "relaxed"] = "strict"
+    key_order: KeyOrder = "strict"
     aging_us: int | None = None
 
     @classmethod
@@ -142,7 +143,7 @@ class Policy:
         max_pending: int | None = None,
         max_payload: int = PAYLOAD_DEFAULT_MAX_BYTES,
         per_key: int = 1,
-        key_order: Literal["strict", "relaxed"] = "strict",
+        key_order: KeyOrder = "strict",
         aging: Seconds | None = None,
     ) -> Self:
         """The policy these public values mean.  ValueError names the first one out of range."""
@@ -230,6 +231,6 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 BackoffFunction = Callable[[int], float]
 
 __all__ = [
-    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "Linear", "OnCrash", "Policy", "Priority", "Rate",
-    "Retention", "Retry", "Seconds",
+    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "KeyOrder", "Linear", "OnCrash", "Policy", "Priority",
+    "Rate", "Retention", "Retry", "Seconds",
 ]  # fmt: skip

@@ -96,8 +96,14 @@ class QueueState:
         self.policy = Policy.from_facts(policy)
         self.configured = True
         self.config_seq = seq
-        if self.policy.crashes != self.agenda.crashes:  # decides who is a suspect
-            self.agenda.crashes = self.policy.crashes
+        self._tell_agenda()
+
+    def _tell_agenda(self) -> None:
+        """What of the policy decides where a waiting task stands."""
+        policy, agenda = self.policy, self.agenda
+        keys, strict = agenda.keys, policy.key_order == "strict"
+        if (agenda.crashes, agenda.aging_us, keys.per_key, keys.strict) != (policy.crashes, policy.aging_us, policy.per_key, strict):
+            agenda.crashes, agenda.aging_us, keys.per_key, keys.strict = policy.crashes, policy.aging_us, policy.per_key, strict
             self.rebuild()
 
     # --- loading and forgetting -------------------------------------------------------------------------------------------

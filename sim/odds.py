@@ -95,7 +95,7 @@ RETENTION: Odds = {
 }
 RATE: Odds = {"limit": (1.0, pick(1, 2, 10)), "per": (0.7, pick(0.5, 10, 60)), "burst": (0.5, pick(2, 5))}
 
-# Parameters of `Queue`.  Serialization keys, uniqueness and aging get their rows with the release that brings them.
+# Parameters of `Queue`.
 POLICY: Odds = {
     "concurrency": (0.7, pick(2, 3, 8)),
     "retry": (0.75, lambda chance: drawn(chance, RETRY)),
@@ -106,6 +106,9 @@ POLICY: Odds = {
     "retention": (0.6, lambda chance: drawn(chance, RETENTION)),
     "max_pending": (0.15, pick(0, 1, 5, 20)),
     "max_payload": (0.08, pick(60, 200)),
+    "per_key": (0.25, pick(2, 3)),
+    "key_order": (0.3, pick("relaxed")),
+    "aging": (0.15, pick(0.5, 60)),
 }
 
 ENGINE: Odds = {
@@ -127,6 +130,7 @@ OPTIONS: Odds = {
     "timeout": (0.1, pick(None, 0.5, 20)),
     "heartbeat": (0.05, pick(None, 0.5, 20)),
     "deadline": (0.1, pick(0.01, 5, 300)),
+    "key": (0.3, pick("a", "a", "b")),
     "meta": (0.05, pick({"n": 1}, {"who": "x" * 40})),
 }
 

@@ -91,7 +91,22 @@ class Lane:
         self.tat_at = 0
         self.waiting = 0
         self.running: dict[bytes, Work] = {}
+        self.keyed: dict[str, dict[bytes, Work]] = {}  # unfinished tasks by serialization key
         self.last_seq = 0
+
+    def keeps(self, work: Work) -> None:
+        """`work` is unfinished."""
+        key = work.options.get("key")
+        if key is not None:
+            self.keyed.setdefault(key, {})[work.id] = work
+
+    def loses(self, work: Work) -> None:
+        """`work` has ended."""
+        key = work.options.get("key")
+        if key is not None and (mates := self.keyed.get(key)) is not None:
+            mates.pop(work.id, None)
+            if not mates:
+                del self.keyed[key]
 
     def limit(self, name: str, default: Any) -> Any:
         """A number of its policy."""
@@ -134,8 +149,10 @@ class Oracle:
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     def submitted(self, seq: int, event: Any, work: Work | None) -> None:
-        self.tasks[event.task] = self.by_seq[seq] = Work(seq, event)
-        self.lane(event.queue).waiting += 1
+        work = self.tasks[event.task] = self.by_seq[seq] = Work(seq, event)
+        lane = self.lane(event.queue)
+        lane.waiting += 1
+        lane.keeps(work)
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:
@@ -188,6 +205,7 @@ class Oracle:
         self.starts.pop(work.start_seq, None)
         if lane.running.pop(work.id, None) is None:
             lane.waiting -= work.waits
+        lane.loses(work)
         work.state, work.finished_at, work.expires_at, work.start_seq = state, event.at, event.expires_at, 0
         work.keep_payload = event.keep_payload
         work.reason = getattr(event, "reason", None)
@@ -223,7 +241,9 @@ class Oracle:
             work.failures = work.crashes = 0
             work.finished_at = work.expires_at = work.reason = work.cancel = work.message = work.ppm = None
             work.events.append((seq, event))
-            self.lane(event.queue).waiting += 1
+            lane = self.lane(event.queue)
+            lane.waiting += 1
+            lane.keeps(work)
 
     def rescheduled(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
 from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, RoomWithinLimit
 from journeyman.sim.invariants.rates import StartsWithinRate
@@ -48,9 +49,9 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "result": Watched(AnswersAgree, "a result is shown as it was stored, or not at all", ("result",)),
     "max_pending": Watched(RoomWithinLimit, "fewer than `max_pending` wait before each submit from outside", ("max_pending",)),
     "max_payload": Watched(RoomWithinLimit, "no larger arguments", ("max_payload",)),
-    "per_key": NOT_BUILT,
-    "key_order": NOT_BUILT,
-    "aging_us": NOT_BUILT,
+    "per_key": Watched(KeysWithinLimit, "fewer than `per_key` of its key run before each start", ("per_key",)),
+    "key_order": Watched(KeysInOrder, "fewer than `per_key` of its key run or come before it", ("key_order",)),
+    "aging_us": Watched(BestFirst, "first due instant less priority times aging", ("aging",)),
     # of an engine
     "max_concurrency": Watched(EngineWithinLimit, "fewer than `max_concurrency` run before each start", ("max_concurrency",)),
     "durability": Watched(AcknowledgedIsDurable, "acknowledged is durable; relaxed: until a power cut", ("durability",)),
@@ -59,6 +60,7 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "delay": Watched(StartsWhenDue, "no start before its due instant", ("delay",)),
     "at": Watched(StartsWhenDue, "no start before its instant, which no step of the clock moves", ("at",)),
     "priority": Watched(BestFirst, "the best of those that are due", ("priority",)),
+    "key": Watched(KeysInOrder, "fewer than `per_key` of its key run or come before it", ("key",)),
     "id": Watched(AcknowledgedIsDurable, "one task an id", ("id",)),
     "deadline": Watched(StartsWhenDue, "no start after it", ("deadline",)),
     "own attempts": Watched(FailuresWithinAttempts, "instead of the queue's", ("attempts",)),
@@ -69,7 +71,6 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "tags": Watched(AnswersAgree, "a filter of list and count", ("tags",)),
     "meta": Watched(AnswersAgree, "comes back as it was given", ("meta",)),
     # of later issues (`using` has no such options yet)
-    "key": NOT_BUILT,
     "unique": NOT_BUILT,
     "unique_for": NOT_BUILT,
     "on_conflict": NOT_BUILT,

@@ -88,6 +88,9 @@ def policies(*, only: Sequence[str] | None = None) -> SearchStrategy[dict[str, A
         ),
         "max_pending": st.integers(0, 50),
         "max_payload": st.sampled_from((1 << 20, 1_000, 100)),
+        "per_key": st.integers(1, 3),
+        "key_order": st.sampled_from(("strict", "relaxed")),
+        "aging": st.sampled_from((None, 60.0, 1.0)),
     }
     return _some({name: value for name, value in values.items() if only is None or name in only}).map(policy_of)
 

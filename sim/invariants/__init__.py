@@ -15,6 +15,7 @@ from journeyman.sim.invariants.life import (
     StartsWhenDue,
     Transitions,
 )
+from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.limits import (
     BestFirst,
     ConcurrencyWithinLimit,
@@ -51,6 +52,8 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     PauseIsKept,
     PolicyStaysAsOrdered,
     SuspectsOneByOne,
+    KeysWithinLimit,
+    KeysInOrder,
     BestFirst,
     StartsWithinRate,
     EntriesWithinRate,

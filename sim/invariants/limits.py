@@ -102,7 +102,8 @@ class SuspectsOneByOne(Invariant):
 class BestFirst(Invariant):
     """Of what may start, the best starts first: higher priority, then earlier first due instant, then earlier submission.
 
-    Tasks that stand aside are passed over: parked ones, and suspects, which wait for each other.
+    Tasks that stand aside are passed over: parked ones, suspects, which wait for each other, and those whose key is another's.
+    With aging, the first due instant less `priority * aging` comes before all that.
     """
 
     name = "the best ready task starts first"
@@ -121,7 +122,12 @@ class BestFirst(Invariant):
                     heappush(self._later.setdefault(work.queue, []), (work.due_at, work.seq, len(work.events), work))
 
     def _join(self, work: Work) -> None:
-        heappush(self._ready.setdefault(work.queue, []), (-work.priority, work.first_due, work.seq, len(work.events), work))
+        heappush(self._ready.setdefault(work.queue, []), (*self._place(work), len(work.events), work))
+
+    def _place(self, work: Work) -> tuple[int, int, int]:
+        aging = self.oracle.lane(work.queue).policy.get("aging_us")
+        rank = -work.priority if aging is None else work.first_due - work.priority * aging
+        return (rank, work.first_due, work.seq)
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:
@@ -138,7 +144,7 @@ class BestFirst(Invariant):
             heappop(ready)
         if not ready or ready[0][4] is work:
             return
-        place = (-work.priority, work.first_due, work.seq)
+        place = self._place(work)
         for entry in sorted(self._ahead(ready, place), key=lambda entry: entry[:3]):
             other = entry[4]
             if not self._stands_aside(other, event.at):
@@ -155,7 +161,20 @@ class BestFirst(Invariant):
             return True
         if work.crashes and work.crashes >= self.oracle.lane(work.queue).limit("crashes", 3):
             return True
-        return self.witness.parked(work)
+        return self._behind_others(work, now) or self.witness.parked(work)
+
+    def _behind_others(self, work: Work, now: int) -> bool:
+        """Whether its serialization key is, or may be, another's: how that is decided is watched elsewhere (invariants/keys.py)."""
+        key = work.options.get("key")
+        return key is not None and len(self.oracle.lane(work.queue).keyed.get(key, {})) > 1
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        """With another `aging` everybody has another place."""
+        lane = self.oracle.lane(event.queue)
+        if lane.policy.get("aging_us") != event.policy.get("aging_us"):
+            self._later.pop(event.queue, None)
+            self._ready.pop(event.queue, None)
+            self.witness.touched.update(dict.fromkeys(one for one in self.oracle.tasks.values() if one.waits and one.queue == event.queue))
 
     def clock_stepped(self, seq: int, event: Any, work: Work | None) -> None:
         """Everything that waits has moved."""

@@ -177,9 +177,31 @@ def check_indexes(state: QueueState, now: int) -> None:
         assert counts[shown] == len(expected)
         assert list(state.listed(shown, now)) == expected
     due = [t for t in tasks if observed(t.state, t.due_at, now) is State.PENDING and t.id not in state.agenda.parked]
-    order = sorted(due, key=lambda t: (-t.priority, t.first_due, t.seq))
+    behind = {id for line in state.agenda.keys.lines.values() for id in line.places}
+    due = [t for t in due if t.id not in behind]
+    order = sorted(due, key=state.agenda.ready.key)
+    check_keys(state, behind)
     assert state.agenda.ready.best(len(tasks) + 1) == [t for t in order if not state.agenda.is_suspect(t)]
     assert state.agenda.suspects.best(len(tasks) + 1) == [t for t in order if state.agenda.is_suspect(t)]
     deadlines = [t.deadline_at for t in tasks if t.state in WAITING and t.deadline_at is not None]
     assert state.agenda.next_deadline() == min(deadlines, default=None)
     assert {t.id for t in tasks if t.state in TERMINAL}.isdisjoint(state.agenda.parked)
+
+
+def check_keys(state: QueueState, behind: set[bytes]) -> None:
+    """Each key's front is full before anybody stands behind it, and whoever stands behind comes after those who wait at the front."""
+    keys = state.agenda.keys
+    for key, line in keys.lines.items():
+        assert line.front, f"a line without a front: {key}"
+        assert all(t.state in WAITING or t.state is State.RUNNING for t in line.front.values())
+        if line.places:
+            assert len(line.front) >= keys.per_key
+            waiting = [(t.first_due, t.seq) for t in line.front.values() if t.state is not State.RUNNING]
+            assert max(waiting, default=(0, 0)) < min((place[0], place[1]) for place in line.places.values())
+    standing = behind | {id for line in keys.lines.values() for id in line.front}
+    for task in state.tasks.values():
+        key = (task.options or {}).get("key")
+        if key is not None and task.state is State.RUNNING:
+            assert task.id in keys.lines[key].front
+        if key is None or task.state in TERMINAL:
+            assert task.id not in standing

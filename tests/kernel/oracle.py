@@ -30,6 +30,9 @@ class Rules:
     interrupt: bool = False
     max_pending: int | None = None
     keep: int = 100 * SECOND
+    per_key: int = 1
+    relaxed: bool = False
+    aging: int | None = None
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Work:
     due: int
     first: int
     deadline: int | None
+    key: str | None = None
     state: str = "waiting"  # waiting, running, succeeded, failed, cancelled, interrupted
     why: str = "due"  # of waiting: due, later, backoff
     attempt: int = 0
@@ -81,14 +85,14 @@ class Oracle:
 
     # --- what comes in ----------------------------------------------------------------------------------------------------
 
-    def submit(self, n: int, handler: str, priority: int, due: int, deadline: int | None, now: int) -> Said:
+    def submit(self, n: int, handler: str, priority: int, due: int, deadline: int | None, now: int, key: str | None = None) -> Said:
         known = self.find(n)
         if known is not None:
             return [("same" if known.handler == handler else "duplicate", n)]
         if self.rules.max_pending is not None and sum(w.state == "waiting" for w in self.tasks) >= self.rules.max_pending:
             return [("full", n)]
         due = max(due, now)
-        self.tasks.append(Work(n, len(self.tasks), handler, priority, due, due, deadline, why="later" if due > now else "due"))
+        self.tasks.append(Work(n, len(self.tasks), handler, priority, due, due, deadline, key, why="later" if due > now else "due"))
         return [("submitted", n, due)]
 
     def cancel(self, n: int, running: bool, now: int) -> Said:
@@ -140,6 +144,26 @@ class Oracle:
             tat = max(tat, when) + interval if interval else tat
         return tat
 
+    def _rank(self, work: Work) -> tuple[int, int, int]:
+        aging = self.rules.aging
+        return (-work.priority if aging is None else work.first - work.priority * aging, work.first, work.place)
+
+    def _key_free(self, work: Work, now: int, stragglers: Collection[int]) -> bool:
+        """Whether `work` is among the first of its key, and no left-over thread takes what is left."""
+        if work.key is None:
+            return True
+        mine = [w for w in self.tasks if w.key == work.key]
+        running = {w.n for w in mine if w.state == "running"}
+        left_over = {w.n for w in mine if w.n in stragglers}
+        if left_over and len(running | left_over) >= self.rules.per_key:
+            return False
+        if self.rules.relaxed:
+            standing = [w for w in mine if w.state == "waiting" and w.due <= now and (self.known is None or w.handler in self.known)]
+        else:
+            standing = [w for w in mine if w.state == "waiting" and (w.due <= now or w.attempt)]
+        standing.sort(key=lambda w: (w.first, w.place))
+        return work in standing[: max(0, self.rules.per_key - len(running))]
+
     def dispatch(self, now: int, slots: int | None, stragglers: Collection[int]) -> Said:
         said: Said = []
         while True:
@@ -161,10 +185,11 @@ class Oracle:
                 and (self.known is None or w.handler in self.known)
                 and (w.deadline is None or w.deadline >= now)
                 and not (self._suspect(w) and any(map(self._suspect, live)))
+                and self._key_free(w, now, stragglers)
             ]  # fmt: skip
             if not able:
                 return said
-            work = min(able, key=lambda w: (-w.priority, w.first, w.place))
+            work = min(able, key=self._rank)
             work.state = "running"
             work.attempt += 1
             work.epoch = self.epoch

@@ -25,6 +25,9 @@ rules = st.builds(
     interrupt=st.booleans(),
     max_pending=st.sampled_from([None, None, 3]),
     keep=st.sampled_from([0, 2 * SECOND, 100 * SECOND]),
+    per_key=st.sampled_from([1, 1, 2, 3]),
+    relaxed=st.booleans(),
+    aging=st.sampled_from([None, None, 1, SECOND]),
 )
 
 
@@ -41,9 +44,10 @@ class KernelMachine(RuleBasedStateMachine):
         priority=st.integers(4, 6),
         delay=delays,
         deadline=st.sampled_from([None, 0, SECOND]),
+        key=st.sampled_from([None, "a", "a", "b"]),
     )
-    def submit(self, n: int, handler: str, priority: int, delay: int, deadline: int | None) -> None:
-        self.twin.submit(n, handler, priority, delay, deadline)
+    def submit(self, n: int, handler: str, priority: int, delay: int, deadline: int | None, key: str | None) -> None:
+        self.twin.submit(n, handler, priority, delay, deadline, key)
 
     @rule(slots=st.sampled_from([None, None, 0, 1]))
     def dispatch(self, slots: int | None) -> None:
@@ -125,9 +129,8 @@ def step(twin: Twin, chance: Random) -> None:
     pick = chance.random()
     running = twin.running
     if pick < 0.3:
-        twin.submit(
-            n, chance.choice(["send", "draw"]), chance.randint(4, 6), chance.choice([0, 0, 1, SECOND]), chance.choice([None, None, SECOND])
-        )
+        delay, deadline = chance.choice([0, 0, 1, SECOND]), chance.choice([None, None, SECOND])
+        twin.submit(n, chance.choice(["send", "draw"]), chance.randint(4, 6), delay, deadline, chance.choice([None, None, "a", "b", "c"]))
     elif pick < 0.5:
         twin.dispatch(chance.choice([None, None, 1]))
     elif pick < 0.75 and running:
@@ -166,7 +169,9 @@ def trace(seed: int, steps: int) -> list[Any]:
 @pytest.mark.parametrize("seed", range(8))
 def test_a_long_walk_agrees_with_the_oracle_and_with_its_replay(seed: int) -> None:
     chance = Random(seed)
-    twin = Twin(Rules(concurrency=1 + seed % 4, attempts=3, crashes=seed % 3, rate=None if seed % 2 else (5, SECOND, 2)), checked=False)
+    rate = None if seed % 2 else (5, SECOND, 2)
+    keyed = {"per_key": 1 + seed // 3 % 2, "relaxed": seed % 4 > 1, "aging": [None, SECOND][seed // 4]}
+    twin = Twin(Rules(concurrency=1 + seed % 4, attempts=3, crashes=seed % 3, rate=rate, **keyed), checked=False)  # type: ignore[arg-type]
     for number in range(1_500):
         step(twin, chance)
         if number % 50 == 0:

@@ -55,7 +55,7 @@ def policy_of(rules: Rules) -> Policy:
         concurrency=rules.concurrency, attempts=rules.attempts, crashes=rules.crashes, jitter_ppm=0, rate=rules.rate,
         backoff=("exponential", rules.base, rules.factor, 1, rules.cap), on_crash="interrupt" if rules.interrupt else "retry",
         max_pending=rules.max_pending, keep_succeeded_us=rules.keep, keep_failed_us=rules.keep, keep_cancelled_us=rules.keep,
-        keep_interrupted_us=rules.keep,
+        keep_interrupted_us=rules.keep, per_key=rules.per_key, key_order="relaxed" if rules.relaxed else "strict", aging_us=rules.aging,
     )  # fmt: skip
 
 
@@ -91,14 +91,21 @@ class Twin:
         assert len(self.lane.state.running) == live
 
     def env(self, slots: int | None = None) -> Env:
-        return Env(free_slots=slots, stragglers={tid(n) for n in self.stragglers})
+        keys: dict[str, list[bytes]] = {}
+        for n in self.stragglers:
+            if (work := self.oracle.find(n)) is not None and work.key is not None:
+                keys.setdefault(work.key, []).append(tid(n))
+        return Env(free_slots=slots, stragglers={tid(n) for n in self.stragglers}, straggler_keys=keys)
 
     # --- the same question to both ------------------------------------------------------------------------------------------
 
-    def submit(self, n: int, handler: str = "send", priority: int = 5, delay: int = 0, deadline: int | None = None) -> None:
+    def submit(
+        self, n: int, handler: str = "send", priority: int = 5, delay: int = 0, deadline: int | None = None, key: str | None = None
+    ) -> None:
         deadline_at = None if deadline is None else self.now + deadline
-        options = None if deadline_at is None else {"deadline_at": deadline_at}
-        said = self.oracle.submit(n, handler, priority, self.now + delay, deadline_at, self.now)
+        found = {"deadline_at": deadline_at, "key": key}
+        options = {name: value for name, value in found.items() if value is not None} or None
+        said = self.oracle.submit(n, handler, priority, self.now + delay, deadline_at, self.now, key)
         self._same(task(n, handler=handler, priority=priority, due_at=self.now + delay, options=options), said, self.env())
 
     def dispatch(self, slots: int | None = None) -> None:
