@@ -64,9 +64,9 @@ class Queue:
     on_crash: "retry", or "interrupt" to never run again what was running when the process died.  rate: starts per time.  timeout: seconds
     for an attempt.  heartbeat: seconds without `ctx.heartbeat()` that fail an attempt.  retention: how long ended tasks are kept.
     max_pending: waiting tasks, beyond which submits raise QueueFull.  max_payload: bytes of a task's encoded arguments, inclusive.
-    per_key: attempts at once of tasks with one serialization key (`using(key=)`).  key_order: "strict" (first in, first out per key, whatever
-    retries and snoozes) or "relaxed" (later tasks of a key pass one that waits for its backoff or snooze).  aging: seconds of waiting that
-    outweigh one point of priority, so that low priorities do not starve; None: they may.
+    per_key: attempts at once of tasks with one serialization key (`using(key=)`).  key_order: "strict" (first in, first out per key,
+    whatever retries and snoozes) or "relaxed" (later tasks of a key pass one that waits for its backoff or snooze).  aging: seconds of
+    waiting that outweigh one point of priority, so that low priorities do not starve; None: they may.
 
     InvalidName or ValueError if one of them is out of range.
     """

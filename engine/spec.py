@@ -95,7 +95,8 @@ class Submittable(Generic[P, R_co]):
         """The same handler with options for one task (or several); what is not given stays as it was.
 
         delay: seconds from the submit until it may run.  at: the instant from which it may run, aware; past ones mean now.  priority:
-        higher first, a Priority or any int.  key: tasks of one key run one at a time and in order (see `Queue(per_key=, key_order=)`).  id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags:
+        higher first, a Priority or any int.  key: tasks of one key run in order, one at a time (`Queue(per_key=, key_order=)`).
+        id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags:
         labels to list by.  attempts: instead of the queue's.  timeout, heartbeat: seconds for an attempt, None for none, instead of the
         handler's and the queue's.  deadline: it must have started by then (an aware datetime, or seconds from the submit), or it is
         cancelled.  meta: a small map that travels along.

@@ -38,8 +38,8 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "crashes", "handlers", "keys", "later", "parked", "pending", "ready", "rosters", "running",
-        "suspects", "suspects_out", "waiting",
+        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "crashes", "handlers", "keys", "later", "parked", "pending",
+        "ready", "rosters", "running", "suspects", "suspects_out", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 
 from journeyman.kernel.commands import Accepted, Decision, Dispatch, Env, Expire
 from journeyman.kernel.events import AttemptStarted, Event, TaskCancelled
+from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.ratelimit import allowed_at, interval_us
-from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 

@@ -1,22 +1,22 @@
 """Serialization keys: who of a key's tasks may start, and who waits behind them.
 
-Problem.  Tasks with one key must run `per_key` at a time and in order, across retries, snoozes, restarts and crashes; with a hundred thousand
-keys each task must cost what it costs with one, and a task whose key is busy must not be looked at by every pick.
+Problem.  Tasks with one key must run `per_key` at a time and in order, across retries, snoozes, restarts and crashes; with a hundred
+thousand keys each task must cost what it costs with one, and a task whose key is busy must not be looked at by every pick.
 
-Choice: one line a key, kept only while the key has tasks in it.  Its *front* holds at most `per_key` tasks: the running ones, and those that
-may start now (they stand in the queue's ready line like any other task) or hold the key while they wait.  All others are in its *back*,
-a heap by (first due instant, submission), and in no other index.  Whoever leaves the front makes room for the best of the back.
+Choice: one line a key, kept only while the key has tasks in it.  Its *front* holds at most `per_key` tasks: the running ones, and those
+that may start now (they stand in the queue's ready line like any other task) or hold the key while they wait.  All others are in its
+*back*, a heap by (first due instant, submission), and in no other index.  Whoever leaves the front makes room for the best of the back.
 
 What stands in the line (DECISIONS 3):
-- strict (the usual order): every unfinished task that has come due once.  One that failed and waits for its backoff, one that snoozed and one
-  that is parked keep their place at the front, so nothing of the key overtakes them.  Priority does not reorder within a key.
-- relaxed: only running tasks, and due ones that could run here.  What waits for a backoff, or is parked, has stepped out, and comes back
-  to its old place (its first due instant) when it is due again.
+- strict (the usual order): every unfinished task that has come due once.  One that failed and waits for its backoff, one that snoozed
+  and one that is parked keep their place at the front, so nothing of the key overtakes them.  Priority does not reorder within a key.
+- relaxed: only running tasks, and due ones that could run here.  What waits for a backoff, or is parked, has stepped out, and comes
+  back to its old place (its first due instant) when it is due again.
 
 Arrivals nearly always belong at the end.  One that does not (a replay, which sees submissions before it advances the clock; a task that
 steps in again) takes the place of the last waiting task of the front, which goes back.  All of this is derived from the tasks, like the
-rest of the agenda, and rebuilt on load.  Rejected: a queue of tasks per key in the journal (a second truth); a filter over the ready line (a
-flood on one key would be walked through at every pick).
+rest of the agenda, and rebuilt on load.  Rejected: a queue of tasks per key in the journal (a second truth); a filter over the ready
+line (a flood on one key would be walked through at every pick).
 """
 
 from __future__ import annotations

@@ -231,6 +231,6 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 BackoffFunction = Callable[[int], float]
 
 __all__ = [
-    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "KeyOrder", "Linear", "OnCrash", "Policy", "Priority",
-    "Rate", "Retention", "Retry", "Seconds",
+    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "KeyOrder", "Linear", "OnCrash", "Policy",
+    "Priority", "Rate", "Retention", "Retry", "Seconds",
 ]  # fmt: skip

@@ -2,14 +2,14 @@
 
 Problem.  The best of 200,000 must be found at once, the usual order (all of one priority, by submission) must cost no more than a
 list, and `decide` may only look.
-Choice: entries (rank, first due instant, seq, task) in two parts, rank being -priority.  An entry not before the last one of `_line`, a deque,
-joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.  A task that leaves from the
-middle only loses its `entry`; dead heads are cleared at once, so the heads are always alive, and when the dead outnumber the living
-all are swept.  `best` walks the deque from its left and the heap from its root, and changes neither.
+Choice: entries (rank, first due instant, seq, task), rank being -priority, in two parts.  An entry not before the last one of `_line`, a
+deque, joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.  A task that leaves
+from the middle only loses its `entry`; dead heads are cleared at once, so the heads are always alive, and when the dead outnumber the
+living all are swept.  `best` walks the deque from its left and the heap from its root, and changes neither.
 
-With aging, the rank is `first due instant - priority * aging`: a point of priority is worth that much waiting, and since everybody ages alike the
-order never changes while they wait (DECISIONS 2).  Rejected: one heap for everything (a pop among 200,000 costs 2 us and misses the caches); a sorted
-list (insertion moves megabytes).
+With aging, the rank is `first due instant - priority * aging`: a point of priority is worth that much waiting, and since everybody ages
+alike the order never changes while they wait (DECISIONS 2).  Rejected: one heap for everything (a pop among 200,000 costs 2 us and misses
+the caches); a sorted list (insertion moves megabytes).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Final
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree, RefusalsAreTrue
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import (
     AttemptsCountUp,
     CancelIsKept,
@@ -15,7 +16,6 @@ from journeyman.sim.invariants.life import (
     StartsWhenDue,
     Transitions,
 )
-from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.limits import (
     BestFirst,
     ConcurrencyWithinLimit,

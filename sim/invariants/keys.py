@@ -50,8 +50,8 @@ class KeysWithinLimit(Invariant):
 
 
 class KeysInOrder(Invariant):
-    """A task starts only when fewer than `per_key` of its key are running or come before it: unfinished, due once, with an earlier first due
-    instant (or an earlier submission).  With key_order="relaxed", those that wait for a later instant or are parked let others pass.
+    """A task starts only when fewer than `per_key` of its key are running or come before it: unfinished, due once, with an earlier first
+    due instant (or an earlier submission).  With key_order="relaxed", those that wait for a later instant or are parked let others pass.
     """
 
     name = "serialization keys in order"
