@@ -25,7 +25,7 @@ from journeyman.engine.errors import DuplicateTask, QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.operating import Operations
-from journeyman.engine.questions import refusal
+from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue
 from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
@@ -206,6 +206,13 @@ class Engine(Operations):
         return Handle(self, ready.command.task, attempt)
 
     # --- one task -----------------------------------------------------------------------------------------------------
+
+    async def wait(self, id: str, timeout: float | None = None) -> Task:
+        """The task once it has ended, however it ended: for a task of an earlier opening, or of which only the id was kept.
+
+        Raises what `Handle.wait` raises; TaskNotFound at once for an unknown id.
+        """
+        return await self.wait_for(id_of(id), timeout)
 
     async def wait_for(
         self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None

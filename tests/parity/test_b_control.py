@@ -88,6 +88,34 @@ async def test_b_wait(world: World) -> None:
 
 
 @simulated
+async def test_b_waiting_by_id(world: World) -> None:
+    """B, Wait: by the id of the task, whoever submitted it, also after a restart.
+
+    Same: engine.wait(id), which carries on across a crash in simulation, as handles do.
+    """
+    queue = Queue("q")
+
+    @queue.handler
+    async def work(n: int) -> int:
+        await trio.sleep(10)
+        return n
+
+    async with world.engine(queues=[queue]) as engine:
+        ids = [(await engine.submit(work, n)).id for n in range(3)]
+        await world.advance(seconds=15)
+    async with world.engine(queues=[queue]) as engine:
+        assert (await engine.wait(ids[0])).result == 0
+        with pytest.raises(trio.TooSlowError):
+            await engine.wait(ids[2], timeout=1)
+        await world.crash()
+        assert (await engine.wait(ids[2])).result == 2
+        with pytest.raises(TaskNotFound):
+            await engine.wait(str(uuid.uuid4()))
+        with pytest.raises(TaskNotFound):
+            await engine.wait("no id at all")
+
+
+@simulated
 async def test_b_waiting_for_what_is_gone(world: World) -> None:
     """B, Wait: an unknown task is not found.
 
