@@ -98,7 +98,7 @@ def outcome_of(
         return Snoozed(elapsed_us, microseconds(error.delay, "delay"), None, options)
     if isinstance(error, RetryLater):
         cause = error.cause if isinstance(error.cause, BaseException) else error
-        return Failed(elapsed_us, describe(cause), "retry_later", True, microseconds(error.delay, "delay"), options)
+        return Failed(elapsed_us, describe(cause), "retry_later", True, microseconds(error.delay, "delay"), options, error.scope == "queue")
     if isinstance(error, Fatal):
         cause = error.__cause__ if error.__cause__ is not None and not str(error) else error
         return Failed(elapsed_us, describe(cause), "fatal", False, None, options)

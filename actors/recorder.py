@@ -18,6 +18,7 @@ from journeyman.kernel.events import (
     QueueConfigured,
     QueueEvent,
     QueueOpened,
+    QueueParkedUntil,
     QueuePaused,
     QueueResumed,
     TaskCancelled,
@@ -34,7 +35,7 @@ from journeyman.kernel.state import TaskState
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
 
-_OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, TasksPruned})
+_OF_QUEUE: Final = frozenset({QueueOpened, QueueConfigured, QueuePaused, QueueResumed, QueueParkedUntil, TasksPruned})
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 
 

@@ -39,7 +39,8 @@ class Starter:
         actor, shell = self._actor, self._actor.shell
         state = actor.state
         full = len(state.running) >= state.policy.concurrency
-        if full or shell.stopping or state.paused is not None or not actor.runnables or not has_ready(state):
+        held = state.paused is not None or state.parked_until > now
+        if full or shell.stopping or held or not actor.runnables or not has_ready(state):
             shell.slots.used(actor, 0, False)
             return
         while True:

@@ -19,17 +19,24 @@ class RetryLater(Steering):
     """This run failed; run again after exactly `delay` seconds.  The delay wins over the backoff and over its cap.
 
     `cause` is the error, or a text, that the failure records.  It spends one of the task's attempts, whatever `on=` says.
+
+    `scope="queue"`: the service that all tasks of the queue call has said "not before": nothing of the queue starts until then, restarts
+    included, unless `resume` lifts it.  What runs goes on.
     """
 
     def __init__(
-        self, cause: BaseException | str = "retry later", delay: float | timedelta = 0.0, *, scope: Literal["task"] = "task"
+        self,
+        cause: BaseException | str = "retry later",
+        delay: float | timedelta = 0.0,
+        *,
+        scope: Literal["task", "queue"] = "task",
     ) -> None:
-        if scope != "task":
-            raise ValueError(f'scope={scope!r} is not available in this release; only scope="task" is')
+        if scope not in ("task", "queue"):
+            raise ValueError(f'scope must be "task" or "queue", not {scope!r}')
         super().__init__(str(cause))
         self.cause = cause
         self.delay = microseconds(delay, "delay") / 1_000_000
-        self.scope = scope
+        self.scope: Literal["task", "queue"] = scope
 
 
 class Fatal(Steering):

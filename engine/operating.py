@@ -115,7 +115,7 @@ class Operations(Questions):
         unless_refused(await self._actor(session, queue).ask(Pause(by, reason)).wait())
 
     async def resume(self, queue: str, *, reason: str = "", by: str = "api") -> None:
-        """Undo `pause`."""
+        """Let `queue` start tasks again: undoes `pause`, and a handler's RetryLater(scope="queue")."""
         session = self._opened()
         unless_refused(await self._actor(session, queue).ask(Resume(by, reason)).wait())
 

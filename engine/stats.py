@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from journeyman.actors.instants import instant_of
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.policy import QueuePolicy, policy_in_force
 from journeyman.kernel.lifecycle import State
@@ -16,7 +18,8 @@ class QueueStats:
 
     `policy`: what is in force now.  `counts`: visible tasks by state.  `handlers`: unfinished tasks by handler.  `parked`: tasks that
     cannot run in this process.  `oldest_pending`: how long the longest-waiting due task has been due.  Durations are of attempts that
-    ended since this engine was opened; quantiles are within 5 %.
+    ended since this engine was opened; quantiles are within 5 %.  `parked_until`: the instant before which nothing of the queue starts, as
+    a handler's RetryLater(scope="queue") asked; None for a queue that is not parked.
     """
 
     name: str
@@ -35,6 +38,7 @@ class QueueStats:
     p50: float | None
     p99: float | None
     policy: QueuePolicy
+    parked_until: datetime | None = None
 
 
 def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueStats:
@@ -58,4 +62,5 @@ def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueS
         p50=actor.figures.durations.quantile(0.5),
         p99=actor.figures.durations.quantile(0.99),
         policy=policy_in_force(actor),
+        parked_until=instant_of(state.parked_until) if state.parked_until > now else None,
     )

@@ -26,6 +26,7 @@ from journeyman.kernel.events import (
     JournalCompacted,
     QueueConfigured,
     QueueOpened,
+    QueueParkedUntil,
     QueuePaused,
     QueueResumed,
     TasksPruned,
@@ -33,7 +34,8 @@ from journeyman.kernel.events import (
 
 READ_CHUNK: Final = 1_000  # records a read transaction; keeps it under a millisecond or two
 LOOSE_KINDS: Final = frozenset({
-    EngineBooted, EngineClosed, JournalCompacted, QueueConfigured, QueueOpened, QueuePaused, QueueResumed, TasksPruned,
+    EngineBooted, EngineClosed, JournalCompacted, QueueConfigured, QueueOpened, QueueParkedUntil, QueuePaused, QueueResumed,
+    TasksPruned,
 })  # fmt: skip
 _TASK_KINDS: Final = frozenset(kind for kind, tag in TAG_OF.items() if tag < 32)
 

@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
     QueueConfigured,
     QueueEvent,
     QueueOpened,
+    QueueParkedUntil,
     QueuePaused,
     QueueResumed,
     TaskCancelled,
@@ -328,6 +329,12 @@ def _paused(state: QueueState, event: QueuePaused, seq: int) -> None:
 def _resumed(state: QueueState, _event: QueueResumed, seq: int) -> None:
     state.paused = None
     state.pause_seq = seq
+    if state.parked_until:
+        state.parked_until, state.parked_why, state.parked_seq = 0, "", seq
+
+
+def _parked(state: QueueState, event: QueueParkedUntil, seq: int) -> None:
+    state.parked_until, state.parked_why, state.parked_seq = event.until_at, event.reason, seq
 
 
 def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
@@ -364,6 +371,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     QueueConfigured: _configured,
     QueuePaused: _paused,
     QueueResumed: _resumed,
+    QueueParkedUntil: _parked,
     TasksPruned: _pruned,
 }
 

@@ -48,6 +48,7 @@ STALE_MIN: Final = 1_024  # an index is not tidied for fewer dead entries than t
 ERROR_MESSAGE_MAX: Final = 4_096  # characters of an error's text that are kept
 ERROR_TRACEBACK_MAX: Final = 16_384  # characters of a traceback that are kept, its end
 PROGRESS_MESSAGE_MAX: Final = 1_024  # characters
+PARKING_REASON_MAX: Final = 1_024  # characters of why a queue was parked
 FRESH_PAYLOAD_BYTES: Final = 8 << 20  # arguments kept in memory, per queue, for the start that follows soon
 READ_AHEAD_TASKS: Final = 64  # next in line, whose arguments are read along with those that start
 READ_AHEAD_BYTES: Final = 4_096  # larger arguments are read when they are wanted

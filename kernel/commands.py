@@ -157,6 +157,7 @@ class Failed(NamedTuple):
     retryable: bool = True
     delay_us: int | None = None
     options: Options = None
+    parks: bool = False  # the whole queue waits for as long
 
 
 class Snoozed(NamedTuple):

@@ -24,7 +24,7 @@ _new: Final = tuple.__new__
 
 def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decision:
     """An AttemptStarted for each task that may start now, best first."""
-    if state.paused is not None or env.stopping:
+    if state.paused is not None or env.stopping or state.parked_until > now:
         return Decision([], [Accepted()])
     state.agenda.advance(now)
     n = free_slots(state, env)

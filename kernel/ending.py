@@ -11,6 +11,8 @@ The rules of endings, in the order in which they are asked:
    and a handler's own RetryLater are not asked), or when the budget is spent; else the next run is due after the handler's
    own delay, or backoff(failures) with jitter.
 4. Snoozed and released runs spend nothing.
+5. RetryLater(scope="queue") is a failure like another, whatever becomes of its task; and its queue is parked for as long.  The longest
+   parking stands: one that would end earlier is no event.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from journeyman.kernel.backoff import delay_us, jittered
-from journeyman.kernel.bounds import DURATION_MAX_US, INSTANT_MAX_US
+from journeyman.kernel.bounds import DURATION_MAX_US, INSTANT_MAX_US, PARKING_REASON_MAX
 from journeyman.kernel.commands import (
     Accepted,
     Answer,
@@ -45,6 +47,7 @@ from journeyman.kernel.events import (
     Event,
     Options,
     ProgressSampled,
+    QueueParkedUntil,
     TaskCancelled,
     TaskFailed,
     TaskSucceeded,
@@ -74,6 +77,8 @@ def finish(state: QueueState, command: Finish, now: int, env: Env) -> Decision:
         event = _cancelled(state, task, outcome, now)
     else:
         event = _ENDINGS[type(outcome)](state, task, outcome, now, env)
+    if type(outcome) is Failed and outcome.parks:
+        return Decision([event, *_parking(state, task, outcome, now)], [Accepted(id)])
     return _new(Decision, ([event], [_new(Accepted, (id, False, 0))]))
 
 
@@ -147,6 +152,14 @@ def _failed(state: QueueState, task: TaskState, outcome: Failed, now: int, env: 
         now, state.name, state.qseq + 1, state.epoch, task.id, task.attempt, outcome.elapsed_us, failures, now + delay, outcome.error,
         options or None,
     )  # fmt: skip
+
+
+def _parking(state: QueueState, task: TaskState, outcome: Failed, now: int) -> list[Event]:
+    until_at = now + min(max(outcome.delay_us or 0, 0), DURATION_MAX_US)
+    if until_at <= max(state.parked_until, now):
+        return []
+    by = {"task": task.id, "attempt": task.attempt}
+    return [QueueParkedUntil(now, state.name, state.qseq + 2, state.epoch, until_at, "handler", outcome.error[1][:PARKING_REASON_MAX], by)]
 
 
 def _dead(state: QueueState, task: TaskState, outcome: Failed, failures: int, reason: str, options: dict[str, Any], now: int) -> TaskFailed:

@@ -321,6 +321,23 @@ class QueueResumed(NamedTuple):
     options: Options = None
 
 
+class QueueParkedUntil(NamedTuple):
+    """Nothing of the queue starts before `until_at`: a handler found that what all its tasks need is not to be had until then.
+
+    The last one is in force, and QueueResumed lifts it.  `until_at` came from a duration and moves with a stepped clock.  `options`: task,
+    attempt (whose run asked for it).
+    """
+
+    at: int
+    queue: str
+    qseq: int
+    epoch: int
+    until_at: int
+    by: str
+    reason: str
+    options: Options = None
+
+
 class TasksPruned(NamedTuple):
     """Ended tasks left the journal.  `entries`: [first seq, last seq, number of records] of each task.
 
@@ -389,6 +406,6 @@ TaskEvent = (
     TaskSubmitted | AttemptStarted | AttemptFailed | AttemptLost | AttemptReleased | AttemptSnoozed | CancelRequested
     | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
 )  # fmt: skip
-QueueEvent = QueueOpened | QueueConfigured | QueuePaused | QueueResumed | TasksPruned
+QueueEvent = QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned
 JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted
 Event = TaskEvent | QueueEvent | JournalEvent

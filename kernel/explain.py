@@ -28,8 +28,8 @@ class Reason(NamedTuple):
 def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reason]:
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
-    Kinds: running, cancelling, ended, paused, stopping, not due, backoff, rate limited until, no free slot, no engine slot,
-    no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
+    Kinds: running, cancelling, ended, paused, parked until, stopping, not due, backoff, rate limited until, no free slot,
+    no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
     """
     task = state.tasks.get(task_id)
     if task is None:
@@ -97,6 +97,9 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
     if state.paused is not None:
         by, why, _ = state.paused
         reasons.append(Reason("paused", f"queue {state.name!r} was paused by {by or 'somebody'}{f': {why}' if why else ''}"))
+    if state.parked_until > now:
+        text = f"queue {state.name!r} starts nothing for {_seconds(state.parked_until - now)}, as a handler asked: {state.parked_why}"
+        reasons.append(Reason("parked until", text, state.parked_until))
     if env.stopping:
         reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))
     rate = state.policy.rate

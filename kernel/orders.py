@@ -86,8 +86,8 @@ def pause(state: QueueState, command: Pause, now: int, env: Env) -> Decision:
 
 
 def resume(state: QueueState, command: Resume, now: int, env: Env) -> Decision:
-    """Undo Pause."""
-    if state.paused is None:
+    """Undo Pause, and end what a handler's RetryLater(scope="queue") asked for."""
+    if state.paused is None and state.parked_until <= now:
         return Decision([], [Accepted()])
     return Decision([QueueResumed(now, state.name, state.qseq + 1, state.epoch, command.by, command.reason)], [Accepted(count=1)])
 

@@ -22,8 +22,8 @@ class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "name", "pause_seq", "paused", "policy", "qseq",
-        "running", "tasks", "tat_at", "tat_seq",
+        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "name", "parked_seq", "parked_until",
+        "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at", "tat_seq",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -37,6 +37,9 @@ class QueueState:
         self.qseq = 0
         self.paused: tuple[str, str, int] | None = None  # (by, reason, at)
         self.pause_seq = 0
+        self.parked_until = 0  # nothing starts before; 0: not parked
+        self.parked_why = ""
+        self.parked_seq = 0
         self.tat_at = 0  # the rate limiter's theoretical arrival time
         self.tat_seq = 0
         self.tasks: dict[bytes, TaskState] = {}
@@ -70,6 +73,7 @@ class QueueState:
             "qseq": self.qseq,
             "paused": None if self.paused is None else list(self.paused),
             "pause_seq": self.pause_seq,
+            "parked": [self.parked_until, self.parked_why, self.parked_seq],
             "tat_at": self.tat_at,
             "tat_seq": self.tat_seq,
         }
@@ -88,6 +92,9 @@ class QueueState:
             paused = facts["paused"]
             self.paused = None if paused is None else (paused[0], paused[1], paused[2])
             self.pause_seq = facts["pause_seq"]
+        parked = facts.get("parked")
+        if parked is not None and parked[2] >= self.parked_seq:  # equal: as with the limiter
+            self.parked_until, self.parked_why, self.parked_seq = parked
         if facts["tat_seq"] >= self.tat_seq:  # equal: a clock step moved the limiter, and a start before it is pruned
             self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
 

@@ -24,6 +24,7 @@ def next_wakeup(state: QueueState, now: int, env: Env) -> int | None:
     if state.paused is None and not env.stopping and free_slots(state, env) > 0:
         rate = state.policy.rate
         token_at = now if rate is None else allowed_at(rate, state.tat_at)
+        token_at = max(token_at, state.parked_until)
         due_at = agenda.next_due()
         if due_at is not None:
             instants.append(max(due_at, token_at))

@@ -110,13 +110,16 @@ def _stepped(state: JournalState, event: ClockStepped, seq: int) -> None:
 
 
 def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
-    """Move the due instants that came from durations, and the rate limiter, by `delta_us`."""
+    """Move the due instants that came from durations, the end of a parking and the rate limiter by `delta_us`."""
     for task in queue.tasks.values():
         if task.state not in TERMINAL and task.due_kind == DUE_BY_DURATION:
             task.due_at += delta_us
             task.first_due += delta_us
         if task.latest_at is not None and task.state not in TERMINAL:
             task.latest_at += delta_us
+    if queue.parked_until:
+        queue.parked_until += delta_us
+        queue.parked_seq = seq
     if queue.tat_at:
         queue.tat_at += delta_us
         queue.tat_seq = seq

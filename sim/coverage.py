@@ -60,6 +60,8 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a policy changed live": "an operator configured a queue",
     "a live change over a restart": "a queue was opened with a policy that an operator had changed",
     "a limit lowered below what runs": "more attempts ran than the new concurrency allows",
+    "parked over a restart": "a queue was parked by a handler when the engine was opened",
+    "a queue parked": "a handler asked that nothing of its queue start for a while",
     "an entry held or late": "a handler was entered more than 50 ms after its start",
     "disk full refused a submit": "JournalFull",
     "a full queue refused a submit": "QueueFull",
@@ -181,6 +183,7 @@ _TELLING: Final[Mapping[str, Any]] = {
     "TaskCancelled": lambda event: "a deadline passed" if event.by == "deadline" else None,
     "ClockStepped": lambda event: "a clock stepped forward" if event.delta_us > 0 else "a clock stepped back",
     "TasksPruned": lambda event: "a task pruned by retention" if event.by == "retention" else "a task pruned by hand",
+    "QueueParkedUntil": lambda event: "a queue parked",
     "JournalCompacted": lambda event: "bookkeeping compacted",
     "ProgressSampled": lambda event: "progress sampled",
 }

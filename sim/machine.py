@@ -168,7 +168,7 @@ class SimulationMachine(RuleBasedStateMachine):
             while True:
                 try:
                     await engine.drain()
-                except EngineCrashed:
+                except (EngineCrashed, EngineStopped, JournalError):  # what broke before the world was calm may be noticed only now
                     await engine.ready()
                 else:
                     return

@@ -87,6 +87,7 @@ class Lane:
         self.config_seq = 0
         self.paused = False
         self.pause_seq = 0
+        self.parked_until = 0
         self.epoch = 0
         self.tat_at = 0
         self.waiting = 0
@@ -292,6 +293,11 @@ class Oracle:
     def resumed(self, seq: int, event: Any, work: Work | None) -> None:
         lane = self.lane(event.queue)
         lane.paused, lane.pause_seq = False, seq
+        lane.parked_until = 0
+        self.loose.add(seq)
+
+    def parked(self, seq: int, event: Any, work: Work | None) -> None:
+        self.lane(event.queue).parked_until = event.until_at
         self.loose.add(seq)
 
     def pruned(self, seq: int, event: Any, work: Work | None) -> None:
@@ -322,6 +328,7 @@ class Oracle:
         self.loose.add(seq)
         for lane in self.lanes.values():
             lane.tat_at += event.delta_us if lane.tat_at else 0
+            lane.parked_until += event.delta_us if lane.parked_until else 0
         for work in self.tasks.values():
             if not work.ended:
                 if work.due_kind == 0:
@@ -375,6 +382,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "QueueConfigured": Oracle.configured,
     "QueuePaused": Oracle.paused,
     "QueueResumed": Oracle.resumed,
+    "QueueParkedUntil": Oracle.parked,
     "TasksPruned": Oracle.pruned,
     "EngineBooted": Oracle.booted,
     "EngineClosed": Oracle.closed,

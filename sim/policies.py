@@ -17,7 +17,7 @@ from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithin
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
-from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, RoomWithinLimit
+from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, ParkingIsKept, RoomWithinLimit
 from journeyman.sim.invariants.rates import StartsWithinRate
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
 
@@ -56,6 +56,8 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "max_concurrency": Watched(EngineWithinLimit, "fewer than `max_concurrency` run before each start", ("max_concurrency",)),
     "durability": Watched(AcknowledgedIsDurable, "acknowledged is durable; relaxed: until a power cut", ("durability",)),
     "grace": Watched(CrashesWithinBudget, "a stop charges nobody", ("grace",)),
+    # of a handler's words
+    "parking": Watched(ParkingIsKept, "no start before the newest parking's instant", ("park",)),
     # of a submit
     "delay": Watched(StartsWhenDue, "no start before its due instant", ("delay",)),
     "at": Watched(StartsWhenDue, "no start before its instant, which no step of the clock moves", ("at",)),

@@ -61,6 +61,8 @@ def act(world: World, ctx: Context, name: str, value: Any, at: int) -> Any:
             raise OddlyFailed(f"run {ctx.attempt}")
         case "later", [runs, delay] if ctx.attempt <= runs:
             raise RetryLater("later", delay)
+        case "park", [runs, delay] if ctx.attempt <= runs:
+            raise RetryLater("nobody before", delay, scope="queue")
         case "snooze", [runs, delay] if ctx.attempt <= runs:
             raise Snooze(delay)
         case "cancel", runs if ctx.attempt <= runs:

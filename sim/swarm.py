@@ -15,7 +15,7 @@ from typing import Any
 
 from journeyman.sim import odds
 from journeyman.sim.faults import Faults
-from journeyman.sim.odds import drawn
+from journeyman.sim.odds import drawn, some, stream
 from journeyman.sim.plan import Plan, Step
 from journeyman.sim.world import World
 
@@ -43,11 +43,11 @@ class _Swarm:
         self.chance = Random(f"{seed}-swarm")
         chance = self.chance
         # The kind of run.
-        self.policies = {name for name in odds.POLICY if chance.random() < 0.6}
-        self.options = {name for name in odds.OPTIONS if chance.random() < 0.6}
-        self.acts = {name for table in (odds.ACTS, odds.LAST_ACTS, odds.SLOW_ACTS) for name in table if chance.random() < 0.6}
+        self.policies = some(chance, odds.POLICY, 0.6)
+        self.options = some(chance, odds.OPTIONS, 0.6)
+        self.acts = some(chance, (name for table in (odds.ACTS, odds.LAST_ACTS, odds.SLOW_ACTS) for name in table), 0.6)
         self.children = chance.random() < 0.5
-        self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if chance.random() < share}
+        self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if stream(chance, verb).random() < share}
         self.pace: float = odds.PACE(chance)
         self.names = QUEUES[: chance.choice((1, 1, 2, 2, 3))]
         self.labels: list[str] = []

@@ -36,6 +36,7 @@ HEARD: Final[Mapping[str, str]] = {
     "QueueConfigured": "configured",
     "QueuePaused": "paused",
     "QueueResumed": "resumed",
+    "QueueParkedUntil": "parked",
     "TasksPruned": "pruned",
     "EngineBooted": "boot_recorded",
     "EngineClosed": "close_recorded",

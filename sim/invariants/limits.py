@@ -82,6 +82,27 @@ class PauseIsKept(Invariant):
         self.witness.reach("paused over a restart", sum(lane.paused for lane in self.oracle.lanes.values()))
 
 
+class ParkingIsKept(Invariant):
+    """A queue that a handler has parked starts nothing before that instant, restarts included, unless it is resumed.
+
+    The longest parking stands: no later one ends it sooner.
+    """
+
+    name = "a parked queue starts nothing"
+
+    def started(self, seq: int, event: Any, work: Work | None) -> None:
+        until_at = self.oracle.lane(event.queue).parked_until
+        if event.at < until_at:
+            self.broken(f"{work} is started at seq {seq}, {until_at - event.at} us before the end of the parking of {event.queue!r}")
+
+    def parked(self, seq: int, event: Any, work: Work | None) -> None:
+        if event.until_at <= max(event.at, self.oracle.lane(event.queue).parked_until):
+            self.broken(f"the parking of {event.queue!r} at seq {seq} ends before one that stands")
+
+    def boot_recorded(self, seq: int, event: Any, work: Work | None) -> None:
+        self.witness.reach("parked over a restart", sum(lane.parked_until > event.at for lane in self.oracle.lanes.values()))
+
+
 class SuspectsOneByOne(Invariant):
     """Of the tasks that one more crash would end, at most one runs at a time, over all queues."""
 
@@ -184,5 +205,5 @@ class BestFirst(Invariant):
 
 
 __all__ = [
-    "BestFirst", "ConcurrencyWithinLimit", "EngineWithinLimit", "PauseIsKept", "RoomWithinLimit", "SuspectsOneByOne",
+    "BestFirst", "ConcurrencyWithinLimit", "EngineWithinLimit", "ParkingIsKept", "PauseIsKept", "RoomWithinLimit", "SuspectsOneByOne",
 ]  # fmt: skip

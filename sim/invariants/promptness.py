@@ -34,7 +34,7 @@ class StartsPromptly(Invariant):
         if work is None:
             return
         lane = self.oracle.lane(event.queue)
-        cause = max(work.due_at, self.oracle.last_at, self._opened_at)
+        cause = max(work.due_at, self.oracle.last_at, self._opened_at, lane.parked_until)
         rate = lane.policy.get("rate")
         if rate is not None:
             cause = max(cause, lane.tat_at - (rate[2] - 1) * -(-rate[1] // rate[0]))

@@ -27,6 +27,7 @@ _VALUES: dict[str, Any] = {
     "cost": 1, "tat_at": 0, "eligible_at": 1_763_000_000_400_000, "elapsed_us": 1234, "failures": 1, "crashes": 1, "error": _ERROR,
     "entered": True, "reason": "why", "by": "op", "fraction_ppm": 500_000, "message": None, "expires_at": None, "keep_payload": True,
     "result_len": 3, "result_digest": DIGEST, "row": [ID, 1, {"b": 1, "a": [None]}], "fence_epoch": 2, "kind": "success", "state": "failed",
+    "until_at": 1_763_000_000_900_000,
     "boot": 4, "policy": {"z": 1, "attempts": 3}, "entries": [[1, 9, 3]], "residue": {"tat_seq": 5, "tat_at": 6},
     "facts": {"pid": 1, "a": "b"}, "delta_us": -3_600_000_000, "through_seq": 99, "queues": {"web": {"epoch": 1}, "a": {}},
     "totals": {"boots": 2}, "place_at": 1_763_000_000_450_000, "options": None,

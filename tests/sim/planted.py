@@ -129,19 +129,36 @@ BUGS = (
     Bug("cancel forgotten by a crash", ((recovery._verdict, "if task.cancel is not None:", "if False:"),), seed=645),
     Bug(
         "paused queue starts",
-        ((dispatch.dispatch, "state.paused is not None or ", ""), (starter.Starter.dispatch, "or state.paused is not None ", "")),
+        (
+            (dispatch.dispatch, "state.paused is not None or ", ""),
+            (starter.Starter.dispatch, "held = state.paused is not None or ", "held = "),
+        ),
         seed=3,
     ),
     Bug(
-        "pause forgotten by a checkpoint", ((state.QueueState.merge_facts, 'if facts["pause_seq"] > self.pause_seq:', "if False:"),), seed=2
+        "pause forgotten by a checkpoint", ((state.QueueState.merge_facts, 'if facts["pause_seq"] > self.pause_seq:', "if False:"),), seed=9
     ),
     # live changes
-    Bug("live change undone by a restart", ((recovery.open_queue, "if declared != state.declared:", "if declared != policy:"),), seed=17),
+    Bug("live change undone by a restart", ((recovery.open_queue, "if declared != state.declared:", "if declared != policy:"),), seed=21),
     Bug(
         "live change taken for a declaration",
         ((apply._configured, 'if event.options is None or not event.options.get("live"):', "if True:"),),
-        seed=17,
+        seed=2,
     ),
+    Bug(
+        "parked queue starts",
+        (
+            (dispatch.dispatch, "or state.parked_until > now", ""),
+            (starter.Starter.dispatch, "state.paused is not None or state.parked_until > now", "state.paused is not None"),
+        ),
+        seed=12,
+    ),
+    Bug(
+        "parking forgotten by a checkpoint",
+        ((state.QueueState.merge_facts, "if parked is not None and parked[2] >= self.parked_seq:", "if False:"),),
+        seed=45,
+    ),
+    Bug("a step of the clock does not move a parking", ((world.rebase, "queue.parked_until += delta_us", "pass"),), seed=100),
     # limits
     Bug(
         "concurrency off by one",
@@ -177,8 +194,8 @@ BUGS = (
         seed=4,
     ),
     Bug("lost wake-up", ((timer.Timer.set, "if self._wanted.get(sleeper) == due_at:", "if sleeper in self._wanted:"),), seed=20),
-    Bug("clock step not rebased", ((world.rebase, "task.due_at += delta_us", "task.due_at += 0"),), seed=2),
-    Bug("clock step moves named instants", ((world.rebase, " and task.due_kind == DUE_BY_DURATION", ""),), seed=2),
+    Bug("clock step not rebased", ((world.rebase, "task.due_at += delta_us", "task.due_at += 0"),), seed=100),
+    Bug("clock step moves named instants", ((world.rebase, " and task.due_kind == DUE_BY_DURATION", ""),), seed=650),
     Bug(
         "deadline ignored",
         (
@@ -194,7 +211,7 @@ BUGS = (
         seed=0,
         run=workloads.retained,
     ),
-    Bug("kept for ever expires", ((policy.Policy.expiry, "None if keep is None else end_at + keep", "end_at + (keep or 0)"),), seed=44),
+    Bug("kept for ever expires", ((policy.Policy.expiry, "None if keep is None else end_at + keep", "end_at + (keep or 0)"),), seed=55),
     Bug(
         "live task pruned",
         (
