@@ -184,7 +184,7 @@ BUGS = (
     Bug("entries not held", ((gate.Gate.hold, "> trio.current_time():", "> trio.current_time() + 3600:"),), seed=10),
     Bug(
         "order by submission only",
-        ((ready.Ready.push, "(-task.priority, task.first_due, task.seq, task)", "(0, 0, task.seq, task)"),),
+        ((ready.Ready.push, "(rank, task.first_due, task.seq, task)", "(0, 0, task.seq, task)"),),
         seed=0,
     ),
     # time
