@@ -18,7 +18,7 @@ from journeyman.journal.record import Ignored
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Table
 from journeyman.kernel.taskstate import ROW, TaskState
-from journeyman.kernel.world import JournalState, fold
+from journeyman.kernel.world import JournalState, replay
 
 if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
@@ -55,11 +55,8 @@ class Folded:
         if self._anew:
             self._state = fold_everything(Journal(self._disk))
             self._anew = False
-        else:
-            state = self._state
-            for seq, event in self._since:
-                if not isinstance(event, Ignored):
-                    fold(state, event, seq)
+        elif self._since:
+            replay(((seq, event) for seq, event in self._since if not isinstance(event, Ignored)), self._state)
             self._since.clear()
         return self._state
 
