@@ -287,9 +287,7 @@ class Shell:
                 call.settle()
 
         self.writer.after_sealing(now_sealed, call)
-        with trio.CancelScope(shield=True):  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
-            return await call.wait()
-        raise AssertionError("a shielded wait is not cancelled")
+        return await call.wait_through()  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
 
     @contextlib.contextmanager
     def keeping_house(self) -> Iterator[None]:
