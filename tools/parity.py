@@ -59,11 +59,10 @@ SYSTEMS: Final = {
     "B": System(
         "B: tingly-box's task package",
         (
-            "Register", "Submit", "due rule", "concurrency", "attempt counting", "success", "plain error", "RetryableError", "backoff",
-            "handler missing", "panic", "time-out", "Cancel", "Get", "List", "Wait", "Controller", "restart", "Start and Stop",
-            "retention", "partial updates", "reserved fields",
+            "Register", "Submit", "due rule", "concurrency", "SerializationKey", "attempt counting", "success", "plain error",
+            "RetryableError", "backoff", "handler missing", "panic", "time-out", "Cancel", "Get", "List", "Wait", "Controller", "restart",
+            "Start and Stop", "retention", "partial updates", "reserved fields", "asked for",
         ),
-        (("SerializationKey", "at most one running task of a key", "keys: later"),),
     ),
     "C": System(
         "C: zapfs's taskqueue",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from journeyman import Constant, Context, Exponential, Queue, Retry, RetryLater
+from journeyman import Constant, Context, Exponential, Queue, Retry, RetryLater, Snooze
 from journeyman.sim import World
 from tests.parity.virtual import simulated
 
@@ -193,6 +193,32 @@ async def test_b_a_pause_of_ones_own(world: World) -> None:
         handle = await engine.submit(work)
         await handle.wait()
         (await world.history(handle)).assert_ran(3, apart=[5000, 0.5], tolerance=0).then_succeeded()
+
+
+@simulated
+async def test_b_not_yet(world: World) -> None:
+    """B, asked for: an outcome that is neither success nor failure: run me again later.
+
+    Better: raise Snooze(delay) or Snooze(until=...), which charges nothing; Cancel and Fatal are two more.
+    """
+    queue = Queue("q", retry=Retry(attempts=2, backoff=Constant(5), jitter=0))
+
+    @queue.handler
+    async def work(ctx: Context) -> str:
+        if ctx.attempt <= 3:
+            raise Snooze(60)
+        if ctx.attempt == 4:
+            raise ConnectionError("the one failure it may have")
+        return "ready"
+
+    async with world.engine(queues=[queue]) as engine:
+        handle = await engine.submit(work)
+        await world.advance(seconds=90)
+        task = await engine.get(handle.id)
+        assert (task.state, task.attempt, task.failures) == ("scheduled", 2, 0)
+        task = await handle.wait()
+        assert (task.state, task.attempt, task.failures) == ("succeeded", 5, 1)
+        (await world.history(handle)).assert_ran(5, apart=[60, 60, 60, 5], tolerance=0)
 
 
 @simulated

@@ -90,6 +90,40 @@ def test_c_everybody_at_once() -> None:
     assert set(ends) == {"succeeded", "failed", "cancelled"}
 
 
+async def test_c_the_beat_of_a_run_that_is_over() -> None:
+    """C, Heartbeat: one of a worker that no longer has the task is refused.
+
+    Same: what a run that is over beats or tells of its progress changes nothing; it is on record once.
+    """
+    queue, let_go, gone = Queue("q", concurrency=2, retry=Retry(attempts=2, backoff=Constant(0))), threading.Event(), threading.Event()
+    second = trio.Event()
+
+    @queue.handler(timeout=0.05)
+    def work(ctx: Context) -> None:
+        let_go.wait(10)
+        ctx.progress(0.9, "of a run that is over")
+        ctx.heartbeat()
+        gone.set()
+
+    @queue.handler
+    async def other() -> None:
+        await second.wait()
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(work.using(attempts=1))
+        task = await handle.wait(timeout=10)
+        assert (task.state, task.message) == ("failed", None)
+        let_go.set()
+        await trio.to_thread.run_sync(gone.wait, 10)
+        after = await engine.submit(other)
+        second.set()
+        await after.wait(timeout=10)
+        task = await engine.get(handle.id)
+        assert (task.state, task.progress, task.message) == ("failed", None, None)
+        rejected = [event for event in await engine.history(handle.id) if event.kind == "TransitionRejected"]
+        assert len(rejected) <= 3
+
+
 @simulated
 async def test_c_a_handler_that_takes_long(world: World) -> None:
     """C, Heartbeat: the worker never sends one, so that a task longer than the visibility time-out of five minutes runs twice.

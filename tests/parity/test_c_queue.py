@@ -108,6 +108,37 @@ async def test_c_the_order(world: World) -> None:
 
 
 @simulated
+async def test_c_low_priorities_need_not_starve(world: World) -> None:
+    """C, Dequeue: the highest priority first, always, so that under load the lowest never runs.
+
+    Better: strict by default too; aging=seconds lets waiting outweigh priority: after so many seconds for each step, its turn comes.
+    """
+    order: dict[str, list[str]] = {"strict": [], "aging": []}
+    strict, aging = Queue("strict"), Queue("aging", aging=1)
+
+    for queue in (strict, aging):
+
+        async def work(name: str, queue: str = queue.name) -> None:
+            order[queue].append(name)
+            await trio.sleep(1)
+
+        queue.handler(name=queue.name, ctx=False)(work)
+
+    async with world.engine(queues=[strict, aging]) as engine:
+        for name in ("strict", "aging"):
+            await engine.submit(engine.handler(name, name).using(priority=Priority.URGENT), "the first")
+            await engine.submit(engine.handler(name, name).using(priority=Priority.LOW), "low")
+        for _ in range(60):
+            for name in ("strict", "aging"):
+                await engine.submit(engine.handler(name, name).using(priority=Priority.URGENT), "urgent")
+            await world.advance(seconds=0.75)
+        assert "low" not in order["strict"]
+        assert "low" in order["aging"][:40]
+        await engine.drain()
+    assert order["strict"][-1] == "low"
+
+
+@simulated
 async def test_c_by_type(world: World) -> None:
     """C, Dequeue: a worker takes tasks of the types it names, any if it names none; nothing to take is no error.
 
