@@ -29,7 +29,8 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
     Kinds: running, cancelling, ended, paused, parked until, stopping, not due, backoff, rate limited until, no free slot,
-    no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in its way).
+    no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in
+    its way).
     """
     task = state.tasks.get(task_id)
     if task is None:

@@ -52,7 +52,7 @@ SYSTEMS: Final = {
         (
             "storage", "statuses", "CreateQueue", "defaults", "clamps", "duplicate", "across restarts", "restart recovery", "Enqueue",
             "Get", "Cancel", "ClearQueue", "dispatch", "rate limiter", "success", "failure", "backoff", "time-out", "panic",
-            "missing handler", "shutdown", "poison task", "cleanup", "isolation",
+            "missing handler", "shutdown", "poison task", "cleanup", "isolation", "asked for",
         ),
         (("budget", "a plugin's queues share so many workers", "namespaces: later"),),
     ),
