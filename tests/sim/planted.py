@@ -10,23 +10,26 @@ a few need what it does not draw, and name a workload of their own.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from journeyman.actors import executor, gate, housekeeper, queue_actor, recorder, shell, slots, starter, timer
 from journeyman.engine import questions, reading, session
 from journeyman.journal import catalog, checkpoint, prune
-from journeyman.kernel import apply, backoff, dispatch, ending, policy, ready, recovery, state, submit, world
+from journeyman.kernel import agenda, apply, backoff, dispatch, ending, keys, policy, ready, recovery, state, submit, world
 from journeyman.sim.swarm import swarm
 from tests.sim import workloads
 
 SEEDS = 2_000
+PAGE = Path(__file__)
 
 Edit = tuple[Callable[..., Any], str, str]
 
@@ -187,6 +190,12 @@ BUGS = (
         ((ready.Ready.push, "(rank, task.first_due, task.seq, task)", "(0, 0, task.seq, task)"),),
         seed=0,
     ),
+    # serialization keys
+    Bug("a key let go during the backoff", ((keys.Keys.holds, "return self.strict and task.attempt > 0", "return False"),), seed=16),
+    Bug("one too many of a key", ((keys.Keys.leave, "len(line.front) < self.per_key", "len(line.front) <= self.per_key"),), seed=44),
+    Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.seq, task)", "(task.seq, 0, task)"),), seed=180),
+    Bug("a key kept by the dead", ((agenda.Agenda.ended, "if key is not None:", "if False:"),), seed=3),
+    Bug("aging forgotten", ((ready.Ready.push, "-task.priority if aging is None else", "-task.priority if True else"),), seed=73),
     # time
     Bug(
         "timer rounds down",
@@ -271,14 +280,35 @@ def table(rows: list[tuple[str, str, str]]) -> str:
     return "\n".join([*head, *(f"| {name} | {seeds} | {by} |" for name, seeds, by in rows)])
 
 
+def note(name: str, seed: int) -> None:
+    """Write the seed that finds a bug into this file: what the swarm draws for a seed changes with every new policy."""
+    source = PAGE.read_text(encoding="utf-8")
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant) or node.args[0].value != name:
+            continue
+        [place] = [keyword.value for keyword in node.keywords if keyword.arg == "seed"]
+        row, start, stop = place.lineno - 1, place.col_offset, place.end_col_offset
+        lines[row] = f"{lines[row][:start]}{seed}{lines[row][stop:]}"
+        PAGE.write_text("".join(lines), encoding="utf-8")
+        return
+
+
 def main() -> None:
-    """Search from seed 0, each bug or those named."""
+    """Search from seed 0, each bug or those named; with --write the seeds are noted here, and --lost searches only where the known seed
+    no longer finds its bug.
+    """
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
     rows = []
     for bug in BUGS:
-        if len(sys.argv) > 1 and not any(word in bug.name for word in sys.argv[1:]):
+        if words and not any(word in bug.name for word in words):
+            continue
+        if "--lost" in sys.argv and hunt(bug, range(bug.seed, bug.seed + 1)) is not None:
             continue
         began = time.perf_counter()
         found = hunt(bug, range(SEEDS))
+        if found is not None and "--write" in sys.argv:
+            note(bug.name, found[0])
         seeds, by = ("not found", "") if found is None else (f"{found[0] + 1:,}", finder(found[1]))
         rows.append((bug.name, seeds, by))
         sys.stdout.write(f"{bug.name:<40} {seeds:>9}  {by:<45} {time.perf_counter() - began:6.1f} s\n")
