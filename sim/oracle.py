@@ -93,7 +93,6 @@ class Lane:
         self.waiting = 0
         self.running: dict[bytes, Work] = {}
         self.keyed: dict[str, dict[bytes, Work]] = {}  # unfinished tasks by serialization key
-        self.last_seq = 0
 
     def keeps(self, work: Work) -> None:
         """`work` is unfinished."""
@@ -115,6 +114,14 @@ class Lane:
         return default if found is None else found
 
 
+class Lanes(dict[str, Lane]):
+    """The queues by name; one that was never heard of is made when it is asked for."""
+
+    def __missing__(self, name: str) -> Lane:
+        self[name] = lane = Lane(name)
+        return lane
+
+
 class Oracle:
     """The naive journal."""
 
@@ -123,7 +130,8 @@ class Oracle:
         self.by_seq: dict[int, Work] = {}  # seq of submission -> task, also of those whose id was used again
         self.by_payload: dict[int, Work] = {}  # seq of a payload record that is not that of the submission -> task
         self.replaced: set[int] = set()  # seqs of payload records whose place another has taken, in the commit that is taken in
-        self.lanes: dict[str, Lane] = {}
+        self.lanes = Lanes()
+        self.lane: Callable[[str], Lane] = self.lanes.__getitem__  # asked a dozen times a task
         self.starts: dict[int, Work] = {}  # seq of AttemptStarted -> the task that runs
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
@@ -133,19 +141,11 @@ class Oracle:
         self.boots = 0
         self.clean = True
 
-    def lane(self, name: str) -> Lane:
-        found = self.lanes.get(name)
-        if found is None:
-            found = self.lanes[name] = Lane(name)
-        return found
-
     def apply(self, seq: int, event: Any, work: Work | None) -> None:
         """`event` is durable.  `work`: the task it names, if it is known."""
         _TOLD[type(event).__name__](self, seq, event, work)
         self.last_seq = seq
         self.last_at = event[0]
-        if event[1]:
-            self.lane(event[1]).last_seq = seq
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 

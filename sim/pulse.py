@@ -25,6 +25,7 @@ ALIKE: Final = 40
 class Pulse(trio.abc.Instrument):
     def __init__(self, world: World, crash_at: int | None, max_steps: int) -> None:
         self._world = world
+        self._dice = world.dice
         self._crash_at = crash_at
         self._owner: dict[trio.lowlevel.Task, Boot] = {}
         self._max_steps = max_steps
@@ -56,7 +57,7 @@ class Pulse(trio.abc.Instrument):
         owner = self._owner.get(task)
         if owner is not None and not owner.dead:
             self.point("at an await")
-            if self._world.dice.strikes("stall"):
+            if self._dice.strikes("stall"):
                 self._world.stall()
 
     def news(self) -> None:
@@ -79,6 +80,6 @@ class Pulse(trio.abc.Instrument):
                 self.struck = f"at point {n}, {where}"
                 self._world.note("fault", f"the process dies at point {n}, {where}")
                 self._world.die()
-        elif self._world.dice.strikes("crash"):
+        elif self._dice.strikes("crash"):
             self._world.note("fault", f"the process dies, {where}")
             self._world.die()

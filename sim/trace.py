@@ -62,17 +62,25 @@ class Trace:
         if len(self.events) < ROWS:
             self.events.append(Entry(at, kind, text, seq))
 
-    def add_event(self, at: float, seq: int, event: Any, record: bytes) -> None:
-        """An event that is on the disk.  The body of a record is hashed as it stands where nothing in it can differ without meaning."""
-        kind = type(event).__name__
-        if kind in _PLAIN:
-            body = record[24:] if record[2] & 1 else record[8:]
-            self._hash.update(b"%d %d " % (round(at * 1e6), seq) + body)
-        else:
-            self._hash.update(f"{at:.6f}|{seq}|{kind}|{_ADDRESS.sub('0x', described(event))}\n".encode("utf-8", "backslashreplace"))
-        self.counts[kind] += 1
-        if len(self.events) < ROWS:
-            self.events.append(Entry(at, kind, "", seq, event))
+    def add_events(self, at: float, records: Iterable[tuple[bytes, bytes]], events: Iterable[tuple[int, Any]]) -> None:
+        """The events of a commit that is on the disk, and their records.
+
+        The body of a record is hashed as it stands where nothing in it can differ without meaning.
+        """
+        said: list[bytes] = []
+        counts, rows = self.counts, self.events
+        stamp = b"%d " % round(at * 1e6)
+        for (seq, event), (_, record) in zip(events, records, strict=True):
+            kind = type(event).__name__
+            if kind in _PLAIN:
+                said += (stamp, b"%d " % seq, record[24:] if record[2] & 1 else record[8:])
+            else:
+                line = f"{at:.6f}|{seq}|{kind}|{_ADDRESS.sub('0x', described(event))}\n"
+                said.append(line.encode("utf-8", "backslashreplace"))
+            counts[kind] += 1
+            if len(rows) < ROWS:
+                rows.append(Entry(at, kind, "", seq, event))
+        self._hash.update(b"".join(said))
 
     @property
     def digest(self) -> str:
@@ -102,16 +110,16 @@ def described(event: Any) -> str:
     error = fields.get("error")
     if error is not None:
         fields["error"] = error[:2]
-    parts += [f"{name}={said(value)}" for name, value in fields.items() if value not in (None, b"", "") and name not in _DULL]
+    parts += [f"{name}={in_words(value)}" for name, value in fields.items() if value not in (None, b"", "") and name not in _DULL]
     return " ".join(parts)
 
 
-def said(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value as the digest takes it: byte strings as hex, maps in order, without what differs from run to run."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {said(value[key])}" for key in sorted(value, key=str) if key not in _VOLATILE) + "}"
+        return "{" + ", ".join(f"{key}: {in_words(value[key])}" for key in sorted(value, key=str) if key not in _VOLATILE) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(said, value)) + "]"
+        return "[" + ", ".join(map(in_words, value)) + "]"
     return str(value)

@@ -11,7 +11,7 @@ here are still there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -80,16 +80,17 @@ class StillIO:
         return getattr(self._io, name)
 
 
-class Hooks(dict[str, Any]):
-    """In place of trio's `Instruments`, a dict written in Python."""
+class Hooks(dict[str, tuple[Callable[..., object], ...]]):
+    """In place of trio's `Instruments`, a dict written in Python: what to call, by the name of the hook."""
 
     def __init__(self, instruments: Any) -> None:
-        super().__init__(instruments.data)
+        super().__init__()
         self._instruments = instruments
+        self._follow()
 
     def call(self, name: str, *about: Any) -> None:
-        for instrument in tuple(self[name]):
-            getattr(instrument, name)(*about)
+        for hook in self[name]:
+            hook(*about)
 
     def add_instrument(self, instrument: trio.abc.Instrument) -> None:
         self._instruments.add_instrument(instrument)
@@ -101,7 +102,9 @@ class Hooks(dict[str, Any]):
 
     def _follow(self) -> None:
         self.clear()
-        self.update(self._instruments.data)
+        for name, instruments in self._instruments.data.items():
+            if name != "_all":
+                self[name] = tuple(getattr(instrument, name) for instrument in instruments)
 
 
 def lighten(runner: Any) -> None:

@@ -51,15 +51,13 @@ class Watch:
 
     def _written(self, boot: Boot, batch: Batch) -> None:
         world = self._world
-        at, add = world.time(), world.trace.add_event
         records: Items = []
         events: list[tuple[int, Any]] = []
         for table, items, _ in batch.puts:
             if table is Table.EVENTS:
                 records += items
                 events += decode_records(items)
-        for (seq, event), (_, value) in zip(events, records, strict=True):
-            add(at, seq, event, value)
+        world.trace.add_events(world.time(), records, events)
         self.witness(boot.machine.disk).written(boot, batch, records, events)
         self._facts.written(boot, events)
         if self._checks:
