@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from journeyman import Constant, Context, Queue, Rate, Retry
+from journeyman import Constant, Context, Queue, Rate, Retention, Retry
 from journeyman.sim import World
 from tests.parity.virtual import simulated
 
@@ -216,3 +216,27 @@ async def test_a_a_restart_gives_no_free_start(world: World, how: str) -> None:
     # After a restart a start may come 50 ms later than it must: nobody knows how long the last one took to be entered.
     assert all(100 <= later - earlier < 100.06 for earlier, later in pairwise(starts))
     assert len(starts) == 4
+
+
+@simulated
+async def test_a_the_limiter_outlives_what_it_limited(world: World) -> None:
+    """A, rate limiter: with its memory, it forgets; its database keeps no starts either.
+
+    Mended: the instant of the next start is kept when the tasks that took the tokens have long been pruned, and the journal compacted.
+    """
+    queue, starts = Queue("q", rate=Rate(1, per=100_000), retention=Retention(succeeded=0)), []
+
+    @queue.handler
+    async def work() -> None:
+        starts.append(world.time())
+
+    async with world.engine(queues=[queue]) as engine:
+        await (await engine.submit(work)).wait()
+    for _ in range(4):
+        async with world.engine(queues=[queue]) as engine:
+            await world.advance(hours=5)
+            assert await engine.count() == 0
+    async with world.engine(queues=[queue]) as engine:
+        await engine.submit(work)
+        await engine.drain()
+    assert starts == [0, pytest.approx(100_000, abs=0.1)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 
 from journeyman import Constant, Context, Engine, EngineStopped, Exponential, Queue, Retention, Retry
-from journeyman.sim import World
+from journeyman.sim import EngineCrashed, World
 from tests.parity.virtual import is_gone, simulated
 
 
@@ -60,6 +62,35 @@ async def test_a_a_poison_task(world: World) -> None:
         assert [await good.result(), await better.result()] == ["good", "better"]
         await world.advance(days=1)
         assert len(runs) == 4
+
+
+@simulated
+async def test_a_who_was_it(world: World) -> None:
+    """A, poison task: which of the tasks that ran together it was that killed the process, nobody knows.
+
+    Mended: those that one more crash would end run one at a time, whatever comes meanwhile, so that only the poisonous one fails.
+    """
+    queue = Queue("q", concurrency=10, retry=Retry(attempts=1, crashes=1))
+
+    @queue.handler
+    async def work(kind: str) -> str:
+        await trio.sleep(1)
+        if kind == "poison":
+            await world.crash()
+        await trio.sleep(1)
+        return kind
+
+    async with world.engine(queues=[queue]) as engine:
+        kinds = ["good", "poison", "good", "good", "poison"]
+        handles = await engine.submit_many([work.bind(kind) for kind in kinds])
+        later = []
+        for _ in range(40):
+            with contextlib.suppress(EngineCrashed):
+                later.append(await engine.submit(work, "good"))
+            await world.advance(seconds=0.5)
+        states = [(await handle.wait()).state for handle in handles]
+        assert states == ["failed" if kind == "poison" else "succeeded" for kind in kinds]
+        assert {(await handle.wait()).state for handle in later} == {"succeeded"}
 
 
 @simulated
