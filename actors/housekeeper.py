@@ -79,12 +79,12 @@ class Housekeeper:
         return total
 
     @trio.lowlevel.enable_ki_protection
-    async def prune_by_hand(self, ended_by: int, queue: str | None, states: Collection[State], by: str) -> int:
+    async def prune_by_hand(self, ended_by: int, queues: Collection[str], states: Collection[State], by: str) -> int:
         """Delete tasks that ended at or before `ended_by` whatever their retention says; the count."""
         shell, pruner = self._shell, self._pruner
         await self._snapshotter.take()
         now = shell.now()
-        wanted = iter(list(self._ended(ended_by, queue, states, now)))
+        wanted = iter(list(self._ended(ended_by, queues, states, now)))
 
         def listed() -> Sequence[TaskState]:
             found: list[TaskState] = []
@@ -101,9 +101,9 @@ class Housekeeper:
 
         return await self._remove(listed, by)
 
-    def _ended(self, ended_by: int, queue: str | None, states: Collection[State], now: int) -> Iterator[TaskState]:
+    def _ended(self, ended_by: int, queues: Collection[str], states: Collection[State], now: int) -> Iterator[TaskState]:
         shell = self._shell
-        for name in [queue] if queue is not None else sorted(shell.actors):
+        for name in sorted(queues):
             for state in states:
                 yield from self._ended_before(shell.actors[name].state.listed(state, now), ended_by)
                 before: int | None = None

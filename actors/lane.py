@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from journeyman.actors.budget import Budget
 from journeyman.kernel.policy import Policy
 
 
@@ -46,3 +47,7 @@ class Lane(Protocol):
     def backoff(self) -> Callable[[int], float] | None: ...
     @property
     def runnables(self) -> Mapping[str, Runnable]: ...
+    @property
+    def budget(self) -> Budget | None:
+        """What it shares with the other queues of its namespace."""
+        ...

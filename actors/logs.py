@@ -10,6 +10,7 @@ import logging
 from typing import Any, Final
 from uuid import UUID
 
+from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.taskstate import TaskState
 
 LOG: Final = logging.getLogger("journeyman")
@@ -18,4 +19,4 @@ LOG.addHandler(logging.NullHandler())
 
 def about(task: TaskState, **more: Any) -> dict[str, Any]:
     """The extra fields of a record about `task`."""
-    return {"queue": task.queue, "task": str(UUID(bytes=task.id)), "handler": task.handler, "attempt": task.attempt} | more
+    return {"queue": shown_name(task.queue), "task": str(UUID(bytes=task.id)), "handler": task.handler, "attempt": task.attempt} | more

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from journeyman.actors.attempt import Attempt
+from journeyman.actors.budget import Budget, tighter
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
 from journeyman.actors.fresh import FreshPayloads
@@ -64,6 +65,7 @@ class QueueActor:
         self.drops_at_once = False  # whether a task may be gone the moment it ends
         self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
         self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
+        self.budget: Budget | None = lane.budget if lane is not None else None
         self._handler_names = frozenset(self.runnables)
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
         self.fresh = FreshPayloads()
@@ -87,6 +89,7 @@ class QueueActor:
         self.lane = lane
         self.retry_on = lane.retry_on
         self.runnables = lane.runnables
+        self.budget = lane.budget
         self.backoff = lane.backoff
         self._handler_names = frozenset(lane.runnables)
         self.state.set_handlers(self._handler_names)
@@ -161,6 +164,8 @@ class QueueActor:
             if self.stragglers.get(attempt.task.id) is attempt:
                 del self.stragglers[attempt.task.id]
                 self.shell.straggler_ended()
+                if self.budget is not None:
+                    self.budget.slots.freed()
                 if attempt.late is not None:  # it is fenced; that it came is put on record
                     self._mailbox.append((_FINISH, attempt, attempt.late, b""))
                 self.wake()
@@ -187,7 +192,8 @@ class QueueActor:
 
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
-        return self.env(free_slots=self.shell.slots.free())
+        free = self.shell.slots.free()
+        return self.env(free_slots=free if self.budget is None else tighter(free, self.budget.slots.free()))
 
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
@@ -302,7 +308,10 @@ class QueueActor:
 
     def propose(self, commands: Sequence[Submit], now: int) -> Decision:
         """What these submits would come to; changes nothing."""
-        return decide(self.state, commands, now, self.env(known=self.shell.known(commands)))
+        env = self.env(known=self.shell.known(commands))
+        if self.budget is not None and (room := self.budget.room()) is not None:
+            env = env._replace(room=room)
+        return decide(self.state, commands, now, env)
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
@@ -340,6 +349,8 @@ class QueueActor:
         if type(answer) is Refused:
             self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra=about(attempt.task, attempt=attempt.number))
         self.shell.freed(attempt.task)
+        if self.budget is not None:
+            self.budget.slots.freed()
 
     def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
         shell = self.shell
@@ -347,7 +358,7 @@ class QueueActor:
             Env,
             (
                 free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved, _keys_of(self.stragglers) if self.stragglers else _NOTHING,
+                self.reserved, _keys_of(self.stragglers) if self.stragglers else _NOTHING, None,
             ),
         )  # fmt: skip
 

@@ -32,6 +32,7 @@ from journeyman.kernel.bounds import CHECKPOINT_EVENTS, CHECKPOINT_TAIL_EVENTS
 from journeyman.kernel.commands import Decision, Refused, Submit
 from journeyman.kernel.events import Event
 from journeyman.kernel.ids import id_text
+from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.state import TaskState
 from journeyman.kernel.world import JournalState, fold
 
@@ -229,14 +230,21 @@ class Shell:
         if len(groups) > 1 and self.chosen and (clash := _same_id_in_two_queues(submissions)) is not None:
             return clash
         decided: list[tuple[QueueActor, Sequence[Submission], Decision]] = []
-        for actor in sorted(groups, key=lambda actor: actor.name):
-            actor.state.advance(now)
-            decision = actor.propose([command for _, command, _ in groups[actor]], now)
-            if len(decision.events) < len(decision.answers):
-                refused = next((answer for answer in decision.answers if type(answer) is Refused), None)
-                if refused is not None:
-                    return refused
-            decided.append((actor, groups[actor], decision))
+        try:
+            for actor in sorted(groups, key=lambda actor: actor.name):
+                actor.state.advance(now)
+                decision = actor.propose([command for _, command, _ in groups[actor]], now)
+                if len(decision.events) < len(decision.answers):
+                    refused = next((answer for answer in decision.answers if type(answer) is Refused), None)
+                    if refused is not None:
+                        return refused
+                decided.append((actor, groups[actor], decision))
+                if actor.budget is not None:  # the next queue of the same namespace is decided on before this is applied
+                    actor.budget.promised += len(decision.events)
+        finally:
+            for actor, _, _ in decided:
+                if actor.budget is not None:
+                    actor.budget.promised = 0
         step = Step()
         mark = self.journal.next_seq
         try:
@@ -259,7 +267,7 @@ class Shell:
             self.choose(submission.command.task)
             [answer] = actor.submit_many([submission.command], [submission.payload], now, step)
             if type(answer) is Refused:  # another took the id between the call and now
-                self.log.warning("a task from ctx.submit was not recorded: %s", answer.message, extra={"queue": actor.name})
+                self.log.warning("a task from ctx.submit was not recorded: %s", answer.message, extra={"queue": shown_name(actor.name)})
             actor.wake()
 
     def record_journal_event(self, event: Event, step: Step) -> int:
@@ -369,5 +377,8 @@ def _same_id_in_two_queues(submissions: Sequence[Submission]) -> Refused | None:
     for actor, command, _ in submissions:
         home = homes.setdefault(command.task, actor)
         if home is not actor:
-            return Refused("DuplicateTask", f"id {id_text(command.task)} is given to tasks of queues {home.name!r} and {actor.name!r}")
+            return Refused(
+                "DuplicateTask",
+                f"id {id_text(command.task)} is given to tasks of queues {shown_name(home.name)!r} and {shown_name(actor.name)!r}",
+            )
     return None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
+from journeyman.actors.budget import tighter
 from journeyman.actors.executor import run_attempt
 from journeyman.actors.logs import about
 from journeyman.actors.writer import Step
@@ -42,10 +43,13 @@ class Starter:
         held = state.paused is not None or state.parked_until > now
         if full or shell.stopping or held or not actor.runnables or not has_ready(state):
             shell.slots.used(actor, 0, False)
+            if actor.budget is not None:
+                actor.budget.slots.used(actor, 0, False)
             return
         while True:
             granted = shell.slots.grant(actor)
-            events = decide(state, [Dispatch()], now, actor.env(free_slots=granted)).events
+            shared = None if actor.budget is None else actor.budget.slots.grant(actor)
+            events = decide(state, [Dispatch()], now, actor.env(free_slots=tighter(granted, shared))).events
             if not events or self._load(events):
                 break
         launches: list[Attempt] = []
@@ -56,9 +60,13 @@ class Starter:
         if launches:
             actor.figures.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
-        if granted is not None:
-            wants = len(launches) >= granted and actor.live() < state.policy.concurrency and has_ready(state)
-            shell.slots.used(actor, len(launches), wants)
+        if granted is not None or shared is not None:
+            started = len(launches)
+            more = actor.live() < state.policy.concurrency and has_ready(state)
+            if granted is not None:
+                shell.slots.used(actor, started, more and started >= granted)
+            if shared is not None and actor.budget is not None:
+                actor.budget.slots.used(actor, started, more and started >= shared)
 
     def _attempt(self, task: TaskState, seq: int, now: int) -> Attempt:
         actor = self._actor

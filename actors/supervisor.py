@@ -17,6 +17,7 @@ import trio
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Shell
 from journeyman.journal.errors import JournalError
+from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.state import QueueState
 
 RESTARTS_MAX: Final = 5  # within RESTART_WINDOW; then the queue is broken
@@ -48,9 +49,9 @@ class Supervisor:
                 now = trio.current_time()
                 deaths = [at for at in deaths if now - at < RESTART_WINDOW] + [now]
                 self._shell.log.exception(
-                    "queue actor died; restarting it from the journal", extra={"queue": actor.name, "deaths": len(deaths)}
+                    "queue actor died; restarting it from the journal", extra={"queue": shown_name(actor.name), "deaths": len(deaths)}
                 )
-                actor.break_off(self._broken(actor.name, error))
+                actor.break_off(self._broken(shown_name(actor.name), error))
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error
                     actor.stop_attempts()
@@ -73,5 +74,5 @@ class Supervisor:
     async def _refuse(self, actor: QueueActor, error: BaseException) -> None:
         """A broken queue answers everything with the reason, until the engine closes."""
         while True:
-            actor.break_off(self._broken(actor.name, error))
+            actor.break_off(self._broken(shown_name(actor.name), error))
             await actor.woken()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze, Steering
 from journeyman.engine.context import Context
-from journeyman.engine.engine import Engine
+from journeyman.engine.engine import Door, Engine, Namespace
 from journeyman.engine.errors import (
     BudgetExhausted,
     DuplicateTask,
@@ -30,6 +30,7 @@ from journeyman.engine.errors import (
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.history import HistoryEvent
+from journeyman.engine.limits import Limits
 from journeyman.engine.policy import QueuePolicy
 from journeyman.engine.questions import Explanation
 from journeyman.engine.queue import Queue
@@ -43,11 +44,12 @@ from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Ra
 
 __all__ = [
     # declaring
-    "Constant", "Engine", "Exponential", "Handler", "Linear", "Priority", "Queue", "Rate", "Retention", "Retry", "UNSET",
+    "Constant", "Engine", "Exponential", "Handler", "Limits", "Linear", "Namespace", "Priority", "Queue", "Rate", "Retention", "Retry",
+    "UNSET",
     # in a handler
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
-    "BoundCall", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
+    "BoundCall", "Door", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
     "State", "SubmitSpec", "Task",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",

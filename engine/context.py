@@ -18,9 +18,10 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
+from journeyman.kernel.namespace import local_name
 
 if TYPE_CHECKING:
-    from journeyman.engine.engine import Engine
+    from journeyman.engine.engine import Door
     from journeyman.engine.handle import Handle
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Context:
 
     __slots__ = ("_attempt", "_engine", "_random", "_token")
 
-    def __init__(self, engine: Engine, attempt: Attempt) -> None:
+    def __init__(self, engine: Door, attempt: Attempt) -> None:
         self._engine = engine
         self._attempt = attempt
         self._token = trio.lowlevel.current_trio_token()
@@ -57,7 +58,8 @@ class Context:
 
     @property
     def queue(self) -> str:
-        return self._attempt.actor.name
+        """Its queue's name, as its namespace calls it."""
+        return local_name(self._attempt.actor.name)
 
     @property
     def attempt(self) -> int:
@@ -87,8 +89,8 @@ class Context:
         return False
 
     @property
-    def engine(self) -> Engine:
-        """The engine, for what should happen whether or not this attempt succeeds."""
+    def engine(self) -> Door:
+        """The engine, or the namespace the task belongs to, for what should happen whether or not this attempt succeeds."""
         return self._engine
 
     @property

@@ -21,12 +21,14 @@ from journeyman.actors.shell import Keepsake, Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.context import Context
-from journeyman.engine.errors import DuplicateTask, QueueFull, TaskNotFound
+from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
+from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.operating import Operations
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue
+from journeyman.engine.scope import Scope
 from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import prepare, prepare_many
@@ -37,87 +39,14 @@ from journeyman.kernel.commands import Refused
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.namespace import namespace_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Engine(Operations):
-    """Durable tasks in one directory.
-
-    path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the
-    store. queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for
-    no bound beyond each queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last
-    commit may vanish on power loss, never corruption).  grace: seconds that running handlers have to finish when the block is
-    left.
-
-    Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and
-    HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
-    """
-
-    def __init__(
-        self,
-        path: str | Path | None,
-        queues: Iterable[Queue] = (),
-        *,
-        max_concurrency: int | None = None,
-        durability: Literal["full", "relaxed"] = "full",
-        grace: float = 10.0,
-        clock: Clock | None = None,
-        store: Store | None = None,
-        threads: ThreadRunner | None = None,
-        entropy: Callable[[int], bytes] | None = None,
-        allow_unsafe_fs: bool = False,
-    ) -> None:
-        if durability not in ("full", "relaxed"):
-            raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
-        if max_concurrency is not None and (
-            isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1
-        ):
-            raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
-        microseconds(grace, "grace")
-        self._queues = tuple(queues)
-        if path == "":
-            raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
-        place = None if path is None else Path(path)
-        self._settings = Settings(place, max_concurrency, durability, grace, clock, store, threads, entropy, allow_unsafe_fs)
-        self._session: Session | None = None
-
-    # --- open and close -----------------------------------------------------------------------------------------------
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> Self:
-        if self._session is not None:
-            raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: Context(self, attempt))
-        self._session = session
-        try:
-            await session.enter()
-        except BaseException:
-            self._session = None
-            raise
-        return self
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        session = self._session
-        assert session is not None
-        try:
-            return await session.leave(error)
-        finally:
-            self._session = None
-
-    async def stop(self, grace: float | None = None) -> bool:
-        """Stop now: start nothing new, wait `grace` seconds (default: the engine's), tell the rest to end, uncharged.
-
-        True if everything that was running could finish.  Leaving the block does the same.
-        """
-        if current_attempt.get() is not None:
-            raise RuntimeError(
-                "stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it"
-            )
-        session = self._session or self._opened()
-        return await session.runtime.stop(self._settings.grace if grace is None else microseconds(grace, "grace") / 1_000_000)
+class Door(Operations):
+    """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -164,7 +93,7 @@ class Engine(Operations):
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C between applying and recording would leave memory ahead of the disk
     def _record_many(
-        self, session: Session, submissions: Sequence[Submission], chosen: Iterable[bytes]
+        self, session: Scope, submissions: Sequence[Submission], chosen: Iterable[bytes]
     ) -> tuple[Step | Refused, list[Handle[Any]]]:
         shell = session.shell
         for id in chosen:
@@ -176,7 +105,7 @@ class Engine(Operations):
             shell.recorded()
         return outcome, handles
 
-    def _handles(self, session: Session, submissions: Sequence[Submission]) -> list[Handle[Any]]:
+    def _handles(self, session: Scope, submissions: Sequence[Submission]) -> list[Handle[Any]]:
         if not any(actor.drops_at_once for actor in {actor for actor, _, _ in submissions}):
             return [Handle(self, command.task) for _, command, _ in submissions]
         return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
@@ -191,7 +120,9 @@ class Engine(Operations):
         actor = ready.actor
         limit = actor.state.policy.max_pending
         if limit is not None and actor.state.agenda.waiting + actor.reserved >= limit:
-            raise QueueFull(f"queue {actor.name!r} has {limit} tasks waiting, its max_pending")
+            raise QueueFull(f"queue {session.called(actor.name)!r} has {limit} tasks waiting, its max_pending")
+        if actor.budget is not None and (room := actor.budget.room()) is not None and room <= 0:
+            raise QueueFull(f"namespace {actor.budget.namespace!r} has {actor.budget.pending} tasks waiting, as many as its limits allow")
         if session.shell.expired([ready.command.task]):
             session.shell.checkpoint_wanted()  # which prunes
             raise DuplicateTask(
@@ -223,7 +154,7 @@ class Engine(Operations):
                 "a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit"
             )
         session = self._opened()
-        task = session.reader.find(task_id)
+        task = session.find(task_id)
         if task is None:
             await self._seen(session)
             if keepsake is not None and keepsake.task is not None:
@@ -257,7 +188,7 @@ class Engine(Operations):
         """
         session = self._opened()
         with trio.CancelScope() if timeout is None else trio.fail_after(timeout):
-            while any(actor.moving() for actor in session.shell.actors.values()):
+            while any(actor.moving() for actor in session.queues()):
                 await session.shell.next_news()
                 self._opened()
             await self._seen(session)
@@ -265,10 +196,138 @@ class Engine(Operations):
     # --- queues -------------------------------------------------------------------------------------------------------
 
     async def create_queue(self, queue: Queue) -> None:
-        """Declare a queue while the engine runs; durable on return.  QueueExists, HandlerExists."""
+        """Declare a queue while the engine runs; durable on return.  QueueExists, HandlerExists; BudgetExhausted in a namespace."""
         session = self._opened()
         await session.create_queue(queue)
 
     def handler(self, name: str, queue: str) -> NamedHandler:
         """A handler of `queue` by name, for work that another process will run: it can be submitted, `.using(...)` and `.bind(...)`."""
         return named_handler(name, queue)
+
+
+class Engine(Door):
+    """Durable tasks in one directory.
+
+    path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the
+    store. queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for
+    no bound beyond each queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last
+    commit may vanish on power loss, never corruption).  grace: seconds that running handlers have to finish when the block is
+    left.
+
+    Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and
+    HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        queues: Iterable[Queue] = (),
+        *,
+        max_concurrency: int | None = None,
+        durability: Literal["full", "relaxed"] = "full",
+        grace: float = 10.0,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        threads: ThreadRunner | None = None,
+        entropy: Callable[[int], bytes] | None = None,
+        allow_unsafe_fs: bool = False,
+    ) -> None:
+        if durability not in ("full", "relaxed"):
+            raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
+        if max_concurrency is not None and (
+            isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1
+        ):
+            raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
+        microseconds(grace, "grace")
+        self._queues = tuple(queues)
+        if path == "":
+            raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
+        place = None if path is None else Path(path)
+        self._settings = Settings(place, max_concurrency, durability, grace, clock, store, threads, entropy, allow_unsafe_fs)
+        self._session: Session | None = None
+
+    # --- open and close -----------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> Self:
+        if self._session is not None:
+            raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
+        session = Session(self._settings, self._queues, lambda attempt: Context(self._door_of(attempt), attempt))
+        self._session = session
+        try:
+            await session.enter()
+        except BaseException:
+            self._session = None
+            raise
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        session = self._session
+        assert session is not None
+        try:
+            return await session.leave(error)
+        finally:
+            self._session = None
+
+    async def stop(self, grace: float | None = None) -> bool:
+        """Stop now: start nothing new, wait `grace` seconds (default: the engine's), tell the rest to end, uncharged.
+
+        True if everything that was running could finish.  Leaving the block does the same.
+        """
+        if current_attempt.get() is not None:
+            raise RuntimeError(
+                "stop() from inside a handler would wait for the handler itself; stop the engine from the task that opened it"
+            )
+        session = self._session or self._opened()
+        return await session.runtime.stop(self._settings.grace if grace is None else microseconds(grace, "grace") / 1_000_000)
+
+    def _opened(self) -> Scope:
+        session = self._session
+        if session is None or not session.open or session.runtime.closing:
+            raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
+        return session.owner
+
+    def _door_of(self, attempt: Attempt) -> Door:
+        """What a handler's `ctx.engine` is."""
+        name = namespace_of(attempt.actor.name)
+        if not name or self._session is None:
+            return self
+        return Namespace(self, self._session.namespaces[name].terms)
+
+    # --- namespaces ---------------------------------------------------------------------------------------------------
+
+    def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> Namespace:
+        """A door for a plugin: own names of queues and handlers, own tasks, within the given bounds.
+
+        max_concurrency: what the concurrencies of its queues add up to at most.  limits: see `Limits`.  Asking again for a name that is open
+        gives the same namespace; ValueError for other terms than before.  Its queues are created with `create_queue` at each start, as handlers
+        are code.  InvalidName.
+        """
+        terms = Terms(name, max_concurrency, Limits() if limits is None else limits)
+        self._opened().session.namespace(terms)
+        return self._plugin(terms)
+
+    def _plugin(self, terms: Terms) -> Namespace:
+        return Namespace(self, terms)
+
+
+class Namespace(Door):
+    """A plugin's door to the engine of its host.  Made by `Engine.namespace`; it has the calls of an Engine, but for opening and closing.
+
+    Tasks and queues of others are not there: TaskNotFound, QueueNotFound.
+    """
+
+    def __init__(self, engine: Engine, terms: Terms) -> None:
+        self._engine = engine
+        self._terms = terms
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        return self._terms.name
+
+    def _opened(self) -> Scope:
+        return self._engine._opened().session.namespace(self._terms)

@@ -12,7 +12,7 @@ from journeyman.kernel.lifecycle import State
 if TYPE_CHECKING:
     from journeyman.actors.attempt import Attempt
     from journeyman.actors.shell import Keepsake
-    from journeyman.engine.engine import Engine
+    from journeyman.engine.engine import Door
     from journeyman.engine.task import Task
 
 R = TypeVar("R")
@@ -23,7 +23,7 @@ class Handle(Generic[R]):
 
     __slots__ = ("_engine", "_id", "_keepsake", "_pending_in")
 
-    def __init__(self, engine: Engine, task_id: bytes, pending_in: Attempt | None = None, keepsake: Keepsake | None = None) -> None:
+    def __init__(self, engine: Door, task_id: bytes, pending_in: Attempt | None = None, keepsake: Keepsake | None = None) -> None:
         self._engine = engine
         self._id = task_id
         self._keepsake = keepsake

@@ -30,8 +30,8 @@ class HistoryEvent:
     details: Mapping[str, Any]
 
 
-def history_of(seq: int, event: Event | Ignored) -> HistoryEvent | None:
-    """The public form of a journalled event; None for a kind this version ignores."""
+def history_of(seq: int, event: Event | Ignored, queue: str) -> HistoryEvent | None:
+    """The public form of a journalled event; None for a kind this version ignores.  `queue`: what the asker calls it."""
     if isinstance(event, Ignored):
         return None
     fields = event._asdict()
@@ -42,7 +42,7 @@ def history_of(seq: int, event: Event | Ignored) -> HistoryEvent | None:
         seq=seq,
         kind=type(event).__name__,
         at=instant_of(event.at),
-        queue=event.queue,
+        queue=queue,
         epoch=event.epoch,
         task=None if task is None else id_text(task),
         attempt=fields.get("attempt"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from journeyman.actors.budget import Budget
 from journeyman.actors.lane import Runnable
 from journeyman.engine.handler import Handler
 from journeyman.engine.queue import Queue
@@ -14,13 +15,15 @@ from journeyman.kernel.policy import Policy
 class DeclaredLane:
     """One engine's reading of a `Queue`: its policy and its handlers, sealed."""
 
-    __slots__ = ("backoff", "handlers", "name", "policy", "queue", "retry_on", "runnables")
+    __slots__ = ("backoff", "budget", "handlers", "name", "policy", "queue", "retry_on", "runnables")
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, *, name: str | None = None, policy: Policy | None = None, budget: Budget | None = None) -> None:
+        """`name`, `policy`: by which it is stored and what it is granted, where a namespace has a say in that; `budget`: its namespace's."""
         self.handlers: Mapping[str, Handler[..., Any]] = dict(queue.enter())
         self.queue = queue
-        self.name: str = queue.name
-        self.policy: Policy = queue.policy
+        self.name: str = name or queue.name
+        self.policy: Policy = policy or queue.policy
+        self.budget = budget
         self.retry_on: tuple[type[BaseException], ...] = queue.retry.on
         backoff = queue.retry.backoff
         self.backoff: Callable[[int], float] | None = backoff if callable(backoff) else None

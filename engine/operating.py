@@ -58,7 +58,7 @@ class Operations(Questions):
         wanted = State(state)
         if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):
             raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
-        actor = session.shell.actors[queue]
+        actor = self._actor(session, queue)
         ids = [task.id for task in session.reader.newest(filters, None) if task.keep_payload]
         ids.reverse()  # oldest first, so that they keep their order
         count = 0
@@ -101,13 +101,12 @@ class Operations(Questions):
         Succeeded and cancelled ones unless `states` names others.
         """
         session = self._opened()
-        if queue is not None:
-            self._actor(session, queue)
+        queues = [actor.name for actor in (session.queues() if queue is None else [self._actor(session, queue)])]
         wanted = frozenset(State(state) for state in ([states] if isinstance(states, str) else states))
         if wanted - TERMINAL:
             raise ValueError(f"only ended tasks can be pruned, not {', '.join(sorted(wanted - TERMINAL))}")
         ended_by = session.shell.now() - microseconds(older_than, "older_than")
-        return await session.runtime.housekeeper.prune_by_hand(ended_by, queue, wanted, by)
+        return await session.runtime.housekeeper.prune_by_hand(ended_by, queues, wanted, by)
 
     async def pause(self, queue: str, *, reason: str = "", by: str = "api") -> None:
         """Start nothing more on `queue` until `resume`, restarts included.  What runs goes on."""
@@ -153,7 +152,7 @@ class Operations(Questions):
         session = self._opened()
         actor = self._actor(session, queue)
         changes = changes_of({name: value for name, value in given.items() if value is not UNSET}, actor)
-        unless_refused(await actor.ask(Configure(changes, by, reason)).wait())
+        unless_refused(await session.configure(actor, Configure(changes, by, reason)))
         policy = policy_in_force(actor)
         await self._seen(session)
         return policy

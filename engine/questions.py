@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import trio
 
+from journeyman.actors.budget import Budget
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
 from journeyman.engine.history import HistoryEvent, history_of
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.reading import Filters
-from journeyman.engine.session import Session
+from journeyman.engine.scope import Scope
 from journeyman.engine.stats import QueueStats, stats_of
 from journeyman.engine.task import Task
 from journeyman.kernel.commands import Accepted, Answer, Refused
@@ -41,13 +42,9 @@ class Explanation:
 class Questions:
     """What can be asked of an open engine."""
 
-    _session: Session | None
-
-    def _opened(self) -> Session:
-        session = self._session
-        if session is None or not session.open or session.runtime.closing:
-            raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
-        return session
+    def _opened(self) -> Scope:
+        """What this door reaches.  EngineStopped while the engine is not open."""
+        raise NotImplementedError
 
     async def get(self, id: str) -> Task:
         """The task as it stands.  TaskNotFound when it is unknown, or retention has dropped it."""
@@ -69,6 +66,8 @@ class Questions:
             raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
         actor = session.shell.actors[task.queue]
         found = explain(actor.state, task.id, session.shell.now(), actor.view())
+        if actor.budget is not None:
+            found = [_of_namespace(reason, actor.budget) for reason in found]
         await self._seen(session)
         return Explanation(id, tuple(found or [Reason("ended", f"it has ended: {task.state}")]))
 
@@ -81,7 +80,7 @@ class Questions:
         if task is None or session.reader.find(task.id) is None:  # ended and dropped, or pruned, while we waited
             await self._seen(session)  # and that must be durable before it is said
             raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
-        found = (history_of(seq, event) for seq, event in session.shell.journal.events(seqs))
+        found = (history_of(seq, event, session.called(task.queue)) for seq, event in session.shell.journal.events(seqs))
         return [event for event in found if event is not None]
 
     # --- many tasks ---------------------------------------------------------------------------------------------------
@@ -137,13 +136,14 @@ class Questions:
         """Every queue, stored or declared: counts by state, ages, rates, durations."""
         session = self._opened()
         now = session.shell.now()
-        found = {name: stats_of(actor, session.reader.counts(actor), now) for name, actor in sorted(session.shell.actors.items())}
+        actors = sorted((session.called(actor.name), actor) for actor in session.queues())
+        found = {name: stats_of(actor, name, session.reader.counts(actor), now) for name, actor in actors}
         await self._seen(session)
         return found
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _seen(self, session: Session) -> None:
+    async def _seen(self, session: Scope) -> None:
         """Wait until everything applied so far is durable (law 3).  Always a checkpoint."""
         shell = session.shell
         if shell.writer.idle:
@@ -157,13 +157,13 @@ class Questions:
                 raise EngineStopped(f"the journal failed: {error}") from error
 
     @staticmethod
-    def _actor(session: Session, queue: str) -> QueueActor:
-        actor = session.shell.actors.get(queue)
+    def _actor(session: Scope, queue: str) -> QueueActor:
+        actor = session.actor(queue)
         if actor is None:
             raise QueueNotFound(f"no queue {queue!r}: neither declared in this process nor stored in the journal")
         return actor
 
-    async def _owner(self, session: Session, id: str, ended_error: type[JourneymanError]) -> QueueActor:
+    async def _owner(self, session: Scope, id: str, ended_error: type[JourneymanError]) -> QueueActor:
         """The actor that holds an unfinished task; errors for tasks that are gone or ended."""
         task = session.reader.find(id_of(id))
         if task is None:
@@ -176,7 +176,7 @@ class Questions:
 
     def _filters(
         self,
-        session: Session,
+        session: Scope,
         queue: str | None,
         state: StateLike | Iterable[StateLike] | None,
         owner: tuple[str, str] | None = None,
@@ -184,15 +184,14 @@ class Questions:
         **plain: str | None,
     ) -> Filters:
         """What `list` and `count` were given, checked.  `plain`: filters that are taken as they are."""
-        if queue is not None:
-            self._actor(session, queue)
+        stored = None if queue is None else self._actor(session, queue).name
         if owner is not None and (isinstance(owner, str) or len(owner) != 2):
             raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
         pair = None if owner is None else (owner[0], owner[1])
-        return Filters(queue, states, owner=pair, parent=None if parent is None else id_of(parent), **plain)
+        return Filters(stored, states, owner=pair, parent=None if parent is None else id_of(parent), **plain)
 
-    async def _seq_of(self, session: Session, before: Task | str | int | None) -> int | None:
+    async def _seq_of(self, session: Scope, before: Task | str | int | None) -> int | None:
         if before is None or isinstance(before, int):
             return None if before is None else max(0, min(before, (1 << 63) - 1))
         if isinstance(before, Task):
@@ -209,6 +208,15 @@ def id_of(id: str) -> bytes:
         return id_bytes(id)
     except ValueError as error:
         raise TaskNotFound(str(error)) from None
+
+
+def _of_namespace(reason: Reason, budget: Budget) -> Reason:
+    """A slot that is missing because the namespace, and not the engine, has none left."""
+    if reason.kind != "no engine slot" or (free := budget.slots.free()) is None or free > 0:
+        return reason
+    return Reason(
+        "no namespace slot", f"namespace {budget.namespace!r} runs as many attempts as its max_concurrency={budget.attempts} allows"
+    )
 
 
 def refusal(refused: Refused) -> JourneymanError:

@@ -9,19 +9,22 @@ to that.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Shell
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.state import TaskState
 
+if TYPE_CHECKING:
+    from journeyman.engine.scope import Scope
+
 _PAGE = 64  # rows read from disk at a time while listing
 
 
 class Filters(NamedTuple):
-    """What a listing is narrowed to; None: anything."""
+    """What a listing is narrowed to; None: anything.  `queue`: by its stored name."""
 
     queue: str | None = None
     states: frozenset[State] | None = None
@@ -51,12 +54,18 @@ class Filters(NamedTuple):
 
 
 class Reader:
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    """Reads what a scope reaches, and nothing else."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @property
+    def _shell(self) -> Shell:
+        return self._scope.shell
 
     def find(self, task_id: bytes) -> TaskState | None:
-        """The task, unless it is unknown, pruned or expired."""
-        return self._shell.find(task_id)
+        """The task, unless it is unknown, pruned or expired, or another's."""
+        return self._scope.find(task_id)
 
     def newest(self, filters: Filters, before: int | None) -> Iterator[TaskState]:
         """Matching tasks by descending seq, lazily.  Not to be used across an await."""
@@ -95,9 +104,8 @@ class Reader:
             yield from page
             before = page[-1].seq
 
-    def _actors(self, queue: str | None) -> list[QueueActor]:
-        actors = self._shell.actors
-        return list(actors.values()) if queue is None else [actors[queue]]
+    def _actors(self, queue: str | None) -> Sequence[QueueActor]:
+        return self._scope.queues() if queue is None else [self._shell.actors[queue]]
 
     @staticmethod
     def _expired(task: TaskState, now: int) -> bool:

@@ -9,7 +9,7 @@ stops the engine and goes on unchanged.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,9 +26,9 @@ from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, 
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.ids import IdSource
 from journeyman.engine.lane import DeclaredLane
+from journeyman.engine.limits import NamespaceScope, Terms
 from journeyman.engine.queue import Queue
-from journeyman.engine.reading import Reader
-from journeyman.engine.spec import SubmitSpec
+from journeyman.engine.scope import Scope
 from journeyman.engine.task import Task
 from journeyman.journal.collector import set_aside
 from journeyman.journal.errors import JournalCorrupt
@@ -40,6 +40,7 @@ from journeyman.journal.store import Store
 from journeyman.kernel.bounds import FREEZE_TASKS
 from journeyman.kernel.events import AttemptStarted
 from journeyman.kernel.ids import id_text
+from journeyman.kernel.namespace import SEPARATOR, namespace_of
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
 
@@ -64,34 +65,42 @@ class Session:
     def __init__(self, settings: Settings, queues: Sequence[Queue], context: Callable[[Attempt], Any]) -> None:
         self._settings = settings
         self.lanes = read_lanes(queues)
-        self._handlers: dict[str, Handler[..., Any]] = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
-        # Where a submit of a handler goes, once it has been found out; neither handlers nor actors ever leave an engine.
-        self.routes: dict[Handler[..., Any], tuple[SubmitSpec[..., Any], QueueActor]] = {}
+        self.owner = Scope(self)
+        self.owner.handlers = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
+        self.namespaces: dict[str, NamespaceScope] = {}
         self._context = context
         self.ids = IdSource(settings.entropy or os.urandom)
         self.shell: Shell
         self.runtime: Runtime
-        self.reader: Reader
         self._nursery_manager: Any = None
         self._nursery: trio.Nursery
         self._block: trio.CancelScope | None = None
         self._bring_back: Callable[[], None] = lambda: None
         self.open = False
 
-    @property
-    def handlers(self) -> Mapping[str, Handler[..., Any]]:
-        """Every handler of this process by name; names are unique in an engine."""
-        return self._handlers
+    def namespace(self, terms: Terms) -> NamespaceScope:
+        """The namespace of that name, opened on first sight.  ValueError if it was opened on other terms."""
+        found = self.namespaces.get(terms.name)
+        if found is None:
+            found = self.namespaces[terms.name] = NamespaceScope(self, terms)
+        elif found.terms != terms:
+            raise ValueError(f"namespace {terms.name!r} is open already, on other terms: {found.terms}")
+        return found
 
     def keepsake(self, actor: QueueActor, task_id: bytes) -> Keepsake | None:
         """For a handle of a task whose queue may drop it the moment it ends."""
         return self.shell.keepsakes.setdefault(task_id, Keepsake()) if actor.drops_at_once else None
 
-    def task(self, task: TaskState, result: bytes | None = None) -> Task:
-        """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment."""
+    def task(self, task: TaskState, called: Callable[[str], str], result: bytes | None = None) -> Task:
+        """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment.
+
+        `called`: what the asker calls its queue.
+        """
         shell = self.shell
         actor = shell.actors[task.queue]
-        handler = self._handlers.get(task.handler) or named_handler(task.handler, task.queue)
+        queue, namespace = called(task.queue), namespace_of(task.queue)
+        scope = self.namespaces.get(namespace) if namespace else self.owner
+        handler = (scope.handlers.get(task.handler) if scope is not None else None) or named_handler(task.handler, queue)
         attempt = actor.attempts.get(task.id)
         progress = None
         if attempt is not None and attempt.number == task.attempt and attempt.last_words() is not None:
@@ -99,6 +108,7 @@ class Session:
         return Task.of(
             task,
             shell.now(),
+            queue=queue,
             attempts=actor.state.policy.attempts,
             payload=partial(self._payload, handler, task, actor.fresh.held.get(task.id)),
             # Its values as of now: the task lives on, and a picture of a running one must not look for the result it will have.
@@ -138,12 +148,23 @@ class Session:
     async def create_queue(self, queue: Queue) -> None:
         if not isinstance(queue, Queue):
             raise TypeError(f"create_queue takes a Queue, not {type(queue).__name__}")
-        if queue.name in self.lanes:
+        if queue.name in self.lanes or self._of_namespace(queue.name) in self.shell.actors:
             raise QueueExists(f"queue {queue.name!r} is declared already; names are unique in an engine")
-        lane = read_lanes([*(lane.queue for lane in self.lanes.values()), queue])[queue.name]
-        self.lanes[queue.name] = lane
-        self._handlers.update(lane.handlers)
+        await self.declare(DeclaredLane(queue), self.owner)
+
+    async def declare(self, lane: DeclaredLane, scope: Scope) -> None:
+        """Take in a queue while the engine runs.  What it takes is done before the first await.  HandlerExists."""
+        for name in lane.runnables:
+            if (other := scope.handlers.get(name)) is not None:
+                raise HandlerExists(_twice(name, other.queue_name, lane.queue.name))
+        self.lanes[lane.name] = lane
+        scope.handlers.update(lane.handlers)
         await self.runtime.declare(lane)
+
+    @staticmethod
+    def _of_namespace(name: str) -> str:
+        """How the queue of a namespace is stored that people would call `name`."""
+        return name.replace("/", SEPARATOR, 1)
 
     # --- open ---------------------------------------------------------------------------------------------------------
 
@@ -208,6 +229,9 @@ class Session:
 
     def _assemble(self, store: Store, marks: set[int], found: Recovered) -> None:
         s = self._settings
+        for name in self.lanes:
+            if "/" in name and self._of_namespace(name) in found.state.queues:
+                raise QueueExists(f"queue {name!r} is what a stored queue of a namespace is called; give the engine's own another name")
         clock = KernelClock(s.clock or SystemClock(), found.state.last_at)
         self.shell = Shell(
             store=store,
@@ -221,7 +245,6 @@ class Session:
             max_concurrency=s.max_concurrency,
             on_failure=lambda error: self.runtime.fail(error),
         )
-        self.reader = Reader(self.shell)
         if sum(len(state.tasks) for state in found.state.queues.values()) >= FREEZE_TASKS:
             self._bring_back = set_aside()
         self.runtime = Runtime(
@@ -309,11 +332,13 @@ def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
         lane = lanes[queue.name] = DeclaredLane(queue)
         for name in lane.runnables:
             if name in names:
-                raise HandlerExists(
-                    f"handler {name!r} is on queue {names[name]!r} and on queue {queue.name!r}; give one of them another name="
-                )
+                raise HandlerExists(_twice(name, names[name], queue.name))
             names[name] = queue.name
     return lanes
+
+
+def _twice(handler: str, one: str, other: str) -> str:
+    return f"handler {handler!r} is on queue {one!r} and on queue {other!r}; give one of them another name="
 
 
 def entered_tasks(world: JournalState, marks: set[int], journal: Journal) -> dict[str, frozenset[bytes]]:

@@ -41,12 +41,13 @@ class QueueStats:
     parked_until: datetime | None = None
 
 
-def stats_of(actor: QueueActor, counts: Mapping[State, int], now: int) -> QueueStats:
+def stats_of(actor: QueueActor, name: str, counts: Mapping[State, int], now: int) -> QueueStats:
+    """`name`: what the asker calls the queue."""
     state = actor.state
     state.advance(now)
     oldest = state.agenda.rosters[State.PENDING].oldest()
     return QueueStats(
-        name=actor.name,
+        name=name,
         counts=counts,
         handlers={name: n for name, n in actor.figures.handlers.items() if n},
         declared=actor.lane is not None,

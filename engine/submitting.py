@@ -21,12 +21,12 @@ from journeyman.journal.errors import JournalFull
 from journeyman.kernel.bounds import SUBMIT_MANY_MAX
 
 if TYPE_CHECKING:
-    from journeyman.engine.session import Session
+    from journeyman.engine.scope import Scope
 
 _new: Final = tuple.__new__  # a NamedTuple without its Python-level constructor: half the price
 
 
-def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
+def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], parent: Attempt | None = None) -> Submission:
     """What a submit of `target` with these arguments comes to.
 
     Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound, QueueBroken, JournalFull.
@@ -49,7 +49,7 @@ def prepare(session: Session, target: Any, args: Sequence[Any], kwargs: Mapping[
     return _new(Submission, (actor, command, payload))
 
 
-def prepare_many(session: Session, items: Iterable[Any]) -> tuple[list[Submission], list[bytes]]:
+def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission], list[bytes]]:
     """As `prepare`, for the items of `submit_many`; what consecutive items share is looked up once.
 
     With the ids that callers chose: whoever hands the submissions over says so of each (`Shell.choose`).  Raises ValueError beyond
@@ -83,21 +83,21 @@ def prepare_many(session: Session, items: Iterable[Any]) -> tuple[list[Submissio
     return found, chosen
 
 
-def admit(session: Session, actor: QueueActor, payload_bytes: int) -> None:
+def admit(session: Scope, actor: QueueActor, payload_bytes: int) -> None:
     """QueueBroken or JournalFull, if this cannot be taken in now."""
     if actor.broken is not None:
-        raise QueueBroken(f"queue {actor.name!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
+        raise QueueBroken(f"queue {session.called(actor.name)!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
     tight = session.shell.room.refuse(payload_bytes)
     if tight is not None:
         raise JournalFull(tight)
 
 
-def resolve(session: Session, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:
+def resolve(session: Scope, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:
     """The options, handler and queue of whatever was given to `submit`."""
     if type(target) is Handler and (known := session.routes.get(target)) is not None:
         return known
     spec = spec_of(session, target)
-    actor = session.shell.actors.get(spec.handler.queue_name)
+    actor = session.actor(spec.handler.queue_name)
     if actor is None:
         raise QueueNotFound(f"no queue {spec.handler.queue_name!r} in this engine: add it to Engine(queues=[...]) or create_queue it")
     if type(target) is Handler:
@@ -105,7 +105,7 @@ def resolve(session: Session, target: Any) -> tuple[SubmitSpec[..., Any], QueueA
     return spec, actor
 
 
-def spec_of(session: Session, target: Any) -> SubmitSpec[..., Any]:
+def spec_of(session: Scope, target: Any) -> SubmitSpec[..., Any]:
     """The options and the handler of whatever was given to `submit`."""
     if isinstance(target, Submittable):
         spec = target.spec

@@ -117,6 +117,7 @@ class Task:
         task: TaskState,
         now: int,
         *,
+        queue: str | None = None,
         attempts: int,
         payload: Callable[[], tuple[list[Any], dict[str, Any]] | None] | None = None,
         result: Callable[[], Any] | None = None,
@@ -124,7 +125,7 @@ class Task:
     ) -> Self:
         """The picture of `task` at `now`.
 
-        attempts: its queue's.  payload, result: read them when they are wanted.  progress: (millionths, message) of the running attempt, if
+        queue: what the asker calls its queue (default: as it is stored).  attempts: its queue's.  payload, result: read them when they are wanted.  progress: (millionths, message) of the running attempt, if
         they are newer than what the journal has.
         """
         options = task.options or _NO_OPTIONS
@@ -133,7 +134,7 @@ class Task:
         return cls(
             id=id_text(task.id),
             seq=task.seq,
-            queue=task.queue,
+            queue=task.queue if queue is None else queue,
             handler=task.handler,
             state=observed(task.state, task.due_at, now),
             attempt=task.attempt,

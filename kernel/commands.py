@@ -201,6 +201,7 @@ class Env(NamedTuple):
     stopping: bool = False  # nothing new starts
     reserved: int = 0  # room that attempts were promised for tasks that come with their success
     straggler_keys: Mapping[str, Collection[bytes]] = {}  # serialization keys that those threads hold -> their tasks
+    room: int | None = None  # for tasks that wait in the queue's whole namespace; None: unlimited
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

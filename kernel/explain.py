@@ -9,6 +9,7 @@ from journeyman.kernel.dispatch import free_slots, suspects_allowed
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State, observed
+from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.ratelimit import allowed_at
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -97,18 +98,18 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
     reasons: list[Reason] = []
     if state.paused is not None:
         by, why, _ = state.paused
-        reasons.append(Reason("paused", f"queue {state.name!r} was paused by {by or 'somebody'}{f': {why}' if why else ''}"))
+        reasons.append(Reason("paused", f"queue {shown_name(state.name)!r} was paused by {by or 'somebody'}{f': {why}' if why else ''}"))
     if state.parked_until > now:
-        text = f"queue {state.name!r} starts nothing for {_seconds(state.parked_until - now)}, as a handler asked: {state.parked_why}"
+        text = f"queue {shown_name(state.name)!r} starts nothing for {_seconds(state.parked_until - now)}, as a handler asked: {state.parked_why}"
         reasons.append(Reason("parked until", text, state.parked_until))
     if env.stopping:
         reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))
     rate = state.policy.rate
     if rate is not None and (token_at := allowed_at(rate, state.tat_at)) > now:
-        text = f"queue {state.name!r} may start {rate[0]} per {_seconds(rate[1])}{live}; the next in {_seconds(token_at - now)}"
+        text = f"queue {shown_name(state.name)!r} may start {rate[0]} per {_seconds(rate[1])}{live}; the next in {_seconds(token_at - now)}"
         reasons.append(Reason("rate limited until", text, token_at))
     if free_slots(state, env._replace(free_slots=None)) <= 0:
-        text = f"queue {state.name!r} runs {len(state.running)} of {state.policy.concurrency} at a time{live}"
+        text = f"queue {shown_name(state.name)!r} runs {len(state.running)} of {state.policy.concurrency} at a time{live}"
         reasons.append(Reason("no free slot", text))
     elif env.free_slots is not None and env.free_slots <= 0:
         reasons.append(Reason("no engine slot", "the engine runs as many attempts as its max_concurrency allows"))

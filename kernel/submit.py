@@ -13,6 +13,7 @@ from typing import Final
 from journeyman.kernel.commands import Accepted, Answer, Decision, Env, Refused, Submit
 from journeyman.kernel.events import DUE_BY_DURATION, Event, TaskSubmitted
 from journeyman.kernel.ids import id_text
+from journeyman.kernel.namespace import namespace_of, shown_name
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -28,6 +29,9 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
     queue, qseq, epoch = state.name, state.qseq, state.epoch
     max_payload = policy.max_payload
     room = None if policy.max_pending is None else policy.max_pending - state.agenda.waiting - env.reserved
+    shared = env.room is not None and (room is None or env.room < room)
+    if shared:
+        room = env.room
     fresh: dict[bytes, TaskSubmitted] | None = {} if len(commands) > 1 else None
     for id, handler, priority, due_at, due_kind, size, digest, codec, key_id, options, internal in commands:
         first: TaskState | TaskSubmitted | None = tasks.get(id)
@@ -43,7 +47,7 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
             continue
         if room is not None and not internal:
             if room <= 0:
-                answers.append(_full(queue, policy))
+                answers.append(_full(queue, None if shared else policy))
                 continue
             room -= 1
         if due_at is None or due_at <= now:  # the past means now, and now came from no instant of the caller's
@@ -63,17 +67,25 @@ def _again(id: bytes, queue: str, handler: str, size: int, digest: bytes, first:
     """The same id again: the first task if it is the same work, else a duplicate."""
     if first.queue == queue and first.handler == handler and first.payload_digest == digest and first.payload_len == size:
         return Accepted(id, existing=True)
-    what = f"queue {first.queue!r}" if first.queue != queue else "another handler" if first.handler != handler else "other arguments"
+    if namespace_of(first.queue) != namespace_of(queue):
+        return Refused("DuplicateTask", f"id {id_text(id)} is taken, outside this namespace; give this task one of its own")
+    elsewhere = f"queue {shown_name(first.queue)!r}" if first.queue != queue else ""
+    what = elsewhere or ("another handler" if first.handler != handler else "other arguments")
     return Refused("DuplicateTask", f"task {id_text(id)} exists with {what}; give this one an id of its own")
 
 
-def _full(queue: str, policy: Policy) -> Refused:
-    text = f"queue {queue!r} holds max_pending={policy.max_pending} waiting tasks; try again later or raise max_pending"
+def _full(queue: str, policy: Policy | None) -> Refused:
+    """`policy` None: it is the namespace that is full."""
+    text = (
+        f"queue {shown_name(queue)!r} holds max_pending={policy.max_pending} waiting tasks; try again later or raise max_pending"
+        if (policy is not None)
+        else f"namespace {namespace_of(queue)!r} holds as many waiting tasks as its limits allow; try again later"
+    )
     return Refused("QueueFull", text)
 
 
 def _too_large(queue: str, size: int, limit: int) -> Refused:
-    text = f"the encoded arguments are {size} bytes, queue {queue!r} takes {limit}; store them elsewhere or raise max_payload"
+    text = f"the encoded arguments are {size} bytes, queue {shown_name(queue)!r} takes {limit}; store them elsewhere or raise max_payload"
     return Refused("PayloadTooLarge", text, (size, limit))
 
 

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.instants import instant_of, instant_us
-from journeyman.engine import Engine, Handle
+from journeyman.engine import Door, Handle
 from journeyman.engine.ids import id_bytes, id_text
 from journeyman.engine.spec import UNSET, SubmitSpec, Submittable, Target, Unset
 from journeyman.engine.submitting import call_of, spec_of
@@ -131,13 +131,13 @@ class Captured(Sequence[Submitted]):
 
 
 # A listener, and the engine that the handles it is given should ask: the same, but for the engine of one boot of a simulation.
-Listener = tuple[Captured, Engine]
+Listener = tuple[Captured, Door]
 # Who listens at which engine.  Blocks may overlap and end in any order: the doors are put back when nobody listens any more.
-_listening: WeakKeyDictionary[Engine, list[Listener]] = WeakKeyDictionary()
+_listening: WeakKeyDictionary[Door, list[Listener]] = WeakKeyDictionary()
 
 
 @contextmanager
-def capture(engine: Engine) -> Iterator[Captured]:
+def capture(engine: Door) -> Iterator[Captured]:
     """Remember what is submitted through `engine`, by anybody, until the block ends.  The tasks run as always."""
     captured = Captured()
     listen(engine, captured)
@@ -147,7 +147,7 @@ def capture(engine: Engine) -> Iterator[Captured]:
         forget(engine, captured)
 
 
-def listen(engine: Engine, captured: Captured, asks: Engine | None = None) -> None:
+def listen(engine: Door, captured: Captured, asks: Door | None = None) -> None:
     """From here on `captured` hears of every submit through this engine object; its handles ask the engine `asks`, or this one."""
     listeners = _listening.setdefault(engine, [])
     if not listeners:
@@ -158,7 +158,7 @@ def listen(engine: Engine, captured: Captured, asks: Engine | None = None) -> No
     listeners.append((captured, asks or engine))
 
 
-def forget(engine: Engine, captured: Captured) -> None:
+def forget(engine: Door, captured: Captured) -> None:
     listeners = _listening.get(engine, [])
     listeners[:] = [listener for listener in listeners if listener[0] is not captured]
     if not listeners and _listening.pop(engine, None) is not None:
@@ -167,7 +167,7 @@ def forget(engine: Engine, captured: Captured) -> None:
 
 
 def _tell(
-    engine: Engine,
+    engine: Door,
     listeners: list[Listener],
     target: Any,
     args: Sequence[Any],
@@ -181,7 +181,7 @@ def _tell(
         captured.add(Submitted(spec.handler.name, spec.handler.queue_name, tuple(args), dict(kwargs), mine, within, spec))
 
 
-def _submit(engine: Engine, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+def _submit(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
     @functools.wraps(production)
     async def submit(target: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         handle: Handle[Any] = await production(target, *args, **kwargs)
@@ -191,7 +191,7 @@ def _submit(engine: Engine, production: Callable[..., Any], listeners: list[List
     return submit
 
 
-def _submit_many(engine: Engine, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+def _submit_many(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
     @functools.wraps(production)
     async def submit_many(items: Any) -> list[Handle[Any]]:
         items = list(items)
@@ -204,7 +204,7 @@ def _submit_many(engine: Engine, production: Callable[..., Any], listeners: list
     return submit_many
 
 
-def _submit_from(engine: Engine, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+def _submit_from(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
     @functools.wraps(production)
     def submit_from(attempt: Attempt, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         handle: Handle[Any] = production(attempt, target, args, kwargs)

@@ -19,8 +19,10 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.shell import Keepsake
-from journeyman.engine import Engine, EngineStopped, Queue, Task
-from journeyman.engine.session import Session
+from journeyman.engine import Engine, EngineStopped, Namespace, Queue, Task
+from journeyman.engine.engine import Door
+from journeyman.engine.limits import Terms
+from journeyman.engine.scope import Scope
 from journeyman.journal.errors import JournalError, JournalLocked
 from journeyman.sim.boot import Boot, Machine, error_of
 from journeyman.sim.capture import Captured, capture, forget, listen
@@ -165,7 +167,7 @@ class SimEngine(Engine):
             raise EngineCrashed("the simulated process is down; it is started again after Faults(restart=...) seconds")
         return boot
 
-    def _opened(self) -> Session:
+    def _opened(self) -> Scope:
         return self._alive().engine._opened()
 
     async def _call(self, boot: Boot, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -183,31 +185,40 @@ class SimEngine(Engine):
             boot.calls.discard(scope)
         raise EngineCrashed(f"the process died during {name}(): its outcome is unknown")
 
+    def _plugin(self, terms: Terms) -> SimNamespace:
+        return SimNamespace(self, terms)
+
     async def wait_for(
         self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None
     ) -> Task:
         """For `Handle.wait`: goes on in the next boot if the process dies."""
-        if timeout is None:
-            return await self._wait(task_id, pending_in, keepsake)
-        with trio.fail_after(timeout):
-            return await self._wait(task_id, pending_in, keepsake)
+        return await self.wait_as(self, task_id, timeout, pending_in, keepsake)
 
-    async def _wait(self, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
-        asked = self._world.asked(self, "wait", (task_id,), {})
+    async def wait_as(
+        self, door: Door, task_id: bytes, timeout: float | None, pending_in: Attempt | None, keepsake: Keepsake | None
+    ) -> Task:
+        """Of `door`, this engine or one of its namespaces."""
+        if timeout is None:
+            return await self._wait(door, task_id, pending_in, keepsake)
+        with trio.fail_after(timeout):
+            return await self._wait(door, task_id, pending_in, keepsake)
+
+    async def _wait(self, door: Door, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+        asked = self._world.asked(self, "wait", (task_id,), {}, door)
         try:
-            task = await self._ended(task_id, pending_in, keepsake)
+            task = await self._ended(door, task_id, pending_in, keepsake)
         except BaseException:
             self._world.abandoned(asked)
             raise
         self._world.answered(asked, task, None)
         return task
 
-    async def _ended(self, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+    async def _ended(self, door: Door, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
         while True:
             boot = self._boot
             try:
                 alive = self._alive()
-                waiting = functools.partial(Engine.wait_for, self, task_id, None, pending_in, keepsake)
+                waiting = functools.partial(Door.wait_for, door, task_id, None, pending_in, keepsake)
                 task: Task = await self._call(alive, "wait", waiting)
                 return task
             except (EngineCrashed, EngineStopped, JournalError):
@@ -219,22 +230,34 @@ class SimEngine(Engine):
                     await self._news.wait()
 
 
+class SimNamespace(Namespace):
+    """A plugin's door to a SimEngine: its calls meet the same fates.  Its queues are gone at each boot, as its code is."""
+
+    _engine: SimEngine
+
+    async def wait_for(
+        self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None
+    ) -> Task:
+        return await self._engine.wait_as(self, task_id, timeout, pending_in, keepsake)
+
+
 def _guarded(name: str) -> Callable[..., Any]:
     production = getattr(Engine, name)
 
     @functools.wraps(production)
-    async def call(self: SimEngine, *args: Any, **kwargs: Any) -> Any:
-        boot = self._alive()
-        asked = self._world.asked(self, name, args, kwargs)
+    async def call(self: SimEngine | SimNamespace, *args: Any, **kwargs: Any) -> Any:
+        engine = self if isinstance(self, SimEngine) else self._engine
+        boot = engine._alive()
+        asked = engine._world.asked(engine, name, args, kwargs, self)
         try:
-            answer = await self._call(boot, name, lambda: production(self, *args, **kwargs))
+            answer = await engine._call(boot, name, lambda: production(self, *args, **kwargs))
         except Exception as error:
-            self._world.answered(asked, None, error)
+            engine._world.answered(asked, None, error)
             raise
         except BaseException:
-            self._world.abandoned(asked)
+            engine._world.abandoned(asked)
             raise
-        self._world.answered(asked, answer, None)
+        engine._world.answered(asked, answer, None)
         return answer
 
     return call
@@ -242,3 +265,4 @@ def _guarded(name: str) -> Callable[..., Any]:
 
 for _name in CALLS:
     setattr(SimEngine, _name, _guarded(_name))
+    setattr(SimNamespace, _name, _guarded(_name))

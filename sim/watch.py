@@ -18,6 +18,7 @@ from journeyman.sim.errors import Deadlock, PromiseBroken
 from journeyman.sim.witness import Asked, Witness
 
 if TYPE_CHECKING:
+    from journeyman.engine import Door
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.engine import SimEngine
@@ -95,9 +96,9 @@ class Watch:
         except Exception as error:
             self._world.give_up(error)
 
-    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], door: Door) -> Asked:
         """A call from outside begins."""
-        return self.witness(engine.machine.disk).asked(name, args, kwargs)
+        return self.witness(engine.machine.disk).asked(name, args, kwargs, getattr(door, "name", ""))
 
     def answered(self, asked: Asked, answer: Any, error: BaseException | None) -> None:
         """It has returned, or raised."""

@@ -19,6 +19,7 @@ import trio
 from journeyman.engine.ids import id_bytes
 from journeyman.journal.record import TAG_OF
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.kernel.namespace import SEPARATOR
 from journeyman.sim.errors import PromiseBroken
 from journeyman.sim.invariants import BUILT_IN
 from journeyman.sim.invariants.folded import Folded
@@ -48,6 +49,7 @@ class Asked(NamedTuple):
     calls: int  # begun before it
     alone: bool  # no other call is under way
     losses: int  # of acknowledged commits, before it
+    namespace: str = ""  # whose door it was made at; "" is the owner's
 
     def value(self, name: str, place: int, default: Any = None) -> Any:
         """An argument, by name or by place."""
@@ -77,7 +79,20 @@ class Asked(NamedTuple):
     def queue(self) -> str | None:
         """The queue a submit is for."""
         spec = getattr(self.args[0], "spec", None) if self.args else None
-        return None if spec is None else spec.handler.queue_name
+        return None if spec is None else self.stored(spec.handler.queue_name)
+
+    def stored(self, queue: str) -> str:
+        """The journal's name of a queue, as the caller names it."""
+        if self.namespace:
+            return f"{self.namespace}{SEPARATOR}{queue}"
+        return queue.replace("/", SEPARATOR, 1)
+
+    def called(self, stored: str) -> str | None:
+        """The other way round; None for a queue that the caller must not see."""
+        namespace, _, queue = stored.rpartition(SEPARATOR)
+        if self.namespace:
+            return queue if namespace == self.namespace else None
+        return f"{namespace}/{queue}" if namespace else queue
 
     @property
     def steady(self) -> bool:
@@ -226,12 +241,12 @@ class Witness:
             if id not in self.oracle.tasks and id not in self.oracle.gone_ids:
                 del self.acknowledged[id]
 
-    def asked(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
+    def asked(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], namespace: str = "") -> Asked:
         alone = all(other.name == "wait" for other in self.under_way.values())
         self.calls += 1
         asked = Asked(
             name, args, kwargs, self, self.oracle.last_seq, self.kernel_now, self.now_us, self.boot_number, self.calls, alone,
-            self.losses,
+            self.losses, namespace,
         )  # fmt: skip
         self.under_way[self.calls] = asked
         return asked

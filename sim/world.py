@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from journeyman.engine import Handle, Queue, Task, TaskNotFound
+from journeyman.engine import Door, Handle, Queue, Task, TaskNotFound
 from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
@@ -203,9 +203,9 @@ class World:
         self.pulse.news()
         self.watch.left(boot, seq)
 
-    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked:
-        """A call of the outside world begins."""
-        return self.watch.asked(engine, name, args, kwargs)
+    def asked(self, engine: SimEngine, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], door: Door) -> Asked:
+        """A call of the outside world begins, of `engine` or through one of its namespaces."""
+        return self.watch.asked(engine, name, args, kwargs, door)
 
     def abandoned(self, asked: Asked) -> None:
         """Whoever made the call waits for it no longer."""

@@ -19,7 +19,7 @@ from journeyman.journal.store import Table
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import STATES, Work
 
-_ALIKE: Final = ("seq", "queue", "handler", "attempt", "failures", "crashes", "priority", "reason")
+_ALIKE: Final = ("seq", "handler", "attempt", "failures", "crashes", "priority", "reason")
 _INSTANTS: Final = ("submitted_at", "due_at", "started_at", "finished_at", "expires_at")
 
 
@@ -45,7 +45,7 @@ class AcknowledgedIsDurable(Invariant):
         elif asked.name in ("cancel", "retry") and asked.task is not None:
             self._operated(asked)
         elif asked.name in ("pause", "resume"):
-            lane = self.oracle.lane(asked.value("queue", 0))
+            lane = self.oracle.lane(asked.stored(asked.value("queue", 0)))
             if lane.paused is not (asked.name == "pause") and lane.pause_seq <= asked.seq:
                 self.broken(f"{asked.name}({lane.name!r}) was acknowledged and is not in the journal")
 
@@ -105,8 +105,8 @@ class RefusalsAreTrue(Invariant):
     def _full(self, asked: Any) -> None:
         queue = asked.queue
         actor = None if asked.shell is None else asked.shell.actors.get(queue)
-        if actor is None:
-            return
+        if actor is None or (actor.budget is not None and actor.budget.pending is not None):
+            return  # NamespaceWithinBudget knows what waits in a whole namespace
         lane = self.oracle.lane(queue)
         limit = lane.policy.get("max_pending")
         # A handler that ran when this was decided may have had room promised to its `ctx.submit`, and given it back since.
@@ -157,6 +157,8 @@ class AnswersAgree(Invariant):
 
     def _not_found(self, asked: Any) -> None:
         work = self.oracle.tasks.get(asked.task)
+        if work is not None and asked.called(work.queue) is None:
+            return  # it is another's
         if work is not None and work.seq <= asked.seq and not work.expired(self.witness.kernel_now):
             self.broken(f"{work} was not found by {asked.name}(), and is kept until {work.expires_at}")
 
@@ -167,6 +169,10 @@ class AnswersAgree(Invariant):
             if id not in self.oracle.gone_ids:
                 self.broken(f"{asked.name}() showed {task.id}, which is not durable")
             return None
+        if asked.called(work.queue) is None:
+            self.broken(f"{asked.name}() of namespace {asked.namespace!r} showed {work}")
+        if task.queue != asked.called(work.queue):
+            self.broken(f"{asked.name}() showed {work} in queue {task.queue!r}")
         times = (asked.kernel_at, self.witness.kernel_now)
         differs = ""
         for life in self.oracle.lives(work, asked.seq if asked.name != "wait" else 0):
@@ -249,7 +255,8 @@ class AnswersAgree(Invariant):
             self.broken(f"{what} answered {found}, durable are {least}{f' to {most}' if most != least else ''}")
 
     def _stats(self, asked: Any, answer: Mapping[str, Any]) -> None:
-        for queue, told in answer.items():
+        for name, told in answer.items():
+            queue = asked.stored(name)
             lane = self.oracle.lane(queue)
             if told.paused is not lane.paused and lane.pause_seq <= asked.seq:
                 self.broken(f"stats() says that {queue!r} is {'' if told.paused else 'not '}paused")
@@ -264,7 +271,9 @@ class Filter:
 
     def __init__(self, asked: Any, queue: str | None = None, state: str | None = None) -> None:
         plain = asked.name == "stats"
-        self.queue = queue if plain else asked.value("queue", 0)
+        named = None if plain else asked.value("queue", 0)
+        self.queue = queue if plain else None if named is None else asked.stored(named)
+        self._called = asked.called
         states: Any = state if plain else asked.value("state", 1)
         self.states = None if states is None else {str(states)} if isinstance(states, str) else {str(one) for one in states}
         self.handler = None if plain else asked.value("handler", 2)
@@ -274,7 +283,7 @@ class Filter:
 
     def may_admit(self, work: Work) -> bool:
         """Whatever its state."""
-        if self.queue is not None and work.queue != self.queue:
+        if work.queue != self.queue if self.queue is not None else self._called(work.queue) is None:
             return False
         if self.handler is not None and work.handler != self.handler:
             return False
