@@ -300,9 +300,9 @@ class Engine(Door):
     def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> Namespace:
         """A door for a plugin: own names of queues and handlers, own tasks, within the given bounds.
 
-        max_concurrency: what the concurrencies of its queues add up to at most.  limits: see `Limits`.  Asking again for a name that is open
-        gives the same namespace; ValueError for other terms than before.  Its queues are created with `create_queue` at each start, as handlers
-        are code.  InvalidName.
+        max_concurrency: what the concurrencies of its queues add up to at most.  limits: see `Limits`.  Asking again for a name that is
+        open gives the same namespace; ValueError for other terms than before.  Its queues are created with `create_queue` at each start,
+        as handlers are code.  InvalidName.
         """
         terms = Terms(name, max_concurrency, Limits() if limits is None else limits)
         self._opened().session.namespace(terms)

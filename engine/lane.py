@@ -18,7 +18,7 @@ class DeclaredLane:
     __slots__ = ("backoff", "budget", "handlers", "name", "policy", "queue", "retry_on", "runnables")
 
     def __init__(self, queue: Queue, *, name: str | None = None, policy: Policy | None = None, budget: Budget | None = None) -> None:
-        """`name`, `policy`: by which it is stored and what it is granted, where a namespace has a say in that; `budget`: its namespace's."""
+        """`name`, `policy`: its stored name and what it is granted, where a namespace has a say in that; `budget`: its namespace's."""
         self.handlers: Mapping[str, Handler[..., Any]] = dict(queue.enter())
         self.queue = queue
         self.name: str = name or queue.name

@@ -44,8 +44,8 @@ def _bound(value: int | None, what: str, least: int, most: int = 1 << 53) -> Non
 class Limits:
     """What the queues of a namespace are held to; None: nothing beyond what holds for everybody.
 
-    max_payload: bytes of a task's encoded arguments.  retention: the least and the most seconds that ended tasks are kept.  queues: how many
-    queues it may have.  pending: how many tasks may wait in all of them together.
+    max_payload: bytes of a task's encoded arguments.  retention: the least and the most seconds that ended tasks are kept.  queues: how
+    many queues it may have.  pending: how many tasks may wait in all of them together.
     """
 
     max_payload: int | None = None

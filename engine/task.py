@@ -125,8 +125,8 @@ class Task:
     ) -> Self:
         """The picture of `task` at `now`.
 
-        queue: what the asker calls its queue (default: as it is stored).  attempts: its queue's.  payload, result: read them when they are wanted.  progress: (millionths, message) of the running attempt, if
-        they are newer than what the journal has.
+        queue: what the asker calls its queue (default: as it is stored).  attempts: its queue's.  payload, result: read them when they are
+        wanted.  progress: (millionths, message) of the running attempt, if they are newer than what the journal has.
         """
         options = task.options or _NO_OPTIONS
         ppm, message = (task.progress_ppm, task.message) if progress is None else progress

@@ -67,7 +67,7 @@ class QueueState:
         return {
             "policy": self.policy.facts() if self.configured else None,
             "config_seq": self.config_seq,
-            "declared": None if self.declared is None else self.declared.facts(),
+            "declared": None if self.declared is None or self.declared == self.policy else self.declared.facts(),  # None: as policy
             "declared_seq": self.declared_seq,
             "epoch": self.epoch,
             "qseq": self.qseq,
@@ -86,7 +86,7 @@ class QueueState:
             self.set_policy(facts["policy"], facts["config_seq"])
         declared_seq = facts.get("declared_seq", facts["config_seq"])  # before operators could change it, the policy was the declared one
         if declared_seq > self.declared_seq:
-            self.declared = Policy.from_facts(facts.get("declared", facts["policy"]))
+            self.declared = Policy.from_facts(facts.get("declared") or facts["policy"])
             self.declared_seq = declared_seq
         if facts["pause_seq"] > self.pause_seq:
             paused = facts["paused"]

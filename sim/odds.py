@@ -138,6 +138,20 @@ ENGINE: Odds = {
     "grace": (0.5, pick(0.0, 0.5, 60.0)),
 }
 
+LIMITS: Odds = {
+    "max_payload": (0.3, pick(60, 300)),
+    "retention": (0.4, pick([0, 60], [30, 600])),
+    "queues": (0.2, pick(1, 2)),
+    "pending": (0.4, pick(1, 4, 12)),
+}
+TERMS: Odds = {"max_concurrency": (0.6, pick(1, 2, 4)), "limits": (0.6, lambda chance: drawn(chance, LIMITS))}
+NAMESPACES = 0.25  # of runs have some; then so many calls are made at a plugin's door:
+AT_A_PLUGINS_DOOR = 0.4
+DOORED = frozenset(
+    ("submit", "submit_many", "cancel", "retry", "retry_all", "clear", "pause", "resume", "configure", "prune", "drain", "get", "explain",
+     "history", "list", "count", "stats")
+)  # fmt: skip
+
 # Options of `using`.  `id` makes a submit safe to make again.  `at` is seconds from now.
 OPTIONS: Odds = {
     "delay": (0.2, pick(0, 0.5, 10, 400)),
@@ -208,6 +222,7 @@ VERBS: Mapping[str, tuple[float, float]] = {
     "prune": (0.3, 1),
     "drain": (0.4, 1),
     "create_queue": (0.15, 0.5),
+    "plug": (1.0, 2),
     "get": (0.5, 2),
     "explain": (0.4, 1.5),
     "history": (0.4, 1.5),

@@ -8,12 +8,15 @@ step says so.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from journeyman.engine import (
+    BudgetExhausted,
+    Door,
     DuplicateTask,
     EngineStopped,
     Handle,
@@ -21,6 +24,7 @@ from journeyman.engine import (
     HandlerNotFound,
     InvalidPayload,
     JournalError,
+    Limits,
     NotCancellable,
     NotRetryable,
     PayloadTooLarge,
@@ -54,6 +58,7 @@ REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "list": (QueueNotFound, TaskNotFound),
     "drain": (trio.TooSlowError,),
     "create_queue": (QueueExists, HandlerExists),
+    "plug": (QueueExists, HandlerExists, BudgetExhausted),
     **dict.fromkeys(("retry_all", "clear", "pause", "resume", "configure", "prune", "count"), (QueueNotFound,)),
 }
 _DISK: Final = ("disk_full", "read_error", "bit_flip")
@@ -69,7 +74,10 @@ class Player:
         self.deployed = 0
         self.queues: dict[str, Queue] = {}
         self.handles: dict[str, Handle[Any]] = {}
-        self.engine = world.engine(self._deploy, **plan.engine)
+        options = dict(plan.engine)
+        self.terms: Mapping[str, Mapping[str, Any]] = options.pop("namespaces", {})
+        self.engine = world.engine(self._deploy, **options)
+        self.door: Door = self.engine
         self._left = len(plan.lanes)  # lanes still at work
         self._turn = trio.Event()  # the engine is to be left: a redeploy, or the end
 
@@ -103,11 +111,11 @@ class Player:
                 self._turn.set()
 
     async def _step(self, verb: str, arguments: Mapping[str, Any]) -> None:
-        do: Callable[..., Awaitable[object]] = getattr(self, f"do_{verb}")
         for _ in range(AGAIN):
             try:
+                do: Callable[..., Awaitable[object]] = getattr(self._at(arguments.get("door")), f"do_{verb}")
                 with trio.move_on_after(arguments.get("patience", float("inf"))):  # a caller that gives up, too, is a caller
-                    await do(**{name: value for name, value in arguments.items() if name not in ("patience", "again")})
+                    await do(**{name: value for name, value in arguments.items() if name not in ("patience", "again", "door")})
             except REFUSALS.get(verb, ()):
                 return
             except (EngineCrashed, EngineStopped, JournalError) as error:
@@ -117,6 +125,20 @@ class Player:
                 if arguments.get("again"):
                     continue
             return
+
+    def _at(self, door: str | None) -> Player:
+        """This player, or one at the door of a plugin."""
+        if door is None:
+            return self
+        terms = dict(self.terms.get(door, {}))
+        if "limits" in terms:
+            limits = dict(terms["limits"])
+            if "retention" in limits:
+                limits["retention"] = tuple(limits["retention"])
+            terms["limits"] = Limits(**limits)
+        other = copy(self)
+        other.door, other.queues = self.engine.namespace(door, **terms), {}
+        return other
 
     # --- what is around the engine ------------------------------------------------------------------------------------
 
@@ -147,12 +169,12 @@ class Player:
     # --- submitting ---------------------------------------------------------------------------------------------------
 
     async def do_submit(self, handler: str, script: list[Any], options: Mapping[str, Any] | None = None, label: str = "") -> None:
-        self.handles[label] = await self.engine.submit(self._target(handler, options), script)
+        self.handles[label] = await self.door.submit(self._target(handler, options), script)
 
     async def do_submit_many(self, items: list[list[Any]], label: str = "") -> None:
         """items: [handler, script, options]; their handles are called `label`.0, `label`.1 and so on."""
         calls: list[Any] = [(self._target(handler, options), (script,), {}) for handler, script, options in items]
-        for n, handle in enumerate(await self.engine.submit_many(calls)):
+        for n, handle in enumerate(await self.door.submit_many(calls)):
             self.handles[f"{label}.{n}"] = handle
 
     def _target(self, name: str, options: Mapping[str, Any] | None) -> Any:
@@ -160,7 +182,7 @@ class Player:
         queue = self.queues.get(name.partition(".")[0])
         handler: Any = queue.handlers.get(name) if queue is not None else None
         if handler is None:
-            handler = self.engine.handler(name, queue=name.partition(".")[0])
+            handler = self.door.handler(name, queue=name.partition(".")[0])
         if not options:
             return handler
         chosen = dict(options)
@@ -182,58 +204,60 @@ class Player:
 
     async def do_cancel(self, label: str, running: bool = True) -> None:
         if label in self.handles:
-            await self.engine.cancel(self.handles[label].id, "by plan", running=running)
+            await self.door.cancel(self.handles[label].id, "by plan", running=running)
 
     async def do_retry(self, label: str) -> None:
         if label in self.handles:
-            await self.engine.retry(self.handles[label].id)
+            await self.door.retry(self.handles[label].id)
 
     async def do_get(self, label: str) -> None:
         if label in self.handles:
-            await self.engine.get(self.handles[label].id)
+            await self.door.get(self.handles[label].id)
 
     async def do_explain(self, label: str) -> None:
         if label in self.handles:
-            await self.engine.explain(self.handles[label].id)
+            await self.door.explain(self.handles[label].id)
 
     async def do_history(self, label: str) -> None:
         if label in self.handles:
-            await self.engine.history(self.handles[label].id)
+            await self.door.history(self.handles[label].id)
 
     # --- many tasks -----------------------------------------------------------------------------------------------------
 
     async def do_list(self, **filters: Any) -> None:
         """Two pages."""
-        page = await self.engine.list(**filters)
+        page = await self.door.list(**filters)
         if page:
-            await self.engine.list(**filters, before=page[-1].seq)
+            await self.door.list(**filters, before=page[-1].seq)
 
     async def do_count(self, **filters: Any) -> None:
-        await self.engine.count(**filters)
+        await self.door.count(**filters)
 
     async def do_stats(self) -> None:
-        await self.engine.stats()
+        await self.door.stats()
 
     async def do_retry_all(self, queue: str, state: str) -> None:
-        await self.engine.retry_all(queue, state)
+        await self.door.retry_all(queue, state)
 
     async def do_clear(self, queue: str) -> None:
-        await self.engine.clear(queue)
+        await self.door.clear(queue)
 
     async def do_pause(self, queue: str) -> None:
-        await self.engine.pause(queue)
+        await self.door.pause(queue)
 
     async def do_resume(self, queue: str) -> None:
-        await self.engine.resume(queue)
+        await self.door.resume(queue)
 
     async def do_configure(self, queue: str, policy: Mapping[str, Any]) -> None:
-        await self.engine.configure(queue, **policy_of(policy), by="plan", reason="by plan")
+        await self.door.configure(queue, **policy_of(policy), by="plan", reason="by plan")
 
     async def do_prune(self, older_than: float, queue: str | None = None, states: tuple[str, ...] = ("succeeded", "cancelled")) -> None:
-        await self.engine.prune(older_than, queue, states=states)
+        await self.door.prune(older_than, queue, states=states)
 
     async def do_drain(self, timeout: float) -> None:
-        await self.engine.drain(timeout)
+        await self.door.drain(timeout)
 
     async def do_create_queue(self, facts: Mapping[str, Any]) -> None:
-        await self.engine.create_queue(queue_of(facts, self.world))
+        await self.door.create_queue(queue_of(facts, self.world))
+
+    do_plug = do_create_queue

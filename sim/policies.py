@@ -18,6 +18,7 @@ from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
 from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, ParkingIsKept, RoomWithinLimit
+from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
 from journeyman.sim.invariants.rates import StartsWithinRate
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
 
@@ -84,7 +85,7 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "cron": NOT_BUILT,
     "misfire": NOT_BUILT,
     "overlap": NOT_BUILT,
-    "namespace": NOT_BUILT,
+    "namespace": Watched(NamespaceWithinBudget, "fewer than its bounds run and wait; only its own is shown", ("namespaces",)),
     "fairness": NOT_BUILT,
 }
 LATER: Final = frozenset(name for name, watched in POLICIES.items() if watched is NOT_BUILT)

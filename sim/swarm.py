@@ -22,6 +22,7 @@ from journeyman.sim.world import World
 QUEUES = ("mail", "media", "api")
 STATES = ("failed", "cancelled", "interrupted")
 LATE = "late"
+PLUGINS = ("p1", "p2")
 
 
 def swarm(seed: int) -> Plan:
@@ -50,6 +51,7 @@ class _Swarm:
         self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if stream(chance, verb).random() < share}
         self.pace: float = odds.PACE(chance)
         self.names = QUEUES[: chance.choice((1, 1, 2, 2, 3))]
+        self.namespaces = {name: drawn(chance, odds.TERMS) for name in PLUGINS} if chance.random() < odds.NAMESPACES else {}
         self.labels: list[str] = []
         self.kinds: dict[str, str] = {}  # handler -> async or def
 
@@ -60,7 +62,10 @@ class _Swarm:
         if "deploy" in self.verbs:
             deploys += [self.redeployed(deploys[-1]) for _ in range(chance.choice((1, 2)))]
         lanes = [self.lane(n, chance.choice((5, 12, 30))) for n in range(chance.choice((1, 1, 2, 3)))]
-        return Plan(self.seed, faults, drawn(chance, odds.ENGINE), deploys, lanes)
+        engine = drawn(chance, odds.ENGINE)
+        if self.namespaces:
+            engine["namespaces"] = self.namespaces
+        return Plan(self.seed, faults, engine, deploys, lanes)
 
     # --- what is deployed ---------------------------------------------------------------------------------------------
 
@@ -123,12 +128,14 @@ class _Swarm:
     # --- what clients do ----------------------------------------------------------------------------------------------
 
     def lane(self, number: int, length: int) -> list[Step]:
-        verbs, weights = list(self.verbs), list(self.verbs.values())
+        chance, verbs, weights = self.chance, list(self.verbs), list(self.verbs.values())
         steps: list[Step] = []
         for n in range(length):
-            verb = self.chance.choices(verbs, weights)[0]
+            verb = chance.choices(verbs, weights)[0]
             make = getattr(self, f"make_{verb}", None)
             arguments = make(f"{number}-{n}") if make is not None else self.about_one()
+            if arguments is not None and self.namespaces and verb in odds.DOORED and chance.random() < odds.AT_A_PLUGINS_DOOR:
+                arguments["door"] = chance.choice(PLUGINS)
             if arguments is not None:
                 steps.append([verb, arguments])
         return steps
@@ -222,6 +229,16 @@ class _Swarm:
         handler = f"{LATE}.async"
         self.kinds.setdefault(handler, "async")
         return {"facts": {"name": LATE, "policy": self.policy(), "handlers": [{"name": handler, "kind": "async"}]}}
+
+    def make_plug(self, label: str) -> dict[str, Any] | None:
+        """A plugin is loaded: it creates a queue of a name that others have too."""
+        if not self.namespaces:
+            return None
+        chance = self.chance
+        queue = self.queue(chance.choice(self.names))
+        if chance.random() < 0.5:
+            queue["handlers"] = [{**handler, "kind": self.kinds[handler["name"]]} for handler in queue["handlers"]]
+        return {"door": chance.choice(PLUGINS), "facts": queue}
 
     def make_deploy(self, label: str) -> dict[str, Any]:
         return {"to": self.chance.randrange(3), "how": self.chance.choice(("restart", "crash"))}

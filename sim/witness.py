@@ -312,7 +312,7 @@ class Witness:
         """Whether the live engine has set the task aside."""
         shell = self.shell
         actor = None if shell is None else shell.actors.get(work.queue)
-        return actor is None or work.id in actor.state.agenda.parked
+        return actor is None or work.handler not in actor.runnables or work.id in actor.state.agenda.parked
 
     def deleted(self, batch: Any) -> dict[str, set[int]]:
         """The records that a commit deletes, by table."""

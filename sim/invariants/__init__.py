@@ -25,6 +25,7 @@ from journeyman.sim.invariants.limits import (
     RoomWithinLimit,
     SuspectsOneByOne,
 )
+from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
 from journeyman.sim.invariants.operators import PolicyStaysAsOrdered
 from journeyman.sim.invariants.promptness import StartsPromptly
 from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
@@ -53,6 +54,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     PauseIsKept,
     PolicyStaysAsOrdered,
     ParkingIsKept,
+    NamespaceWithinBudget,
     SuspectsOneByOne,
     KeysWithinLimit,
     KeysInOrder,

@@ -67,6 +67,7 @@ class StartsWithinRate(Invariant):
 class EntriesWithinRate(Invariant):
     """Entries into handlers, on a clock that never steps, keep to the same bound: what a partner's window counts.
 
+    Starts that were decided before the rate was changed count for the old one, whenever they enter.
     Over a restart this is promised where the clock was not set meanwhile and the entries before it came within 50 ms of their starts.
     """
 
@@ -76,12 +77,13 @@ class EntriesWithinRate(Invariant):
         super().__init__(witness)
         self._buckets: dict[str, Bucket] = {}
         self._lagged: set[str] = set()
+        self._since: dict[str, int] = {}  # seq of the newest change of the rate
         self._ahead_us = 0  # kernel time of the monotonic clock, in the boot that is counted
         self._boot = 0
 
     def entered(self, work: Work) -> None:
         rate = self.oracle.lane(work.queue).policy.get("rate")
-        if rate is None:
+        if rate is None or work.start_seq < self._since.get(work.queue, 0):
             return
         if self._boot != self.witness.boot_number:
             self._open()
@@ -104,3 +106,4 @@ class EntriesWithinRate(Invariant):
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
         if self.oracle.lane(event.queue).policy.get("rate") != event.policy.get("rate"):
             self._buckets.pop(event.queue, None)
+            self._since[event.queue] = seq

@@ -294,8 +294,7 @@ async def test_row_68_values_beyond_the_limits_are_clamped_with_a_warning(caplog
 
 # row 68
 async def test_row_68_a_plugin_cannot_fill_up_anothers_room() -> None:
-    one, two = plugin("one")[0], plugin("two")[0]
-    two = Queue("two")
+    one, two = plugin("one")[0], Queue("two")
 
     @two.handler
     async def other(text: str) -> None: ...

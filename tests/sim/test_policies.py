@@ -41,7 +41,14 @@ def test_what_is_built_is_watched_and_drawn(name: str) -> None:
     watched = POLICIES[name]
     assert watched.invariant in BUILT_IN
     assert watched.rule
-    tables = {"queue": odds.POLICY, "retry": odds.RETRY, "retention": odds.RETENTION, "engine": odds.ENGINE, "submit": odds.OPTIONS}
+    tables = {
+        "queue": odds.POLICY,
+        "retry": odds.RETRY,
+        "retention": odds.RETENTION,
+        "engine": odds.ENGINE,
+        "terms": {"namespaces": odds.TERMS},
+        "submit": odds.OPTIONS,
+    }
     tables["act"] = odds.LAST_ACTS
     for option in watched.options:
         assert any(option in table for table in tables.values()), f"sim/odds.py has no row for {option!r}"
