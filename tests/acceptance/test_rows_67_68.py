@@ -230,7 +230,7 @@ async def test_row_15_more_than_is_left_is_clamped_and_none_left_is_refused(capl
 
 # row 15
 async def test_row_15_the_budget_holds_for_live_attempts() -> None:
-    (one, go), (two, _) = held("one", concurrency=4), plugin("two", concurrency=1)
+    one, go = held("one", concurrency=4)
     async with Engine(None) as engine:
         ns = await opened(engine, "a", one, max_concurrency=5)
         other = Queue("two")
