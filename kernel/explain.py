@@ -31,7 +31,7 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
 
     Kinds: running, cancelling, ended, paused, parked until, stopping, not due, backoff, rate limited until, no free slot,
     no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in
-    its way).
+    its way).  The engine adds: no namespace slot.
     """
     task = state.tasks.get(task_id)
     if task is None:
@@ -100,7 +100,8 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
         by, why, _ = state.paused
         reasons.append(Reason("paused", f"queue {shown_name(state.name)!r} was paused by {by or 'somebody'}{f': {why}' if why else ''}"))
     if state.parked_until > now:
-        text = f"queue {shown_name(state.name)!r} starts nothing for {_seconds(state.parked_until - now)}, as a handler asked: {state.parked_why}"
+        wait = _seconds(state.parked_until - now)
+        text = f"queue {shown_name(state.name)!r} starts nothing for {wait}, as a handler asked: {state.parked_why}"
         reasons.append(Reason("parked until", text, state.parked_until))
     if env.stopping:
         reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))

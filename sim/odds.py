@@ -222,7 +222,6 @@ VERBS: Mapping[str, tuple[float, float]] = {
     "prune": (0.3, 1),
     "drain": (0.4, 1),
     "create_queue": (0.15, 0.5),
-    "plug": (1.0, 2),
     "get": (0.5, 2),
     "explain": (0.4, 1.5),
     "history": (0.4, 1.5),
@@ -234,4 +233,6 @@ VERBS: Mapping[str, tuple[float, float]] = {
     "crash": (0.3, 1),
     "clock": (0.15, 0.7),
 }
+# Verbs that came later, strewn among the others: share of runs that have one, and how many of it there are for one other step.
+STREWN: Mapping[str, tuple[float, float]] = {}
 PACE = pick(0.01, 0.5, 5.0, 60.0, 400.0)  # seconds between two steps, about

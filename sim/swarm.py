@@ -51,7 +51,10 @@ class _Swarm:
         self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if stream(chance, verb).random() < share}
         self.pace: float = odds.PACE(chance)
         self.names = QUEUES[: chance.choice((1, 1, 2, 2, 3))]
-        self.namespaces = {name: drawn(chance, odds.TERMS) for name in PLUGINS} if chance.random() < odds.NAMESPACES else {}
+        # What came later is strewn among the steps of a run from a stream of its own (see odds.stream).
+        self.later = Random(f"{seed}-later")
+        self.strewn = {verb: times for verb, (share, times) in odds.STREWN.items() if self.later.random() < share}
+        self.namespaces = {name: drawn(self.later, odds.TERMS) for name in PLUGINS} if self.later.random() < odds.NAMESPACES else {}
         self.labels: list[str] = []
         self.kinds: dict[str, str] = {}  # handler -> async or def
 
@@ -128,16 +131,32 @@ class _Swarm:
     # --- what clients do ----------------------------------------------------------------------------------------------
 
     def lane(self, number: int, length: int) -> list[Step]:
-        chance, verbs, weights = self.chance, list(self.verbs), list(self.verbs.values())
+        verbs, weights = list(self.verbs), list(self.verbs.values())
         steps: list[Step] = []
         for n in range(length):
-            verb = chance.choices(verbs, weights)[0]
+            verb = self.chance.choices(verbs, weights)[0]
             make = getattr(self, f"make_{verb}", None)
             arguments = make(f"{number}-{n}") if make is not None else self.about_one()
-            if arguments is not None and self.namespaces and verb in odds.DOORED and chance.random() < odds.AT_A_PLUGINS_DOOR:
-                arguments["door"] = chance.choice(PLUGINS)
             if arguments is not None:
                 steps.append([verb, arguments])
+        return self.with_later(steps, number)
+
+    def with_later(self, steps: list[Step], number: int) -> list[Step]:
+        """Steps of verbs that came later among these, and some of all at a plugin's door."""
+        common, self.chance = self.chance, self.later
+        try:
+            verbs = {**self.strewn, **({"plug": 0.12} if self.namespaces else {})}
+            for verb, share in verbs.items():
+                for n in range(sum(self.later.random() < share for _ in steps)):
+                    make = getattr(self, f"make_{verb}", None)
+                    arguments = make(f"{number}-{verb}-{n}") if make is not None else self.about_one()
+                    if arguments is not None:
+                        steps.insert(self.later.randrange(len(steps) + 1), [verb, arguments])
+            for verb, arguments in steps if self.namespaces else ():
+                if verb in odds.DOORED and self.later.random() < odds.AT_A_PLUGINS_DOOR:
+                    arguments["door"] = self.later.choice(PLUGINS)
+        finally:
+            self.chance = common
         return steps
 
     def about_one(self) -> dict[str, Any] | None:
@@ -230,15 +249,12 @@ class _Swarm:
         self.kinds.setdefault(handler, "async")
         return {"facts": {"name": LATE, "policy": self.policy(), "handlers": [{"name": handler, "kind": "async"}]}}
 
-    def make_plug(self, label: str) -> dict[str, Any] | None:
-        """A plugin is loaded: it creates a queue of a name that others have too."""
-        if not self.namespaces:
-            return None
-        chance = self.chance
-        queue = self.queue(chance.choice(self.names))
-        if chance.random() < 0.5:
-            queue["handlers"] = [{**handler, "kind": self.kinds[handler["name"]]} for handler in queue["handlers"]]
-        return {"door": chance.choice(PLUGINS), "facts": queue}
+    def make_plug(self, label: str) -> dict[str, Any]:
+        """A plugin is loaded: it creates a queue of a name that others have too, with handlers of names that others have too."""
+        kinds, self.kinds = self.kinds, dict(self.kinds)  # which kind of code is behind a name is different at another door
+        queue = self.queue(self.chance.choice(self.names))
+        self.kinds = kinds
+        return {"door": self.chance.choice(PLUGINS), "facts": queue}
 
     def make_deploy(self, label: str) -> dict[str, Any]:
         return {"to": self.chance.randrange(3), "how": self.chance.choice(("restart", "crash"))}
