@@ -6,6 +6,7 @@ Nothing here is state in the sense of law 1: a crash forgets it, and the journal
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
 from journeyman.actors.lane import Runnable
 from journeyman.kernel.bounds import PROGRESS_MESSAGE_MAX
 from journeyman.kernel.commands import Heartbeat, Progress
+from journeyman.kernel.keys import key_of
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -158,3 +160,13 @@ class Attempt:
         if self.fraction_ppm is not None:
             words["progress_ppm"] = self.fraction_ppm
         return words
+
+
+def keys_of(attempts: Iterable[Attempt]) -> dict[str, list[bytes]]:
+    """The serialization keys that these hold, and for which tasks."""
+    found: dict[str, list[bytes]] = {}
+    for attempt in attempts:
+        key = key_of(attempt.task)
+        if key is not None:
+            found.setdefault(key, []).append(attempt.task.id)
+    return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from journeyman.actors.attempt import Attempt
+from journeyman.actors.attempt import Attempt, keys_of
 from journeyman.actors.budget import Budget, tighter
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
@@ -32,7 +32,6 @@ from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Answer, Command, Decision, Env, Expire, Finish, Open, Outcome, Refused, Submit
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import AttemptFailed, CancelRequested, QueueEvent, TaskEvent, TaskSucceeded
-from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -358,7 +357,7 @@ class QueueActor:
             Env,
             (
                 free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved, _keys_of(self.stragglers) if self.stragglers else _NOTHING, None,
+                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None,
             ),
         )  # fmt: skip
 
@@ -391,13 +390,3 @@ class QueueActor:
             self.gate.resume((self.state.tat_at - now) / 1_000_000)
         self.shell.writer.record(step)
         self.wake()
-
-
-def _keys_of(stragglers: Mapping[bytes, Attempt]) -> dict[str, list[bytes]]:
-    """The serialization keys that left-over threads hold, and for which tasks."""
-    found: dict[str, list[bytes]] = {}
-    for id, attempt in stragglers.items():
-        key = key_of(attempt.task)
-        if key is not None:
-            found.setdefault(key, []).append(id)
-    return found

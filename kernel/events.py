@@ -16,10 +16,42 @@ task.  Tags are never reused.  A new field is appended with a default, never ins
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-Options = Mapping[str, Any] | None
+from journeyman.kernel.queue_events import (
+    ClockStepped as ClockStepped,
+)
+from journeyman.kernel.queue_events import (
+    EngineBooted as EngineBooted,
+)
+from journeyman.kernel.queue_events import (
+    EngineClosed as EngineClosed,
+)
+from journeyman.kernel.queue_events import (
+    JournalCompacted as JournalCompacted,
+)
+from journeyman.kernel.queue_events import (
+    Options as Options,
+)
+from journeyman.kernel.queue_events import (
+    QueueConfigured as QueueConfigured,
+)
+from journeyman.kernel.queue_events import (
+    QueueOpened as QueueOpened,
+)
+from journeyman.kernel.queue_events import (
+    QueueParkedUntil as QueueParkedUntil,
+)
+from journeyman.kernel.queue_events import (
+    QueuePaused as QueuePaused,
+)
+from journeyman.kernel.queue_events import (
+    QueueResumed as QueueResumed,
+)
+from journeyman.kernel.queue_events import (
+    TasksPruned as TasksPruned,
+)
+
 Error = tuple[str, str, str, list[str]]  # type name, message, traceback text, names of the type's MRO
 
 DUE_BY_DURATION: Final = 0  # now, delay, backoff, snooze: moves with a stepped clock
@@ -273,132 +305,6 @@ class TransitionRejected(NamedTuple):
     fence_epoch: int
     kind: str
     state: str  # what the task was when the word came
-    options: Options = None
-
-
-class QueueOpened(NamedTuple):
-    """A queue's actor took charge; `epoch` is the new one."""
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    boot: int
-    options: Options = None
-
-
-class QueueConfigured(NamedTuple):
-    """The policy from here on (Policy.facts).  `options`: live (an operator's change: what the program declares is what it was),
-    reason, tat_at (the rate limiter's time from here on, where a new rate owes nothing to the old one).
-    """
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    policy: Mapping[str, Any]
-    by: str
-    options: Options = None
-
-
-class QueuePaused(NamedTuple):
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    by: str
-    reason: str
-    options: Options = None
-
-
-class QueueResumed(NamedTuple):
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    by: str
-    reason: str
-    options: Options = None
-
-
-class QueueParkedUntil(NamedTuple):
-    """Nothing of the queue starts before `until_at`: a handler found that what all its tasks need is not to be had until then.
-
-    The last one is in force, and QueueResumed lifts it.  `until_at` came from a duration and moves with a stepped clock.  `options`: task,
-    attempt (whose run asked for it).
-    """
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    until_at: int
-    by: str
-    reason: str
-    options: Options = None
-
-
-class TasksPruned(NamedTuple):
-    """Ended tasks left the journal.  `entries`: [first seq, last seq, number of records] of each task.
-
-    `residue` is what others still need of them: the limiter's tat_at, unique holds, end states.
-    """
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    entries: list[list[int]]
-    residue: Mapping[str, Any]
-    by: str
-    options: Options = None
-
-
-class EngineBooted(NamedTuple):
-    """One opening of the journal.  `facts`: version, python, pid, durability, clean (how the previous boot ended)."""
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    facts: Mapping[str, Any]
-    options: Options = None
-
-
-class EngineClosed(NamedTuple):
-    """The boot ended in good order."""
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    options: Options = None
-
-
-class ClockStepped(NamedTuple):
-    """The wall clock moved by `delta_us` against kernel time.  Due instants of kind DUE_BY_DURATION move with it."""
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    delta_us: int
-    options: Options = None
-
-
-class JournalCompacted(NamedTuple):
-    """All that prune, boot and config events up to `through_seq` had to say, in one record that replaces them.
-
-    `queues`: name -> QueueState.facts().  `totals`: counts of what was folded away.
-    """
-
-    at: int
-    queue: str
-    qseq: int
-    epoch: int
-    through_seq: int
-    queues: Mapping[str, Any]
-    totals: Mapping[str, Any]
     options: Options = None
 
 
