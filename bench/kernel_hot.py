@@ -40,11 +40,14 @@ class Bench:
             apply(self.state, event, len(self.events))  # type: ignore[arg-type]
 
 
-def submits(count: int, start: int = 0) -> list[Submit]:
-    return [Submit(i.to_bytes(16, "big"), "send", 5, None, 0, 20, b"d" * 16) for i in range(start, start + count)]
+def submits(count: int, start: int = 0, keys: int = 0) -> list[Submit]:
+    """`keys`: over how many serialization keys the tasks are spread; 0: they have none."""
+    ids = range(start, start + count)
+    options = [{"key": f"key {i % keys}"} if keys else None for i in ids]
+    return [Submit(i.to_bytes(16, "big"), "send", 5, None, 0, 20, b"d" * 16, 0, None, own) for i, own in zip(ids, options, strict=True)]
 
 
-def round_of(count: int, concurrency: int, waiting: int) -> dict[str, float]:
+def round_of(count: int, concurrency: int, waiting: int, keys: int = 0) -> dict[str, float]:
     bench = Bench(concurrency)
     figures: dict[str, float] = {}
 
@@ -76,8 +79,8 @@ def round_of(count: int, concurrency: int, waiting: int) -> dict[str, float]:
             bench.run(Dispatch(), now)
 
     if waiting > 2 * count:
-        bench.take(decide(bench.state, submits(waiting, 10 * count), 5, ENV).events)
-    commands, together = submits(count), submits(count, count)
+        bench.take(decide(bench.state, submits(waiting, 10 * count, keys), 5, ENV).events)
+    commands, together = submits(count, 0, keys), submits(count, count, keys)
     timed("submit, decide + apply", count, submit_one_by_one)
     timed("submit in lists of 64", count, submit_together)
     timed("finish + dispatch, decide + apply", count, drain)
@@ -94,9 +97,9 @@ def round_of(count: int, concurrency: int, waiting: int) -> dict[str, float]:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    for concurrency, waiting in ((1, 0), (64, 0), (64, 200_000)):
-        rounds = [round_of(count, concurrency, waiting) for _ in range(5)]
-        print(f"concurrency {concurrency}, {waiting or 2 * count:,} waiting")
+    for concurrency, waiting, keys in ((1, 0, 0), (64, 0, 0), (64, 200_000, 0), (64, 200_000, 1), (64, 200_000, 100_000)):
+        rounds = [round_of(count, concurrency, waiting, keys) for _ in range(5)]
+        print(f"concurrency {concurrency}, {waiting or 2 * count:,} waiting{f', {keys:,} serialization keys' if keys else ''}")
         for name in rounds[0]:
             best = min(figures[name] for figures in rounds)
             print(f"  {name:36} {best:7.2f} us  {1e6 / best:12,.0f} /s")
