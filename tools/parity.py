@@ -50,11 +50,10 @@ SYSTEMS: Final = {
     "A": System(
         "A: Navidrome's plugin TaskQueue",
         (
-            "storage", "statuses", "CreateQueue", "defaults", "clamps", "duplicate", "across restarts", "restart recovery", "Enqueue",
-            "Get", "Cancel", "ClearQueue", "dispatch", "rate limiter", "success", "failure", "backoff", "time-out", "panic",
+            "storage", "statuses", "CreateQueue", "defaults", "clamps", "budget", "duplicate", "across restarts", "restart recovery",
+            "Enqueue", "Get", "Cancel", "ClearQueue", "dispatch", "rate limiter", "success", "failure", "backoff", "time-out", "panic",
             "missing handler", "shutdown", "poison task", "cleanup", "isolation", "asked for",
         ),
-        (("budget", "a plugin's queues share so many workers", "namespaces: later"),),
     ),
     "B": System(
         "B: tingly-box's task package",

@@ -105,7 +105,7 @@ def test_a_nonsense_is_not_a_default(declare: object) -> None:
 async def test_a_retention_is_kept_as_it_was_asked_for(world: World) -> None:
     """A, clamps: a retention below a minute or above a week is clamped, with a warning in the log.
 
-    Different: the owner gets what was asked for, a second or eight days; limits are for namespaces.
+    Different: the owner gets what was asked for, a second or eight days; clamps are for namespaces.
     """
     brief, long = Queue("brief", retention=Retention(succeeded=1)), Queue("long", retention=Retention(succeeded=8 * DAY))
 
