@@ -87,6 +87,7 @@ async def test_b_wait(world: World) -> None:
             await handle.result()
 
 
+# row 42
 @simulated
 async def test_b_waiting_by_id(world: World) -> None:
     """B, Wait: by the id of the task, whoever submitted it, also after a restart.

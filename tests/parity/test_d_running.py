@@ -105,13 +105,14 @@ async def test_d_a_second_process(tmp_path: Path) -> None:
                 raise AssertionError("two engines on one journal")
 
 
+@pytest.mark.parametrize("seconds", [20, 90])  # before and after the first checkpoint
 @simulated
-async def test_d_cleaning_up(world: World) -> None:
+async def test_d_cleaning_up(world: World, seconds: float) -> None:
     """D, cleanup: every CleanupInterval what has expired is deleted; it is shown until then.
 
     Mended: what has expired is not shown from its instant on, and deleted soon after; nothing has to be set.
     """
-    queue = Queue("q", retention=Retention(succeeded=90))
+    queue = Queue("q", retention=Retention(succeeded=seconds))
 
     @queue.handler
     async def work() -> None: ...
@@ -119,7 +120,7 @@ async def test_d_cleaning_up(world: World) -> None:
     async with world.engine(queues=[queue]) as engine:
         handle = await engine.submit(work)
         await handle.wait()
-        await world.advance(seconds=89.9)
+        await world.advance(seconds=seconds - 0.1)
         assert await engine.count() == 1
         await world.advance(seconds=0.2)
         assert await engine.count() == 0
