@@ -62,6 +62,10 @@ SYSTEMS: Final = {
             "RetryableError", "backoff", "handler missing", "panic", "time-out", "Cancel", "Get", "List", "Wait", "Controller", "restart",
             "Start and Stop", "retention", "partial updates", "reserved fields", "asked for",
         ),
+        (
+            ("delete", "one task with its runs, unless it runs (later)", "`prune`, by state and age; only what has ended"),
+            ("needs input", "a run may end with a question to a person (later)", "later; `Snooze` and `retry` do for some"),
+        ),
     ),
     "C": System(
         "C: zapfs's taskqueue",
