@@ -30,7 +30,7 @@ current_attempt: ContextVar[Attempt | None] = ContextVar("journeyman_attempt", d
 
 class Attempt:
     __slots__ = (
-        "_beat_us", "_began_us", "_deadline", "actor", "args", "cancel_requested", "context", "entered", "epoch", "fraction_ppm",
+        "_beat_us", "_began_us", "_deadline", "actor", "args", "cancel_requested", "context", "cost", "entered", "epoch", "fraction_ppm",
         "handler", "hold_us", "kwargs", "late", "launched", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started",
         "straggling", "submits", "task", "timeout_us", "why",
     )  # fmt: skip
@@ -69,6 +69,7 @@ class Attempt:
         self._began_us = 0
         self.entered = False  # its handler
         self.hold_us = 0
+        self.cost = 1  # of its start
         self.fraction_ppm: int | None = None
         self.message: str | None = None
         self.sampled_at = -math.inf

@@ -19,21 +19,22 @@ ENTRY_LAG: Final = 0.05  # seconds between a journalled start and its entry: a c
 
 
 class Gate:
-    """One queue's gate; without a rate it is always open."""
+    """The gate of one queue, or of all queues that share a limiter; without a rate it is always open."""
 
-    __slots__ = ("_interval", "_line", "_slack", "_tat")
+    __slots__ = ("_burst", "_interval", "_line", "_tat")
 
     def __init__(self) -> None:
         self._interval = 0.0
-        self._slack = 0.0
+        self._burst = 1
         self._tat = 0.0
         self._line = trio.Lock()  # first come, first served
 
     def set(self, limit: int, per_us: int, burst: int) -> None:
         """`limit` entries per `per_us` microseconds, `burst` at once; limit 0 opens the gate."""
-        self._interval = per_us / limit / 1_000_000 if limit else 0.0
-        self._slack = self._interval * (burst - 1)
-        self._tat = min(self._tat, trio.current_time() + self._slack + self._interval)  # what an older rate put off is not owed to this one
+        interval = per_us / limit / 1_000_000 if limit else 0.0
+        if (interval, burst) != (self._interval, self._burst):
+            self._interval, self._burst = interval, burst
+            self._tat = min(self._tat, trio.current_time() + burst * interval)  # what an older rate put off is not owed to this one
 
     def resume(self, ahead: float) -> None:
         """After an open: the journal's limiter stands `ahead` seconds from now (negative: it has run out).
@@ -43,7 +44,9 @@ class Gate:
         """
         if self._interval:
             lag = min(ENTRY_LAG, self._interval)
-            self._tat = trio.current_time() + min(self._slack + self._interval, max(0.0, ahead + lag))
+            # A start whose cost was more than the burst stands further ahead than any entry of now could.
+            latest = max(self._burst * self._interval, ahead)
+            self._tat = max(self._tat, trio.current_time() + min(latest, max(0.0, ahead + lag)))
 
     async def hold(self, attempt: Attempt) -> None:
         """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).
@@ -55,7 +58,8 @@ class Gate:
         with trio.CancelScope() as scope:
             attempt.scope = scope
             async with self._line:
-                if (opens_at := self._tat - self._slack) > trio.current_time():
+                cost = attempt.cost
+                if (opens_at := self._tat - self._interval * (self._burst - min(cost, self._burst))) > trio.current_time():
                     await trio.sleep_until(opens_at)
-                self._tat = max(self._tat, trio.current_time()) + self._interval
+                self._tat = max(self._tat, trio.current_time()) + cost * self._interval
         attempt.scope = None

@@ -37,6 +37,7 @@ from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
 
 if TYPE_CHECKING:
+    from journeyman.actors.limiters import SharedLimiter
     from journeyman.actors.shell import Shell
 
 _SUBMIT: Final = 0
@@ -54,7 +55,8 @@ class QueueActor:
         self.name = state.name
         self.lane = lane
         self.state = state
-        self.gate = Gate()
+        self.gate = self._own_gate = Gate()
+        self.limiter: SharedLimiter | None = None  # of its rate, where it shares one
         self.figures = Figures(shell.now())
         self.recorder = Recorder(self)
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
@@ -192,7 +194,12 @@ class QueueActor:
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
         free = self.shell.slots.free()
-        return self.env(free_slots=free if self.budget is None else tighter(free, self.budget.slots.free()))
+        return self.shared_env(self.shell.now(), free if self.budget is None else tighter(free, self.budget.slots.free()))
+
+    @property
+    def weight(self) -> int:
+        """Its share of what queues share."""
+        return 1
 
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
@@ -259,7 +266,7 @@ class QueueActor:
         state = self.state
         if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
             shell.news.set()  # whoever waits for the queues to come to rest has reason to look
-        shell.timer.set(self, next_wakeup(self.state, now, self.env()))
+        shell.timer.set(self, next_wakeup(state, now, self.env() if self.limiter is None else self.shared_env(now)))
 
     def _undo(self, step: Step) -> None:
         """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
@@ -357,15 +364,26 @@ class QueueActor:
             Env,
             (
                 free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None,
+                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None, 0, None,
             ),
         )  # fmt: skip
+
+    def shared_env(self, now: int, free_slots: int | None = None) -> Env:
+        """With what concerns a limiter that it shares with others."""
+        env, limiter = self.env(free_slots), self.limiter
+        return env if limiter is None else env._replace(limiter_at=limiter.tat_at, tokens=limiter.tokens(self, now))
 
     def policy_changed(self) -> None:
         policy = self.state.policy
         kept = (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
         self.drops_at_once = 0 in kept
-        self.gate.set(*(policy.rate or (0, 1, 1)))
+        limiter = None if policy.limiter is None else self.shell.limiters.of(policy.limiter, self.name)
+        if self.limiter is not None and self.limiter is not limiter:
+            self.limiter.forget(self)
+        self.limiter = limiter
+        self.gate = self._own_gate if limiter is None else limiter.gate
+        if limiter is None or self.lane is not None:
+            self.gate.set(*(policy.rate or (0, 1, 1)))
 
     def clock_moved(self, delta_us: int) -> None:
         """Kernel time has jumped: tasks that are not decided yet must follow it as the recorded ones do (kernel/world.py)."""
@@ -386,7 +404,8 @@ class QueueActor:
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
-        if self.state.tat_at:
-            self.gate.resume((self.state.tat_at - now) / 1_000_000)
+        tat_at = self.state.tat_at if self.limiter is None else self.limiter.tat_at
+        if tat_at:
+            self.gate.resume((tat_at - now) / 1_000_000)
         self.shell.writer.record(step)
         self.wake()

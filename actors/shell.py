@@ -16,6 +16,7 @@ import trio
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
+from journeyman.actors.limiters import Limiters
 from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import Room
@@ -97,6 +98,7 @@ class Shell:
         self.timer = Timer(clock)
         self.actors: dict[str, QueueActor] = {}
         self.slots = Slots(max_concurrency, self._claimants)
+        self.limiters = Limiters(self.actors.values)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
         self.keepsakes: WeakValueDictionary[bytes, Keepsake] = WeakValueDictionary()  # held by handles
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision

@@ -19,7 +19,9 @@ from journeyman.journal.digest import digest
 from journeyman.kernel.bounds import READ_AHEAD_BYTES, READ_AHEAD_TASKS
 from journeyman.kernel.commands import Dispatch
 from journeyman.kernel.decide import decide
+from journeyman.kernel.dispatch import free_slots, startable
 from journeyman.kernel.events import AttemptStarted
+from journeyman.kernel.limiters import cost_of
 from journeyman.kernel.state import QueueState, TaskState
 
 if TYPE_CHECKING:
@@ -45,21 +47,30 @@ class Starter:
             shell.slots.used(actor, 0, False)
             if actor.budget is not None:
                 actor.budget.slots.used(actor, 0, False)
+            if actor.limiter is not None:
+                actor.limiter.used(actor, 0, False)
             return
         while True:
             granted = shell.slots.grant(actor)
             shared = None if actor.budget is None else actor.budget.slots.grant(actor)
-            events = decide(state, [Dispatch()], now, actor.env(free_slots=tighter(granted, shared))).events
+            slots = tighter(granted, shared)
+            env = actor.env(free_slots=slots) if actor.limiter is None else actor.shared_env(now, slots)
+            events = decide(state, [Dispatch()], now, env).events
             if not events or self._load(events):
                 break
         launches: list[Attempt] = []
+        cost = 0
         for event in events:
             assert type(event) is AttemptStarted
             seq = actor.recorder.take(event, step)
+            cost += event.cost
             launches.append(self._attempt(state.tasks[event.task], seq, now))
         if launches:
             actor.figures.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
+        if actor.limiter is not None:
+            rest = actor.env(free_slots=None if slots is None else slots - len(launches))
+            actor.limiter.used(actor, cost, free_slots(state, rest) > 0 and bool(startable(state, now, rest, 1)))
         if granted is not None or shared is not None:
             started = len(launches)
             more = actor.live() < state.policy.concurrency and has_ready(state)
@@ -76,7 +87,9 @@ class Starter:
         timeout = _first(options, "timeout_us", runnable.timeout_us, policy.timeout_us)
         beat = _first(options, "heartbeat_us", runnable.heartbeat_us, policy.heartbeat_us)
         attempt = Attempt(actor, task, seq, runnable, args, kwargs, timeout, beat)
-        attempt.hold_us = 1 if policy.rate is not None else 0
+        if policy.rate is not None:
+            attempt.hold_us = 1
+            attempt.cost = cost_of(task)
         actor.attempts[task.id] = attempt
         return attempt
 

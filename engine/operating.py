@@ -15,7 +15,8 @@ from journeyman.kernel.bounds import OPERATION_CHUNK
 from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Configure, Pause, Refused, Resume
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
-from journeyman.kernel.policy import OnCrash, Rate, Retention, Retry
+from journeyman.kernel.limiters import check_shared
+from journeyman.kernel.policy import OnCrash, Policy, Rate, Retention, Retry
 
 
 class Operations(Questions):
@@ -152,6 +153,9 @@ class Operations(Questions):
         session = self._opened()
         actor = self._actor(session, queue)
         changes = changes_of({name: value for name, value in given.items() if value is not UNSET}, actor)
+        changed = {actor.name: Policy.from_facts({**actor.state.policy.facts(), **changes})}
+        declared = [other for other in session.shell.actors.values() if other.lane is not None]
+        check_shared((other.name, changed.get(other.name, other.state.policy)) for other in declared)
         unless_refused(await session.configure(actor, Configure(changes, by, reason)))
         policy = policy_in_force(actor)
         await self._seen(session)

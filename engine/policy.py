@@ -48,7 +48,7 @@ def policy_in_force(actor: QueueActor) -> QueuePolicy:
         concurrency=policy.concurrency,
         retry=_retry(policy, actor),
         on_crash=policy.on_crash,
-        rate=None if policy.rate is None else Rate(policy.rate[0], policy.rate[1] / 1_000_000, policy.rate[2]),
+        rate=None if policy.rate is None else Rate(policy.rate[0], policy.rate[1] / 1_000_000, policy.rate[2], policy.limiter),
         timeout=_seconds(policy.timeout_us),
         heartbeat=_seconds(policy.heartbeat_us),
         retention=Retention(

@@ -92,6 +92,8 @@ class Queue:
         for value, kind, what in ((retry, Retry, "retry"), (rate, Rate, "rate"), (retention, Retention, "retention")):
             if value is not None and not isinstance(value, kind):
                 raise ValueError(f"{what} must be a {kind.__name__}, such as {what}={kind.__name__}(...), not {value!r}")
+        if rate is not None and rate.name is not None:
+            check_name(rate.name, "the name of a rate")
         self._retry = retry if retry is not None else Retry()
         self._policy = Policy.compile(
             concurrency=concurrency,

@@ -40,6 +40,7 @@ from journeyman.journal.store import Store
 from journeyman.kernel.bounds import FREEZE_TASKS
 from journeyman.kernel.events import AttemptStarted
 from journeyman.kernel.ids import id_text
+from journeyman.kernel.limiters import check_shared
 from journeyman.kernel.namespace import SEPARATOR, namespace_of
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.world import JournalState
@@ -323,7 +324,7 @@ class Session:
 
 
 def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
-    """Read every declared queue.  QueueExists and HandlerExists for names that come twice."""
+    """Read every declared queue.  QueueExists and HandlerExists for names that come twice, ValueError for one limiter with two rates."""
     lanes: dict[str, DeclaredLane] = {}
     names: dict[str, str] = {}
     for queue in queues:
@@ -334,6 +335,7 @@ def read_lanes(queues: Sequence[Queue]) -> dict[str, DeclaredLane]:
             if name in names:
                 raise HandlerExists(_twice(name, names[name], queue.name))
             names[name] = queue.name
+    check_shared((lane.name, lane.policy) for lane in lanes.values())
     return lanes
 
 

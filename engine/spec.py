@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol
 from journeyman.actors.instants import instant_us
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.names import check_name
-from journeyman.kernel.bounds import ATTEMPTS_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
+from journeyman.kernel.bounds import ATTEMPTS_MAX, BURST_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
 from journeyman.kernel.commands import Submit
 from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.events import DUE_BY_DURATION, DUE_BY_INSTANT
@@ -87,6 +87,7 @@ class Submittable(Generic[P, R_co]):
         source: str | None = None,
         tags: Collection[str] | None = None,
         attempts: int | None = None,
+        cost: int | None = None,
         timeout: Limit = UNSET,
         heartbeat: Limit = UNSET,
         deadline: Seconds | datetime | None = None,
@@ -97,7 +98,8 @@ class Submittable(Generic[P, R_co]):
         delay: seconds from the submit until it may run.  at: the instant from which it may run, aware; past ones mean now.  priority:
         higher first, a Priority or any int.  key: tasks of one key run in order, one at a time (`Queue(per_key=, key_order=)`).
         id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags:
-        labels to list by.  attempts: instead of the queue's.  timeout, heartbeat: seconds for an attempt, None for none, instead of the
+        labels to list by.  attempts: instead of the queue's.  cost: how many starts
+        it counts for with the queue's rate.  timeout, heartbeat: seconds for an attempt, None for none, instead of the
         handler's and the queue's.  deadline: it must have started by then (an aware datetime, or seconds from the submit), or it is
         cancelled.  meta: a small map that travels along.
 
@@ -124,6 +126,8 @@ class Submittable(Generic[P, R_co]):
             fixed["tags"] = _tags(tags)
         if attempts is not None:
             fixed["attempts"] = _whole(attempts, "attempts", 1, ATTEMPTS_MAX)
+        if cost is not None:
+            fixed["cost"] = _whole(cost, "cost", 1, BURST_MAX)
         if timeout is not UNSET:
             fixed["timeout_us"] = limit_us(timeout, "timeout")
         if heartbeat is not UNSET:

@@ -128,6 +128,8 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> 
     residue: dict[str, Any] = {}
     if queue.tat_seq:  # set by a start, perhaps one of these, and moved by clock steps since
         residue = {"tat_at": queue.tat_at, "tat_seq": queue.tat_seq}
+    if shared := queue.limiters.facts():
+        residue["limiters"] = shared
     entries = sorted([task.seqs[0], task.seqs[-1], len(task.seqs)] for task in tasks)
     return TasksPruned(now, queue.name, queue.qseq + 1, queue.epoch, entries, residue, by)
 

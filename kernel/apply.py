@@ -90,7 +90,7 @@ def _submitted(state: QueueState, event: TaskSubmitted, seq: int) -> None:
 
 
 def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
-    at, _, _, epoch, id, attempt, _, tat_at, _, _ = event
+    at, _, _, epoch, id, attempt, _, tat_at, _, options = event
     task = state.tasks[id]
     agenda = state.agenda
     agenda.leave(task)
@@ -107,8 +107,11 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     if task.options is not None:
         agenda.started(task)
     if tat_at:
-        state.tat_at = tat_at
-        state.tat_seq = seq
+        if options is None or "limiter" not in options:
+            state.tat_at = tat_at
+            state.tat_seq = seq
+        else:
+            state.limiters.took(options["limiter"], tat_at, at, seq)
 
 
 def _succeeded(state: QueueState, event: TaskSucceeded, seq: int) -> None:
@@ -319,6 +322,8 @@ def _configured(state: QueueState, event: QueueConfigured, seq: int) -> None:
         state.declared, state.declared_seq = state.policy, seq
     elif "tat_at" in event.options:
         state.tat_at, state.tat_seq = event.options["tat_at"], seq
+        if "limiter_at" in event.options and state.policy.limiter is not None:
+            state.limiters.put(state.policy.limiter, event.options["limiter_at"], seq)
 
 
 def _paused(state: QueueState, event: QueuePaused, seq: int) -> None:
@@ -349,6 +354,7 @@ def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     tat_seq = event.residue.get("tat_seq", 0) if event.residue else 0
     if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
         state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq
+    state.limiters.merge(event.residue.get("limiters"))
 
 
 _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {

@@ -202,6 +202,8 @@ class Env(NamedTuple):
     reserved: int = 0  # room that attempts were promised for tasks that come with their success
     straggler_keys: Mapping[str, Collection[bytes]] = {}  # serialization keys that those threads hold -> their tasks
     room: int | None = None  # for tasks that wait in the queue's whole namespace; None: unlimited
+    limiter_at: int = 0  # where the queue's limiter stands, if it is a shared one: the latest that any queue knows
+    tokens: int | None = None  # how much cost is this queue's turn, of a shared limiter; None: as much as conforms; 0: not its turn
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

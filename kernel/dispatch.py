@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from journeyman.kernel.commands import Accepted, Decision, Dispatch, Env, Expire
-from journeyman.kernel.events import AttemptStarted, Event, TaskCancelled
+from journeyman.kernel.events import AttemptStarted, Event, Options, TaskCancelled
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import State
-from journeyman.kernel.ratelimit import allowed_at, interval_us
+from journeyman.kernel.limiters import limiter_at
+from journeyman.kernel.ratelimit import allowed_at, conforming, interval_us
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -32,15 +33,28 @@ def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decisi
         return Decision([], [Accepted()])
     rate = state.policy.rate
     tat_at = interval = 0
+    options: Options = None
     if rate is not None:
-        interval, tat_at = interval_us(rate), max(state.tat_at, now)
-        n = min(n, conforming(rate, state.tat_at, now))
+        at = limiter_at(state, env)
+        interval, tat_at = interval_us(rate), max(at, now)
+        n = min(n, conforming(rate, at, now))
+        if (name := state.policy.limiter) is not None:
+            options = {"limiter": name}
+    tokens = env.tokens
     events: list[Event] = []
     queue, qseq, epoch = state.name, state.qseq, state.epoch
     for task in startable(state, now, env, n):
+        cost = 1 if task.options is None else task.options.get("cost", 1)
+        if rate is not None:
+            if allowed_at(rate, tat_at, cost) > now:
+                break  # and no cheaper one slips past it
+            if tokens is not None:
+                if tokens < (cost if events else 1):
+                    break  # the rest is another queue's turn
+                tokens -= cost
+            tat_at += cost * interval
         qseq += 1
-        tat_at += interval
-        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, 1, tat_at, task.due_at, None)))
+        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, cost, tat_at, task.due_at, options)))
     return _new(Decision, (events, [Accepted(None, False, len(events))]))
 
 
@@ -51,12 +65,6 @@ def free_slots(state: QueueState, env: Env) -> int:
     if env.stragglers:
         free -= sum(1 for id in env.stragglers if id not in running)
     return free if env.free_slots is None else min(free, env.free_slots)
-
-
-def conforming(rate: tuple[int, int, int], tat_at: int, now: int) -> int:
-    """How many starts at this very instant the limiter allows."""
-    spare = now - allowed_at(rate, max(tat_at, now))
-    return spare // interval_us(rate) + 1 if spare >= 0 else 0
 
 
 def suspects_allowed(state: QueueState, env: Env) -> bool:

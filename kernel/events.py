@@ -84,7 +84,8 @@ class TaskSubmitted(NamedTuple):
 class AttemptStarted(NamedTuple):
     """A numbered run begins; its fence is (epoch, attempt).
 
-    `tat_at` is the rate limiter's theoretical arrival time after this start (0: no limiter).  `options`: blocked_by, version, limiter.
+    `tat_at` is the rate limiter's theoretical arrival time after this start (0: no limiter).  `options`: blocked_by, version,
+    limiter (the name of that limiter, where it is shared).
     """
 
     at: int

@@ -9,8 +9,8 @@ from journeyman.kernel.dispatch import free_slots, suspects_allowed
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State, observed
+from journeyman.kernel.limiters import cost_of, token_at
 from journeyman.kernel.namespace import shown_name
-from journeyman.kernel.ratelimit import allowed_at
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -43,7 +43,7 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
         return [Reason("running", f"attempt {task.attempt} is under way")]
     if task.state in TERMINAL:
         return [Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}")]
-    reasons = _of_task(state, task, now, env) + _of_queue(state, now, env)
+    reasons = _of_task(state, task, now, env) + _of_queue(state, task, now, env)
     if reasons:
         return reasons
     if any(other is not task for other in state.agenda.ready.best(1)):
@@ -92,7 +92,7 @@ def _of_key(state: QueueState, task: TaskState, env: Env) -> list[Reason]:
     return []
 
 
-def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
+def _of_queue(state: QueueState, task: TaskState, now: int, env: Env) -> list[Reason]:
     """What stands in the way of anything in this queue."""
     live = " (an operator's change is in force)" if state.changed_live else ""
     reasons: list[Reason] = []
@@ -106,9 +106,14 @@ def _of_queue(state: QueueState, now: int, env: Env) -> list[Reason]:
     if env.stopping:
         reasons.append(Reason("stopping", "the engine is stopping; nothing new starts"))
     rate = state.policy.rate
-    if rate is not None and (token_at := allowed_at(rate, state.tat_at)) > now:
-        text = f"queue {shown_name(state.name)!r} may start {rate[0]} per {_seconds(rate[1])}{live}; the next in {_seconds(token_at - now)}"
-        reasons.append(Reason("rate limited until", text, token_at))
+    if rate is not None and (at := token_at(state, task, env)) > now:
+        name, cost = state.policy.limiter, cost_of(task)
+        who = f"queue {shown_name(state.name)!r} may start" if name is None else f"limiter {name!r} allows"
+        what = "the next" if cost == 1 else f"a cost of {cost}"
+        text = f"{who} {rate[0]} per {_seconds(rate[1])}{live}; {what} in {_seconds(at - now)}"
+        reasons.append(Reason("rate limited until", text, at))
+    elif env.tokens == 0:
+        reasons.append(Reason("order", f"it is the turn of another queue that draws from the limiter {state.policy.limiter!r}"))
     if free_slots(state, env._replace(free_slots=None)) <= 0:
         text = f"queue {shown_name(state.name)!r} runs {len(state.running)} of {state.policy.concurrency} at a time{live}"
         reasons.append(Reason("no free slot", text))

@@ -128,6 +128,7 @@ class Policy:
     per_key: int = 1
     key_order: KeyOrder = "strict"
     aging_us: int | None = None
+    limiter: str | None = None  # whose rate it is, where several queues share one (kernel/limiters.py)
 
     @classmethod
     def compile(
@@ -173,6 +174,7 @@ class Policy:
             per_key=_whole(per_key, "per_key", 1, CONCURRENCY_MAX),
             key_order=key_order,
             aging_us=_optional_us(aging, "aging", 1),
+            limiter=None if rate is None else rate.name,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -217,7 +219,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "concurrency": ("concurrency",),
     "retry": ("attempts", "crashes", "backoff", "jitter_ppm"),
     "on_crash": ("on_crash",),
-    "rate": ("rate",),
+    "rate": ("rate", "limiter"),
     "timeout": ("timeout_us",),
     "heartbeat": ("heartbeat_us",),
     "retention": ("keep_succeeded_us", "keep_failed_us", "keep_cancelled_us", "keep_interrupted_us", "payload", "result"),

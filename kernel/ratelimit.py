@@ -14,17 +14,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from journeyman.kernel.bounds import BURST_MAX, RATE_LIMIT_MAX
+from journeyman.kernel.bounds import BURST_MAX, NAME_MAX_BYTES, RATE_LIMIT_MAX
 from journeyman.kernel.duration import Seconds, microseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `limit` starts per `per` seconds, evenly spaced, with bursts of up to `burst`."""
+    """At most `limit` starts per `per` seconds, evenly spaced, with bursts of up to `burst`.
+
+    `name`: queues that give the same name share one limiter; all of them give it the same numbers.  A task may count for more than one
+    start: `using(cost=n)`.
+    """
 
     limit: int
     per: Seconds = 1.0
     burst: int = 1
+    name: str | None = None
 
     def __post_init__(self) -> None:
         self.compiled()
@@ -35,6 +40,9 @@ class Rate:
             raise ValueError(f"rate limit must be a whole number from 1 to {RATE_LIMIT_MAX}, not {self.limit!r}; if slow, raise `per`")
         if isinstance(self.burst, bool) or not isinstance(self.burst, int) or not 1 <= self.burst <= BURST_MAX:
             raise ValueError(f"burst must be a whole number from 1 to {BURST_MAX}, not {self.burst!r}")
+        name: object = self.name
+        if name is not None and (not isinstance(name, str) or not 1 <= len(name.encode("utf-8", "replace")) <= NAME_MAX_BYTES):
+            raise ValueError(f"the name of a rate must be a str of 1 to {NAME_MAX_BYTES} bytes, not {name!r}")
         return (self.limit, microseconds(self.per, "rate per", least=1), self.burst)
 
 
@@ -43,9 +51,16 @@ def interval_us(rate: tuple[int, int, int]) -> int:
     return -(-rate[1] // rate[0])
 
 
-def allowed_at(rate: tuple[int, int, int], tat_at: int) -> int:
-    """The first instant at which one more start conforms."""
-    return tat_at - (rate[2] - 1) * interval_us(rate)
+def allowed_at(rate: tuple[int, int, int], tat_at: int, cost: int = 1) -> int:
+    """The first instant at which a start of `cost` conforms."""
+    burst = rate[2]
+    return tat_at - (burst - min(cost, burst)) * interval_us(rate)
+
+
+def conforming(rate: tuple[int, int, int], tat_at: int, now: int) -> int:
+    """How many starts at this very instant the limiter allows."""
+    spare = now - allowed_at(rate, max(tat_at, now))
+    return spare // interval_us(rate) + 1 if spare >= 0 else 0
 
 
 def after_start(rate: tuple[int, int, int], tat_at: int, now: int, cost: int = 1) -> int:
@@ -53,4 +68,4 @@ def after_start(rate: tuple[int, int, int], tat_at: int, now: int, cost: int = 1
     return max(tat_at, now) + cost * interval_us(rate)
 
 
-__all__ = ["Rate", "after_start", "allowed_at", "interval_us"]
+__all__ = ["Rate", "after_start", "allowed_at", "conforming", "interval_us"]

@@ -16,13 +16,14 @@ from journeyman.kernel.agenda import Agenda
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.taskstate import ROW, TaskState
+from journeyman.kernel.tats import Tats
 
 
 class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "name", "parked_seq", "parked_until",
+        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "limiters", "name", "parked_seq", "parked_until",
         "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at", "tat_seq",
     )  # fmt: skip
 
@@ -42,6 +43,7 @@ class QueueState:
         self.parked_seq = 0
         self.tat_at = 0  # the rate limiter's theoretical arrival time
         self.tat_seq = 0
+        self.limiters = Tats()  # those of the shared limiters it has drawn from
         self.tasks: dict[bytes, TaskState] = {}
         self.running: dict[bytes, TaskState] = {}
         self.agenda = Agenda()
@@ -76,6 +78,7 @@ class QueueState:
             "parked": [self.parked_until, self.parked_why, self.parked_seq],
             "tat_at": self.tat_at,
             "tat_seq": self.tat_seq,
+            "limiters": self.limiters.facts(),
         }
 
     def merge_facts(self, facts: Mapping[str, Any]) -> None:
@@ -97,6 +100,7 @@ class QueueState:
             self.parked_until, self.parked_why, self.parked_seq = parked
         if facts["tat_seq"] >= self.tat_seq:  # equal: a clock step moved the limiter, and a start before it is pruned
             self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
+        self.limiters.merge(facts.get("limiters"))
 
     def set_policy(self, policy: Mapping[str, Any], seq: int) -> None:
         """The policy from event `seq` on."""

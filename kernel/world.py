@@ -123,6 +123,7 @@ def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
     if queue.tat_at:
         queue.tat_at += delta_us
         queue.tat_seq = seq
+    queue.limiters.move(delta_us, seq)
     queue.rebuild()
 
 

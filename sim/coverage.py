@@ -64,6 +64,7 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a limit lowered below what runs": "more attempts ran than the new concurrency allows",
     "parked over a restart": "a queue was parked by a handler when the engine was opened",
     "a queue parked": "a handler asked that nothing of its queue start for a while",
+    "queues share a limiter": "a second queue has drawn from a limiter with a name",
     "an entry held or late": "a handler was entered more than 50 ms after its start",
     "disk full refused a submit": "JournalFull",
     "a full queue refused a submit": "QueueFull",

@@ -17,7 +17,7 @@ from uuid import UUID
 from zlib import crc32
 
 # Rows that are younger than the first seeds which tests and documents name.
-NEWER = frozenset({"aging", "configure", "key", "key_order", "park", "per_key"})
+NEWER = frozenset({"aging", "configure", "cost", "key", "key_order", "name", "park", "per_key"})
 
 Draw = Callable[[Random], Any]
 Odds = Mapping[str, tuple[float, Draw]]
@@ -114,14 +114,29 @@ RETENTION: Odds = {
     "payload": (0.4, pick(False, "failed")),
     "result": (0.3, pick(False)),
 }
-RATE: Odds = {"limit": (1.0, pick(1, 2, 10)), "per": (0.7, pick(0.5, 10, 60)), "burst": (0.5, pick(2, 5))}
+RATE: Odds = {
+    "limit": (1.0, pick(1, 2, 10)),
+    "per": (0.7, pick(0.5, 10, 60)),
+    "burst": (0.5, pick(2, 5)),
+    "name": (0.4, pick("llm", "llm", "sms")),
+}
+LIMITERS: Mapping[str, Mapping[str, Any]] = {  # the numbers of those that have a name: all queues give it the same
+    "llm": {"limit": 2, "per": 10, "burst": 3},
+    "sms": {"limit": 1, "per": 0.5},
+}
+
+
+def _rate(chance: Random) -> dict[str, Any]:
+    rate = drawn(chance, RATE)
+    return {"name": rate["name"], **LIMITERS[rate["name"]]} if "name" in rate else rate
+
 
 # Parameters of `Queue`.
 POLICY: Odds = {
     "concurrency": (0.7, pick(2, 3, 8)),
     "retry": (0.75, lambda chance: drawn(chance, RETRY)),
     "on_crash": (0.15, pick("interrupt")),
-    "rate": (0.3, lambda chance: drawn(chance, RATE)),
+    "rate": (0.3, _rate),
     "timeout": (0.4, _seconds),
     "heartbeat": (0.15, _seconds),
     "retention": (0.6, lambda chance: drawn(chance, RETENTION)),
@@ -162,6 +177,7 @@ OPTIONS: Odds = {
     "source": (0.05, pick("api", "cron")),
     "tags": (0.08, pick(["red"], ["red", "blue"])),
     "attempts": (0.1, pick(1, 4)),
+    "cost": (0.15, pick(2, 3, 8)),
     "timeout": (0.1, pick(None, 0.5, 20)),
     "heartbeat": (0.05, pick(None, 0.5, 20)),
     "deadline": (0.1, pick(0.01, 5, 300)),

@@ -20,6 +20,11 @@ STATES: Final = ("scheduled", "pending", "running", "retrying", "succeeded", "fa
 GONE_KEPT: Final = 5_000  # pruned tasks remembered in full, for answers that were under way
 
 
+def limiter_of(queue: str, name: str) -> str:
+    """A limiter by its name and by a queue that draws from it: each namespace has its own."""
+    return f"{queue.rpartition(chr(31))[0]}/{name}"
+
+
 class Work:
     """A task, as the oracle sees it.  `events` is its whole life, the clock's steps among it."""
 
@@ -68,6 +73,11 @@ class Work:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def cost(self) -> int:
+        """How many starts it counts for."""
+        return int(self.options.get("cost", 1))
 
     def shown(self, now: int) -> str:
         """The state an observer sees at `now`."""
@@ -132,6 +142,7 @@ class Oracle:
         self.replaced: set[int] = set()  # seqs of payload records whose place another has taken, in the commit that is taken in
         self.lanes = Lanes()
         self.lane: Callable[[str], Lane] = self.lanes.__getitem__  # asked a dozen times a task
+        self.limiters: dict[str, int] = {}  # name -> theoretical arrival time
         self.starts: dict[int, Work] = {}  # seq of AttemptStarted -> the task that runs
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
@@ -161,7 +172,11 @@ class Oracle:
         lane = self.lane(event.queue)
         lane.waiting -= work.waits
         lane.running[work.id] = work
-        lane.tat_at = event.tat_at or lane.tat_at
+        name = (event.options or {}).get("limiter")
+        if name is not None:
+            self.limiters[limiter_of(event.queue, name)] = event.tat_at
+        else:
+            lane.tat_at = event.tat_at or lane.tat_at
         self.starts[seq] = work
         work.state, work.attempt, work.started_at, work.start_seq = "running", event.attempt, event.at, seq
         work.events.append((seq, event))
@@ -326,6 +341,7 @@ class Oracle:
     def stepped(self, seq: int, event: Any, work: Work | None) -> None:
         """Instants that came from durations move with the clock; those that somebody named stay."""
         self.loose.add(seq)
+        self.limiters = {name: tat_at + event.delta_us for name, tat_at in self.limiters.items()}
         for lane in self.lanes.values():
             lane.tat_at += event.delta_us if lane.tat_at else 0
             lane.parked_until += event.delta_us if lane.parked_until else 0

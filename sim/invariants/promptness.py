@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
-from journeyman.sim.oracle import Work
+from journeyman.sim.oracle import Work, limiter_of
 
 PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1)
 STALL: Final = 10.0  # seconds, where the plan of faults says nothing else
@@ -37,6 +37,8 @@ class StartsPromptly(Invariant):
         cause = max(work.due_at, self.oracle.last_at, self._opened_at, lane.parked_until)
         rate = lane.policy.get("rate")
         if rate is not None:
-            cause = max(cause, lane.tat_at - (rate[2] - 1) * -(-rate[1] // rate[0]))
+            name = lane.policy.get("limiter")
+            tat_at = lane.tat_at if name is None else self.oracle.limiters.get(limiter_of(event.queue, name), 0)
+            cause = max(cause, tat_at - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
         if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")

@@ -7,10 +7,11 @@ depends on how the kernel keeps its own account (a theoretical arrival time).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
-from journeyman.sim.oracle import Work
+from journeyman.sim.oracle import Work, limiter_of
 
 ENTRY_LAG_US: Final = 50_000  # what the gate allows for between a start and its entry when an engine is opened again (actors/gate.py)
 ROUNDING_US: Final = 2  # the gate counts in floats, on trio's clock
@@ -25,16 +26,32 @@ class Bucket:
         self.level = 0
         self.at = 0
 
-    def drop(self, at: int, rate: tuple[int, int, int], slack_us: int = 0) -> bool:
-        """One start at `at` (microseconds); False if it is one too many."""
+    def drop(self, at: int, rate: tuple[int, int, int], slack_us: int = 0, cost: int = 1) -> bool:
+        """One start of `cost` at `at` (microseconds); False if it is one too many.  A cost above the burst needs an empty bucket."""
         limit, per, burst = rate
-        self.level = max(0, self.level - limit * max(0, at - self.at)) + per
-        self.at = at
-        return self.level <= burst * per + limit * slack_us
+        level = max(0, self.level - limit * max(0, at - self.at))
+        self.level, self.at = level + cost * per, at
+        return level + min(cost, burst) * per <= burst * per + limit * slack_us
+
+
+def whose(queue: str, policy: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose rate it is: the queue's own, or a limiter's that queues share."""
+    name = policy.get("limiter")
+    return ("queue", queue) if name is None else ("limiter", limiter_of(queue, name))
+
+
+def forget(buckets: dict[tuple[str, str], Bucket], queue: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the queue has another rate from here on; then a window that reaches back knows two promises."""
+    if before.get("rate") == after.get("rate") and before.get("limiter") == after.get("limiter"):
+        return False
+    buckets.pop(("queue", queue), None)
+    if before.get("limiter") == after.get("limiter"):
+        buckets.pop(whose(queue, after), None)
+    return True
 
 
 class StartsWithinRate(Invariant):
-    """Journalled starts in any window w are at most burst + limit * w / per, over restarts too.
+    """Journalled starts in any window w, each by its cost, are at most burst + limit * w / per, over all queues of a limiter and restarts.
 
     Counted in kernel time and from the newest policy on: a window that reaches back before a change of the rate knows two promises.
     """
@@ -43,21 +60,29 @@ class StartsWithinRate(Invariant):
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._queues: dict[str, set[str]] = {}  # those that have used a limiter
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
-        rate = self.oracle.lane(event.queue).policy.get("rate")
+        policy = self.oracle.lane(event.queue).policy
+        rate = policy.get("rate")
         if rate is None:
             return
-        bucket = self._buckets.setdefault(event.queue, Bucket())
-        if not bucket.drop(event.at, rate):
+        cost = 1 if work is None else work.cost
+        if event.cost != cost:
+            self.broken(f"{work} costs {cost} and is charged {event.cost} at seq {seq}")
+        bucket = self._buckets.setdefault(whose(event.queue, policy), Bucket())
+        if not bucket.drop(event.at, rate, cost=cost):
             self.broken(f"{work} is started at seq {seq}: {bucket.level / rate[1]:.3f} in the bucket of {event.queue!r}, burst {rate[2]}")
+        if policy.get("limiter") is not None:
+            sharing = self._queues.setdefault(whose(event.queue, policy)[1], set())
+            sharing.add(event.queue)
+            self.witness.reach("queues share a limiter", len(sharing) > 1)
         if event.tat_at <= event.at:
             self.broken(f"the limiter of {event.queue!r} stands at {event.tat_at} after a start at {event.at}, seq {seq}")
 
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
-        if self.oracle.lane(event.queue).policy.get("rate") != event.policy.get("rate"):
-            self._buckets.pop(event.queue, None)
+        forget(self._buckets, event.queue, self.oracle.lane(event.queue).policy, event.policy)
 
     def clock_stepped(self, seq: int, event: Any, work: Work | None) -> None:
         for bucket in self._buckets.values():
@@ -75,35 +100,36 @@ class EntriesWithinRate(Invariant):
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
-        self._buckets: dict[str, Bucket] = {}
-        self._lagged: set[str] = set()
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._lagged: set[tuple[str, str]] = set()
         self._since: dict[str, int] = {}  # seq of the newest change of the rate
         self._ahead_us = 0  # kernel time of the monotonic clock, in the boot that is counted
         self._boot = 0
 
     def entered(self, work: Work) -> None:
-        rate = self.oracle.lane(work.queue).policy.get("rate")
+        policy = self.oracle.lane(work.queue).policy
+        rate = policy.get("rate")
         if rate is None or work.start_seq < self._since.get(work.queue, 0):
             return
         if self._boot != self.witness.boot_number:
             self._open()
-        bucket = self._buckets.setdefault(work.queue, Bucket())
-        if not bucket.drop(self.witness.now_us, rate, ROUNDING_US * rate[2]):
+        whom = whose(work.queue, policy)
+        bucket = self._buckets.setdefault(whom, Bucket())
+        if not bucket.drop(self.witness.now_us, rate, ROUNDING_US * rate[2], work.cost):
             self.broken(f"the handler of {work} is entered: {bucket.level / rate[1]:.4f} in the bucket of its queue, burst {rate[2]}")
         if self.witness.kernel_now - (work.started_at or 0) > ENTRY_LAG_US:
-            self._lagged.add(work.queue)
+            self._lagged.add(whom)
             self.witness.reach("an entry held or late")
 
     def _open(self) -> None:
         ahead_us = self.witness.kernel_now - self.witness.now_us  # each boot takes the wall clock as it finds it
         if abs(ahead_us - self._ahead_us) > ROUNDING_US:
             self._buckets.clear()
-        for queue in self._lagged:
-            self._buckets.pop(queue, None)
+        for whom in self._lagged:
+            self._buckets.pop(whom, None)
         self._lagged.clear()
         self._ahead_us, self._boot = ahead_us, self.witness.boot_number
 
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
-        if self.oracle.lane(event.queue).policy.get("rate") != event.policy.get("rate"):
-            self._buckets.pop(event.queue, None)
+        if forget(self._buckets, event.queue, self.oracle.lane(event.queue).policy, event.policy):
             self._since[event.queue] = seq

@@ -13,7 +13,7 @@ from journeyman.actors.gate import Gate
 
 
 def attempt() -> Any:
-    return cast("Any", SimpleNamespace(why=None, scope=None))
+    return cast("Any", SimpleNamespace(why=None, scope=None, cost=1))
 
 
 async def entries(gate: Gate, count: int) -> list[float]:

@@ -21,10 +21,11 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from journeyman.actors import executor, gate, housekeeper, queue_actor, recorder, shell, slots, starter, timer
+from journeyman.actors import executor, gate, housekeeper, limiters, queue_actor, recorder, shell, slots, starter, timer
 from journeyman.engine import questions, reading, session
 from journeyman.journal import catalog, checkpoint, prune
-from journeyman.kernel import agenda, apply, backoff, dispatch, ending, keys, policy, ready, recovery, state, submit, world
+from journeyman.kernel import agenda, apply, backoff, dispatch, ending, keys, policy, ready, recovery, state, submit, tats, world
+from journeyman.kernel import limiters as kernel_limiters
 from journeyman.sim.swarm import swarm
 from tests.sim import workloads
 
@@ -183,6 +184,19 @@ BUGS = (
     Bug("rate token given twice", ((dispatch.conforming, "+ 1 if spare", "+ 2 if spare"),), seed=30),
     Bug(
         "limiter forgotten over a restart", ((state.QueueState.merge_facts, 'if facts["tat_seq"] >= self.tat_seq:', "if False:"),), seed=10
+    ),
+    Bug(
+        "a shared limiter knows one queue's starts",
+        ((kernel_limiters.limiter_at, "max(state.limiters.get(name), env.limiter_at)", "state.limiters.get(name)"),),
+        seed=74,
+    ),
+    Bug("a dear task costs as little as any", ((dispatch.dispatch, "tat_at += cost * interval", "tat_at += interval"),), seed=20),
+    Bug("a shared limiter forgotten by a checkpoint", ((tats.Tats.merge, "if not facts:", "if True:"),), seed=28),
+    Bug(
+        "a turn at a limiter is not passed on",
+        ((limiters.SharedLimiter.used, "if cost or passes_on:", "if False:"),),
+        seed=0,
+        run=workloads.tokens,
     ),
     Bug("entries not held", ((gate.Gate.hold, "> trio.current_time():", "> trio.current_time() + 3600:"),), seed=10),
     Bug(

@@ -131,6 +131,29 @@ def shared(seed: int) -> Trace:
     return simulate(scenario, seed=seed)
 
 
+def tokens(seed: int) -> Trace:
+    """Three queues that draw from one limiter, some of their tasks dear; one of them is paused for a while."""
+    chance = Random(seed)
+    queues = [Queue(name, concurrency=2, rate=Rate(1, per=10, burst=2, name="llm")) for name in ("a", "b", "c")]
+
+    async def work() -> None: ...
+
+    works = [queue.handler(name=f"{queue.name}.work")(work) for queue in queues]
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=queues) as engine:
+            for _ in range(15):
+                await engine.submit(chance.choice(works).using(cost=chance.choice((1, 1, 3))))
+                await trio.sleep(chance.choice((0, 0, 9)))
+            await engine.pause("b")
+            await trio.sleep(50)
+            await engine.resume("b")
+            await trio.sleep(1_000)
+            assert await engine.count(state="succeeded") == 15, "something is left lying"
+
+    return simulate(scenario, seed=seed)
+
+
 def crowd(seed: int) -> Trace:
     """Odd seeds: many prunes, until they are folded into one record.  Even ones: more tasks than fit one piece of a checkpoint, and crashes
     among them.  Either way an id that is used again when its task has expired.
@@ -201,4 +224,4 @@ def cut_off(seed: int) -> Trace:
     return simulate(scenario, seed=seed, faults=Faults(bit_flip=0.01, read_error=0.01))
 
 
-OTHERS = (leaky, stubborn, suspects, shared, retained, cut_off, crowd)
+OTHERS = (leaky, stubborn, suspects, shared, tokens, retained, cut_off, crowd)

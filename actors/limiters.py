@@ -1,0 +1,87 @@
+"""The named limiters of an engine: their gates, and whose turn it is among the queues that share one.
+
+A limiter's time is the latest that any queue has folded for it (kernel/limiters.py).  A queue that was refused a token stands in line
+(actors/turns.py); only the first of the line sets an alarm for the next token, and whoever leaves the line, served or not, wakes the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from journeyman.actors.gate import Gate
+from journeyman.actors.turns import Turns
+from journeyman.kernel.namespace import namespace_of
+from journeyman.kernel.ratelimit import conforming
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+
+
+class SharedLimiter:
+    """One of them.  `actors`: all queues of the engine, for any may have used it."""
+
+    def __init__(self, name: str, actors: Callable[[], Iterable[QueueActor]]) -> None:
+        self.name = name
+        self.gate = Gate()
+        self._actors = actors
+        self._turns: Turns[QueueActor] = Turns()
+
+    @property
+    def tat_at(self) -> int:
+        """Its theoretical arrival time."""
+        name = self.name
+        return max((actor.state.limiters.get(name) for actor in self._actors()), default=0)
+
+    def tokens(self, actor: QueueActor, now: int) -> int | None:
+        """How much cost `actor` may start now; None: as much as conforms, for nobody else waits."""
+        turns = self._turns
+        if not len(turns) or (len(turns) == 1 and actor in turns):
+            return None
+        rate = actor.state.policy.rate
+        assert rate is not None
+        return turns.share(actor, max(1, conforming(rate, self.tat_at, now)))
+
+    def used(self, actor: QueueActor, cost: int, wants_more: bool) -> None:
+        """What became of it: `actor` started so much, and whether only tokens keep the rest waiting."""
+        turns = self._turns
+        passes_on = turns.leave(actor) if cost or not wants_more else False
+        if cost:
+            turns.took(actor, cost)
+        if wants_more:
+            turns.join(actor)
+        if cost or passes_on:
+            self._call()
+
+    def forget(self, actor: QueueActor) -> None:
+        """It is gone, or uses another limiter now."""
+        if self._turns.leave(actor):
+            self._call()
+
+    def _call(self) -> None:
+        for first in self._turns.first():
+            first.wake()
+
+
+class Limiters:
+    """All of them, by namespace and name."""
+
+    def __init__(self, actors: Callable[[], Iterable[QueueActor]]) -> None:
+        self._actors = actors
+        self._named: dict[tuple[str, str], SharedLimiter] = {}
+
+    def of(self, name: str, queue: str) -> SharedLimiter:
+        """The limiter of that name in the namespace of `queue`."""
+        namespace = namespace_of(queue)
+        found = self._named.get((namespace, name))
+        if found is None:
+            found = SharedLimiter(name, lambda: (actor for actor in self._actors() if namespace_of(actor.name) == namespace))
+            self._named[namespace, name] = found
+        return found
+
+    def forget(self, actor: QueueActor) -> None:
+        for limiter in self._named.values():
+            limiter.forget(actor)
+
+
+__all__ = ["Limiters", "SharedLimiter"]
