@@ -181,7 +181,14 @@ BUGS = (
     ),
     Bug("max_pending takes one too many", ((submit.submit, "- env.reserved", "- env.reserved + 1"),), seed=9),
     Bug("max_pending refuses one too early", ((submit.submit, "if room <= 0:", "if room <= 1:"),), seed=46),
-    Bug("rate token given twice", ((dispatch.conforming, "+ 1 if spare", "+ 2 if spare"),), seed=30),
+    Bug(
+        "rate token given twice",
+        (
+            (dispatch.conforming, "+ 1 if spare", "+ 2 if spare"),
+            (dispatch.dispatch, "if allowed_at(rate, tat_at, cost) > now:", "if allowed_at(rate, tat_at - interval, cost) > now:"),
+        ),
+        seed=30,
+    ),
     Bug(
         "limiter forgotten over a restart", ((state.QueueState.merge_facts, 'if facts["tat_seq"] >= self.tat_seq:', "if False:"),), seed=10
     ),
@@ -205,11 +212,11 @@ BUGS = (
         seed=0,
     ),
     # serialization keys
-    Bug("a key let go during the backoff", ((keys.Keys.holds, "return self.strict and task.attempt > 0", "return False"),), seed=16),
-    Bug("one too many of a key", ((keys.Keys.leave, "len(line.front) < self.per_key", "len(line.front) <= self.per_key"),), seed=44),
-    Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.seq, task)", "(task.seq, 0, task)"),), seed=180),
-    Bug("a key kept by the dead", ((agenda.Agenda.ended, "if key is not None:", "if False:"),), seed=3),
-    Bug("aging forgotten", ((ready.Ready.push, "-task.priority if aging is None else", "-task.priority if True else"),), seed=73),
+    Bug("a key let go during the backoff", ((keys.Keys.holds, "return self.strict and task.attempt > 0", "return False"),), seed=151),
+    Bug("one too many of a key", ((keys.Keys.leave, "len(line.front) < self.per_key", "len(line.front) <= self.per_key"),), seed=2),
+    Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.seq, task)", "(task.seq, 0, task)"),), seed=42),
+    Bug("a key kept by the dead", ((agenda.Agenda.ended, "if key is not None:", "if False:"),), seed=2),
+    Bug("aging forgotten", ((ready.Ready.push, "-task.priority if aging is None else", "-task.priority if True else"),), seed=2),
     # time
     Bug(
         "timer rounds down",
