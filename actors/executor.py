@@ -52,7 +52,7 @@ async def run_attempt(shell: Shell, attempt: Attempt) -> None:
     slot = -1
     try:
         if attempt.hold_us:
-            await attempt.actor.gate.hold(attempt)
+            await attempt.actor.tap.gate.hold(attempt)
         if attempt.why is None or (attempt.why == CANCEL and attempt.handler.threaded):
             slot = shell.enter(attempt.seq)
             outcome, result = await _enter(shell, attempt)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from journeyman.actors.gate import Gate
 from journeyman.actors.turns import Turns
+from journeyman.kernel.commands import Env
 from journeyman.kernel.namespace import namespace_of
 from journeyman.kernel.ratelimit import conforming
 
@@ -63,6 +64,44 @@ class SharedLimiter:
             first.wake()
 
 
+class Tap:
+    """How one queue draws from the limiter of its rate, its own or a shared one."""
+
+    __slots__ = ("_actor", "_own", "gate", "limiter")
+
+    def __init__(self, actor: QueueActor) -> None:
+        self._actor = actor
+        self._own = self.gate = Gate()
+        self.limiter: SharedLimiter | None = None
+
+    def turn(self) -> None:
+        """The queue has a policy, perhaps another one."""
+        actor = self._actor
+        policy = actor.state.policy
+        limiter = None if policy.limiter is None else actor.shell.limiters.of(policy.limiter, actor.name)
+        if self.limiter is not None and self.limiter is not limiter:
+            self.limiter.forget(actor)
+        self.limiter, self.gate = limiter, self._own if limiter is None else limiter.gate
+        if limiter is None or actor.lane is not None:  # one that is only stored starts nothing, and its numbers may be old
+            self.gate.set(*(policy.rate or (0, 1, 1)))
+
+    def resume(self, now: int) -> None:
+        """The queue has been opened: entries go on where the journal says."""
+        tat_at = self._actor.state.tat_at if self.limiter is None else self.limiter.tat_at
+        if tat_at:
+            self.gate.resume((tat_at - now) / 1_000_000)
+
+    def env(self, now: int, free_slots: int | None = None) -> Env:
+        """The queue's, with what concerns a shared limiter."""
+        env, limiter = self._actor.env(free_slots), self.limiter
+        return env if limiter is None else env._replace(limiter_at=limiter.tat_at, tokens=limiter.tokens(self._actor, now))
+
+    def used(self, cost: int, wants_more: bool = False) -> None:
+        """See `SharedLimiter.used`."""
+        if self.limiter is not None:
+            self.limiter.used(self._actor, cost, wants_more)
+
+
 class Limiters:
     """All of them, by namespace and name."""
 
@@ -84,4 +123,4 @@ class Limiters:
             limiter.forget(actor)
 
 
-__all__ = ["Limiters", "SharedLimiter"]
+__all__ = ["Limiters", "SharedLimiter", "Tap"]

@@ -23,8 +23,8 @@ from journeyman.actors.budget import Budget, tighter
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
 from journeyman.actors.fresh import FreshPayloads
-from journeyman.actors.gate import Gate
 from journeyman.actors.lane import Lane, Runnable
+from journeyman.actors.limiters import Tap
 from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
 from journeyman.actors.starter import Starter, has_ready
@@ -37,7 +37,6 @@ from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
 
 if TYPE_CHECKING:
-    from journeyman.actors.limiters import SharedLimiter
     from journeyman.actors.shell import Shell
 
 _SUBMIT: Final = 0
@@ -55,8 +54,7 @@ class QueueActor:
         self.name = state.name
         self.lane = lane
         self.state = state
-        self.gate = self._own_gate = Gate()
-        self.limiter: SharedLimiter | None = None  # of its rate, where it shares one
+        self.tap = Tap(self)
         self.figures = Figures(shell.now())
         self.recorder = Recorder(self)
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
@@ -194,7 +192,7 @@ class QueueActor:
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
         free = self.shell.slots.free()
-        return self.shared_env(self.shell.now(), free if self.budget is None else tighter(free, self.budget.slots.free()))
+        return self.tap.env(self.shell.now(), free if self.budget is None else tighter(free, self.budget.slots.free()))
 
     @property
     def weight(self) -> int:
@@ -266,7 +264,7 @@ class QueueActor:
         state = self.state
         if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
             shell.news.set()  # whoever waits for the queues to come to rest has reason to look
-        shell.timer.set(self, next_wakeup(state, now, self.env() if self.limiter is None else self.shared_env(now)))
+        shell.timer.set(self, next_wakeup(state, now, self.tap.env(now)))
 
     def _undo(self, step: Step) -> None:
         """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
@@ -368,22 +366,11 @@ class QueueActor:
             ),
         )  # fmt: skip
 
-    def shared_env(self, now: int, free_slots: int | None = None) -> Env:
-        """With what concerns a limiter that it shares with others."""
-        env, limiter = self.env(free_slots), self.limiter
-        return env if limiter is None else env._replace(limiter_at=limiter.tat_at, tokens=limiter.tokens(self, now))
-
     def policy_changed(self) -> None:
         policy = self.state.policy
         kept = (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
         self.drops_at_once = 0 in kept
-        limiter = None if policy.limiter is None else self.shell.limiters.of(policy.limiter, self.name)
-        if self.limiter is not None and self.limiter is not limiter:
-            self.limiter.forget(self)
-        self.limiter = limiter
-        self.gate = self._own_gate if limiter is None else limiter.gate
-        if limiter is None or self.lane is not None:
-            self.gate.set(*(policy.rate or (0, 1, 1)))
+        self.tap.turn()
 
     def clock_moved(self, delta_us: int) -> None:
         """Kernel time has jumped: tasks that are not decided yet must follow it as the recorded ones do (kernel/world.py)."""
@@ -404,8 +391,6 @@ class QueueActor:
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
-        tat_at = self.state.tat_at if self.limiter is None else self.limiter.tat_at
-        if tat_at:
-            self.gate.resume((tat_at - now) / 1_000_000)
+        self.tap.resume(now)
         self.shell.writer.record(step)
         self.wake()

@@ -47,15 +47,13 @@ class Starter:
             shell.slots.used(actor, 0, False)
             if actor.budget is not None:
                 actor.budget.slots.used(actor, 0, False)
-            if actor.limiter is not None:
-                actor.limiter.used(actor, 0, False)
+            actor.tap.used(0)
             return
         while True:
             granted = shell.slots.grant(actor)
             shared = None if actor.budget is None else actor.budget.slots.grant(actor)
             slots = tighter(granted, shared)
-            env = actor.env(free_slots=slots) if actor.limiter is None else actor.shared_env(now, slots)
-            events = decide(state, [Dispatch()], now, env).events
+            events = decide(state, [Dispatch()], now, actor.tap.env(now, slots)).events
             if not events or self._load(events):
                 break
         launches: list[Attempt] = []
@@ -68,9 +66,9 @@ class Starter:
         if launches:
             actor.figures.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
-        if actor.limiter is not None:
+        if actor.tap.limiter is not None:
             rest = actor.env(free_slots=None if slots is None else slots - len(launches))
-            actor.limiter.used(actor, cost, free_slots(state, rest) > 0 and bool(startable(state, now, rest, 1)))
+            actor.tap.used(cost, free_slots(state, rest) > 0 and bool(startable(state, now, rest, 1)))
         if granted is not None or shared is not None:
             started = len(launches)
             more = actor.live() < state.policy.concurrency and has_ready(state)

@@ -154,10 +154,12 @@ class Session:
         await self.declare(DeclaredLane(queue), self.owner)
 
     async def declare(self, lane: DeclaredLane, scope: Scope) -> None:
-        """Take in a queue while the engine runs.  What it takes is done before the first await.  HandlerExists."""
+        """Take in a queue while the engine runs.  What it takes is done before the first await.  HandlerExists, or ValueError for a
+        shared limiter of other numbers."""
         for name in lane.runnables:
             if (other := scope.handlers.get(name)) is not None:
                 raise HandlerExists(_twice(name, other.queue_name, lane.queue.name))
+        check_shared((each.name, each.policy) for each in (*self.lanes.values(), lane) if each is lane or each.name != lane.name)
         self.lanes[lane.name] = lane
         scope.handlers.update(lane.handlers)
         await self.runtime.declare(lane)

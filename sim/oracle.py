@@ -20,18 +20,13 @@ STATES: Final = ("scheduled", "pending", "running", "retrying", "succeeded", "fa
 GONE_KEPT: Final = 5_000  # pruned tasks remembered in full, for answers that were under way
 
 
-def limiter_of(queue: str, name: str) -> str:
-    """A limiter by its name and by a queue that draws from it: each namespace has its own."""
-    return f"{queue.rpartition(chr(31))[0]}/{name}"
-
-
 class Work:
     """A task, as the oracle sees it.  `events` is its whole life, the clock's steps among it."""
 
     __slots__ = (
-        "attempt", "cancel", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at", "first_due",
-        "handler", "id", "keep_payload", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq", "queue", "reason",
-        "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
+        "attempt", "cancel", "cost", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at",
+        "first_due", "handler", "id", "keep_payload", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq", "queue",
+        "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
     )  # fmt: skip
 
     def __init__(self, seq: int, event: Any) -> None:
@@ -45,6 +40,7 @@ class Work:
         self.first_due: int = event.due_at
         self.due_kind: int = event.due_kind
         self.options: Mapping[str, Any] = event.options or {}
+        self.cost: int = self.options.get("cost", 1)
         self.state = "scheduled" if event.due_at > event.at else "pending"
         self.attempt = self.failures = self.crashes = self.start_seq = self.result_seq = self.result_len = 0
         self.started_at: int | None = None
@@ -73,11 +69,6 @@ class Work:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
-
-    @property
-    def cost(self) -> int:
-        """How many starts it counts for."""
-        return int(self.options.get("cost", 1))
 
     def shown(self, now: int) -> str:
         """The state an observer sees at `now`."""
@@ -142,7 +133,7 @@ class Oracle:
         self.replaced: set[int] = set()  # seqs of payload records whose place another has taken, in the commit that is taken in
         self.lanes = Lanes()
         self.lane: Callable[[str], Lane] = self.lanes.__getitem__  # asked a dozen times a task
-        self.limiters: dict[str, int] = {}  # name -> theoretical arrival time
+        self.limiters: dict[tuple[str, str], int] = {}  # (namespace, name) -> theoretical arrival time
         self.starts: dict[int, Work] = {}  # seq of AttemptStarted -> the task that runs
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
@@ -174,7 +165,7 @@ class Oracle:
         lane.running[work.id] = work
         name = (event.options or {}).get("limiter")
         if name is not None:
-            self.limiters[limiter_of(event.queue, name)] = event.tat_at
+            self.limiters[event.queue.rpartition(chr(31))[0], name] = event.tat_at
         else:
             lane.tat_at = event.tat_at or lane.tat_at
         self.starts[seq] = work

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
-from journeyman.sim.oracle import Work, limiter_of
+from journeyman.sim.oracle import Work
 
 PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1)
 STALL: Final = 10.0  # seconds, where the plan of faults says nothing else
@@ -38,7 +38,7 @@ class StartsPromptly(Invariant):
         rate = lane.policy.get("rate")
         if rate is not None:
             name = lane.policy.get("limiter")
-            tat_at = lane.tat_at if name is None else self.oracle.limiters.get(limiter_of(event.queue, name), 0)
+            tat_at = lane.tat_at if name is None else self.oracle.limiters.get((event.queue.rpartition(chr(31))[0], name), 0)
             cause = max(cause, tat_at - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
         if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")

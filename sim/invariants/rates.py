@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
-from journeyman.sim.oracle import Work, limiter_of
+from journeyman.sim.oracle import Work
 
 ENTRY_LAG_US: Final = 50_000  # what the gate allows for between a start and its entry when an engine is opened again (actors/gate.py)
 ROUNDING_US: Final = 2  # the gate counts in floats, on trio's clock
@@ -37,7 +37,7 @@ class Bucket:
 def whose(queue: str, policy: Mapping[str, Any]) -> tuple[str, str]:
     """Whose rate it is: the queue's own, or a limiter's that queues share."""
     name = policy.get("limiter")
-    return ("queue", queue) if name is None else ("limiter", limiter_of(queue, name))
+    return ("queue", queue) if name is None else ("limiter", f"{queue.rpartition(chr(31))[0]}/{name}")
 
 
 def forget(buckets: dict[tuple[str, str], Bucket], queue: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -89,7 +89,7 @@ BUGS = (
         run=workloads.leaky,
     ),
     Bug("attempt number reused", ((dispatch.dispatch, "task.attempt + 1", "max(1, task.attempt)"),), seed=0),
-    Bug("duplicate id accepted", ((submit.submit, "if first is not None:", "if False:"),), seed=18),
+    Bug("duplicate id accepted", ((submit.submit, "if first is not None:", "if False:"),), seed=69),
     Bug(
         "one attempt too many",
         ((ending._failed, "failures >= task.budget(policy.attempts)", "failures > task.budget(policy.attempts)"),),
@@ -110,7 +110,7 @@ BUGS = (
     Bug("crash charged to bystanders", ((recovery._verdict, "if not entered:", "if False:"),), seed=14),
     Bug("crash charged twice", ((recovery._verdict, "crashes = task.crashes + 1", "crashes = task.crashes + 2"),), seed=0),
     Bug("marks of older runs count", ((session.entered_tasks, "if not _started_after(task, mark, journal)", "if True"),), seed=71),
-    Bug("on_crash ignored", ((recovery._verdict, 'policy.on_crash == "interrupt"', "False"),), seed=18),
+    Bug("on_crash ignored", ((recovery._verdict, 'policy.on_crash == "interrupt"', "False"),), seed=55),
     Bug(
         "graceful stop charged",
         (
