@@ -149,7 +149,7 @@ class Session:
     async def create_queue(self, queue: Queue) -> None:
         if not isinstance(queue, Queue):
             raise TypeError(f"create_queue takes a Queue, not {type(queue).__name__}")
-        if queue.name in self.lanes or self._of_namespace(queue.name) in self.shell.actors:
+        if queue.name in self.lanes or ("/" in queue.name and self._of_namespace(queue.name) in self.shell.actors):
             raise QueueExists(f"queue {queue.name!r} is declared already; names are unique in an engine")
         await self.declare(DeclaredLane(queue), self.owner)
 
