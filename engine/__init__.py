@@ -17,6 +17,7 @@ from journeyman.engine.errors import (
     JourneymanError,
     NotCancellable,
     NotRetryable,
+    NotWaiting,
     PayloadTooLarge,
     QueueBroken,
     QueueExists,
@@ -54,6 +55,7 @@ __all__ = [
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",
-    "NotCancellable", "NotRetryable", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound", "TaskCancelled",
+    "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound",
+    "TaskCancelled",
     "TaskFailed", "TaskNotFound", "TransactionConflict",
 ]  # fmt: skip

@@ -20,12 +20,12 @@ from journeyman.actors.clock import Clock
 from journeyman.actors.shell import Keepsake, Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
+from journeyman.engine.bulk import Bulk
 from journeyman.engine.context import Context
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueFull, TaskNotFound
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
-from journeyman.engine.operating import Operations
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue
 from journeyman.engine.scope import Scope
@@ -45,7 +45,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Door(Operations):
+class Door(Bulk):
     """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------

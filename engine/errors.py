@@ -10,6 +10,7 @@
     │   ├── PayloadTooLarge      (ValueError)   over max_payload; names both sizes
     │   ├── DuplicateTask        the id is taken by a task of another handler, queue or payload
     │   ├── NotCancellable       the task has ended, or runs and running=False was asked
+    │   ├── NotWaiting           only a task that waits can be rescheduled or given another priority
     │   ├── NotRetryable         only a failed, cancelled or interrupted task can be retried by hand
     │   └── TransactionConflict  somebody else changed what this transaction read; run it again
     ├── the caller, later: there is no room now
@@ -93,6 +94,10 @@ class NotCancellable(JourneymanError):
 
 class NotRetryable(JourneymanError):
     """Only a failed, cancelled or interrupted task can be retried by hand."""
+
+
+class NotWaiting(JourneymanError):
+    """Only a task that waits (scheduled, pending or retrying) can be rescheduled or given another priority."""
 
 
 class TransactionConflict(JourneymanError):
@@ -179,11 +184,12 @@ class FeedTruncated(JourneymanError):
 
 # What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.
 REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
-    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, PayloadTooLarge)}
+    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, NotWaiting, PayloadTooLarge)}
 )
 
 __all__ = [
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
-    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull",
+    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists",
+    "QueueFull",
     "QueueNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
 ]  # fmt: skip

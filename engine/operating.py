@@ -1,19 +1,23 @@
-"""The engine's operator actions: cancel, retry, clear, prune, pause, resume, configure.  Each is an event that names who acted and why."""
+"""The engine's operator actions on one task or one queue: cancel, retry, reschedule, pause, configure and others.
+
+Each is an event that names who acted and why.  Orders about many tasks are in engine/bulk.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Literal
 
-from journeyman.actors.call import Call
-from journeyman.engine.errors import NotCancellable, NotRetryable, TaskNotFound
+from journeyman.actors.instants import instant_us
+from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
 from journeyman.engine.policy import QueuePolicy, changes_of, policy_in_force
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
-from journeyman.engine.spec import UNSET, Limit, Unset
+from journeyman.engine.spec import UNSET, Limit, Unset, whole
 from journeyman.kernel import commands
-from journeyman.kernel.bounds import OPERATION_CHUNK
-from journeyman.kernel.commands import Accepted, Answer, Cancel, Clear, Configure, Pause, Refused, Resume
-from journeyman.kernel.duration import microseconds
+from journeyman.kernel.bounds import OPERATION_CHUNK, PRIORITY_MAX, PRIORITY_MIN
+from journeyman.kernel.commands import Cancel, Clear, Command, Configure, Pause, Refused, Reprioritise, Reschedule, Resume
+from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.limiters import check_shared
 from journeyman.kernel.policy import OnCrash, Policy, Rate, Retention, Retry
@@ -52,27 +56,30 @@ class Operations(Questions):
             answer = await actor.ask(commands.Retry(task.id, reason, by, task)).wait()
         unless_refused(answer)
 
-    async def retry_all(self, queue: str, state: StateLike = State.FAILED, *, reason: str = "", by: str = "api") -> int:
-        """Retry every task of `queue` in `state` (failed, cancelled or interrupted); how many."""
+    async def reschedule(
+        self, id: str, *, delay: Seconds | None = None, at: datetime | None = None, reason: str = "", by: str = "api"
+    ) -> None:
+        """Let a task that waits be due `delay` seconds from now, or `at` an aware instant; past ones mean now.  It takes that place in
+        the order.
+
+        NotWaiting for one that runs or has ended, TaskNotFound; ValueError unless exactly one of the two is given.
+        """
+        delay_us, due_at = due_of(delay, at)
+        await self._change(id, lambda task: Reschedule(task, delay_us, due_at, reason, by))
+
+    async def reprioritise(self, id: str, priority: int, *, reason: str = "", by: str = "api") -> None:
+        """Give a task that waits another priority: higher first.  NotWaiting for one that runs or has ended, TaskNotFound."""
+        chosen = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
+        await self._change(id, lambda task: Reprioritise(task, chosen, reason, by))
+
+    async def _change(self, id: str, order: Callable[[bytes], Command]) -> None:
+        """Give an order about a task that should be waiting."""
         session = self._opened()
-        filters = self._filters(session, queue, state)
-        wanted = State(state)
-        if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):
-            raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
-        actor = self._actor(session, queue)
-        ids = [task.id for task in session.reader.newest(filters, None) if task.keep_payload]
-        ids.reverse()  # oldest first, so that they keep their order
-        count = 0
-        for start in range(0, len(ids), OPERATION_CHUNK):
-            calls: list[Call[Answer]] = []
-            for task_id in ids[start : start + OPERATION_CHUNK]:
-                task = session.reader.find(task_id)
-                if task is not None and task.state is wanted:
-                    calls.append(actor.ask(commands.Retry(task_id, reason, by, None if task_id in actor.state.tasks else task)))
-            for call in calls:
-                count += type(await call.wait()) is Accepted
-        await self._seen(session)
-        return count
+        actor = await self._owner(session, id, NotWaiting)
+        answer = await actor.ask(order(id_of(id))).wait()
+        if type(answer) is Refused and answer.error == "TaskNotFound":
+            await self._owner(session, id, NotWaiting)  # ended, and let go of by a checkpoint, before the queue came to decide
+        unless_refused(answer)
 
     async def clear(self, queue: str, *, reason: str = "cleared", by: str = "api") -> int:
         """Cancel everything of `queue` that waits; running tasks are untouched.  How many were cancelled."""
@@ -160,3 +167,14 @@ class Operations(Questions):
         policy = policy_in_force(actor)
         await self._seen(session)
         return policy
+
+
+def due_of(delay: Seconds | None, at: datetime | None) -> tuple[int, int | None]:
+    """(microseconds from now, or the instant instead).  ValueError unless exactly one is given."""
+    if (delay is None) == (at is None):
+        raise ValueError("give delay (from now) or at (an instant), one of them")
+    if delay is not None:
+        return microseconds(delay, "delay"), None
+    if not isinstance(at, datetime):
+        raise ValueError(f"at must be an aware datetime, not {at!r}")
+    return 0, max(0, instant_us(at, "at"))

@@ -110,7 +110,7 @@ class Submittable(Generic[P, R_co]):
         if delay is not None or at is not None:
             changed |= _due(delay, at)
         if priority is not None:
-            changed["priority"] = _whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
+            changed["priority"] = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
         if id is not None:
             changed["task"] = id_bytes(id)
         if deadline is not None:
@@ -125,9 +125,9 @@ class Submittable(Generic[P, R_co]):
         if tags is not None:
             fixed["tags"] = _tags(tags)
         if attempts is not None:
-            fixed["attempts"] = _whole(attempts, "attempts", 1, ATTEMPTS_MAX)
+            fixed["attempts"] = whole(attempts, "attempts", 1, ATTEMPTS_MAX)
         if cost is not None:
-            fixed["cost"] = _whole(cost, "cost", 1, BURST_MAX)
+            fixed["cost"] = whole(cost, "cost", 1, BURST_MAX)
         if timeout is not UNSET:
             fixed["timeout_us"] = limit_us(timeout, "timeout")
         if heartbeat is not UNSET:
@@ -195,7 +195,8 @@ def limit_us(value: Seconds | None, what: str) -> int:
     return 0 if value is None else microseconds(value, what, least=1)
 
 
-def _whole(value: object, what: str, least: int, most: int) -> int:
+def whole(value: object, what: str, least: int, most: int) -> int:
+    """`value`, if it is a whole number within these bounds; ValueError, beginning with `what`, if it is not."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"{what} must be a whole number from {least} to {most}, not {value!r}")
     return int(value)
@@ -247,4 +248,4 @@ def _meta(meta: Mapping[str, str | int | bool | None]) -> dict[str, str | int | 
     return dict(meta)
 
 
-__all__ = ["UNSET", "BoundCall", "Item", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us"]
+__all__ = ["UNSET", "BoundCall", "Item", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us", "whole"]

@@ -166,6 +166,12 @@ class Agenda:
         else:
             self.ready.remove(task)
 
+    def withdraw(self, task: TaskState) -> None:
+        """`task` waits no longer, and gives up its place in its key's line too: `wait` finds it another.  For a change of its place."""
+        self.leave(task)
+        if task.options is not None:
+            self.ended(task)
+
     def _sweep_later(self) -> None:
         self.later = [due for due in self.later if due[2].entry is due]
         heapify(self.later)

@@ -34,6 +34,7 @@ from journeyman.kernel.events import (
     TaskEvent,
     TaskFailed,
     TaskInterrupted,
+    TaskReprioritised,
     TaskRescheduled,
     TaskRetried,
     TasksPruned,
@@ -290,7 +291,7 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
 def _rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
     """Due at another instant, perhaps with other arguments.  Whatever it waited for before, it waits for its instant now."""
     task = state.tasks[event.task]
-    state.agenda.leave(task)
+    state.agenda.withdraw(task)
     task.state = _LATER if event.due_at > event.at else _DUE
     task.due_at, task.due_kind, task.first_due = event.due_at, event.due_kind, event.place_at
     task.seqs += (seq,)
@@ -302,6 +303,15 @@ def _rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
             task.payload_seq = seq
             task.payload_len, task.payload_digest, task.codec = options["payload_len"], options["payload_digest"], options["codec"]
         task.latest_at = options.get("latest_at", task.latest_at)
+    state.agenda.wait(task)
+
+
+def _reprioritised(state: QueueState, event: TaskReprioritised, seq: int) -> None:
+    task = state.tasks[event.task]
+    state.agenda.withdraw(task)
+    task.priority = event.priority
+    task.seqs += (seq,)
+    task.last_seq = seq
     state.agenda.wait(task)
 
 
@@ -372,6 +382,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     ProgressSampled: _progress,
     TaskRetried: _retried,
     TaskRescheduled: _rescheduled,
+    TaskReprioritised: _reprioritised,
     TransitionRejected: _rejected,
     QueueOpened: _opened,
     QueueConfigured: _configured,

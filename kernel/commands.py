@@ -56,6 +56,23 @@ class Retry(NamedTuple):
     ended: TaskState | None = None
 
 
+class Reschedule(NamedTuple):
+    """Let a waiting task be due `delay_us` from now, or at `due_at`."""
+
+    task: bytes
+    delay_us: int
+    due_at: int | None
+    reason: str
+    by: str
+
+
+class Reprioritise(NamedTuple):
+    task: bytes
+    priority: int
+    reason: str
+    by: str
+
+
 class Clear(NamedTuple):
     """Cancel everything that waits, oldest first, at most `limit` tasks; running tasks are untouched."""
 
@@ -130,7 +147,8 @@ class Expire(NamedTuple):
 
 
 Command = (
-    Submit | Cancel | Retry | Clear | Pause | Resume | Configure | Open | Finish | Progress | Heartbeat | Dispatch | Expire
+    Submit | Cancel | Retry | Reschedule | Reprioritise | Clear | Pause | Resume | Configure | Open
+    | Finish | Progress | Heartbeat | Dispatch | Expire
 )  # fmt: skip
 
 
@@ -218,7 +236,7 @@ class Accepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable,
+    """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, NotWaiting,
     PayloadTooLarge.  `figures`: what that error is made of, where it words its message itself.
     """
 
@@ -237,6 +255,6 @@ class Decision(NamedTuple):
 
 __all__ = [
     "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Dispatch", "Env", "Expire", "Failed", "Finish",
-    "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Resume", "Retry", "Snoozed", "Stopped", "Submit",
-    "Succeeded",
+    "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule", "Resume", "Retry",
+    "Snoozed", "Stopped", "Submit", "Succeeded",
 ]  # fmt: skip

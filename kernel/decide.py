@@ -27,13 +27,15 @@ from journeyman.kernel.commands import (
     Open,
     Pause,
     Progress,
+    Reprioritise,
+    Reschedule,
     Resume,
     Retry,
     Submit,
 )
 from journeyman.kernel.dispatch import dispatch, expire
 from journeyman.kernel.ending import finish, heartbeat, progress
-from journeyman.kernel.orders import cancel, clear, configure, pause, resume, retry
+from journeyman.kernel.orders import cancel, clear, configure, pause, reprioritise, reschedule, resume, retry
 from journeyman.kernel.recovery import open_queue
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.submit import submit
@@ -56,6 +58,8 @@ _DECIDE: Final[Mapping[type, Callable[[QueueState, Any, int, Env], Decision]]] =
     Expire: expire,
     Cancel: cancel,
     Retry: retry,
+    Reschedule: reschedule,
+    Reprioritise: reprioritise,
     Clear: clear,
     Pause: pause,
     Resume: resume,

@@ -294,6 +294,20 @@ class TaskRescheduled(NamedTuple):
     options: Options = None
 
 
+class TaskReprioritised(NamedTuple):
+    """An operator gave a waiting task another place in the order."""
+
+    at: int
+    queue: str
+    qseq: int
+    epoch: int
+    task: bytes
+    priority: int
+    by: str
+    reason: str
+    options: Options = None
+
+
 class TransitionRejected(NamedTuple):
     """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat)."""
 
@@ -312,6 +326,7 @@ class TransitionRejected(NamedTuple):
 TaskEvent = (
     TaskSubmitted | AttemptStarted | AttemptFailed | AttemptLost | AttemptReleased | AttemptSnoozed | CancelRequested
     | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
+    | TaskReprioritised
 )  # fmt: skip
 QueueEvent = QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned
 JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted

@@ -9,9 +9,33 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from journeyman.kernel.commands import Accepted, Cancel, Clear, Configure, Decision, Env, Pause, Refused, Resume, Retry
+from journeyman.kernel.commands import (
+    Accepted,
+    Cancel,
+    Clear,
+    Configure,
+    Decision,
+    Env,
+    Pause,
+    Refused,
+    Reprioritise,
+    Reschedule,
+    Resume,
+    Retry,
+)
 from journeyman.kernel.dispatch import cancelled
-from journeyman.kernel.events import CancelRequested, Event, QueueConfigured, QueuePaused, QueueResumed, TaskRetried
+from journeyman.kernel.events import (
+    DUE_BY_DURATION,
+    DUE_BY_INSTANT,
+    CancelRequested,
+    Event,
+    QueueConfigured,
+    QueuePaused,
+    QueueResumed,
+    TaskReprioritised,
+    TaskRescheduled,
+    TaskRetried,
+)
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL, State, may
 from journeyman.kernel.policy import Policy
@@ -70,6 +94,36 @@ def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
     return Decision([event], [Accepted(id, count=1)])
 
 
+def reschedule(state: QueueState, command: Reschedule, now: int, env: Env) -> Decision:
+    """A waiting task is due at another instant, which is its place in the order from here on.  The past means now."""
+    task = _visible(state, command.task, env, now)
+    if task is None or not may(task.state, "TaskRescheduled"):
+        return _not_waiting(command.task, task, "due at another instant")
+    due_at, due_kind = (now + command.delay_us, DUE_BY_DURATION) if command.due_at is None else (command.due_at, DUE_BY_INSTANT)
+    if due_at <= now:
+        due_at, due_kind = now, DUE_BY_DURATION
+    event = TaskRescheduled(now, state.name, state.qseq + 1, state.epoch, task.id, due_at, due_kind, due_at, command.by, command.reason)
+    return Decision([event], [Accepted(task.id, count=1)])
+
+
+def reprioritise(state: QueueState, command: Reprioritise, now: int, env: Env) -> Decision:
+    """A waiting task gets another place in the order."""
+    task = _visible(state, command.task, env, now)
+    if task is None or not may(task.state, "TaskReprioritised"):
+        return _not_waiting(command.task, task, "given another priority")
+    if task.priority == command.priority:
+        return Decision([], [Accepted(task.id)])
+    event = TaskReprioritised(now, state.name, state.qseq + 1, state.epoch, task.id, command.priority, command.by, command.reason)
+    return Decision([event], [Accepted(task.id, count=1)])
+
+
+def _not_waiting(id: bytes, task: TaskState | None, wish: str) -> Decision:
+    if task is None:
+        return _not_found(id)
+    stands = f"has already {_ended(task)}" if task.state in TERMINAL else f"is {task.state}"
+    return Decision([], [Refused("NotWaiting", f"task {id_text(id)} {stands}; only one that waits can be {wish}")])
+
+
 def clear(state: QueueState, command: Clear, now: int, env: Env) -> Decision:
     """Everything that waits is cancelled, oldest first; what runs is left alone."""
     waiting = (task for task in sorted(state.tasks.values()) if task.state is not State.RUNNING and may(task.state, "TaskCancelled"))
@@ -108,4 +162,4 @@ def configure(state: QueueState, command: Configure, now: int, env: Env) -> Deci
     return Decision([event], [Accepted(count=1)])
 
 
-__all__ = ["cancel", "clear", "configure", "pause", "resume", "retry"]
+__all__ = ["cancel", "clear", "configure", "pause", "reprioritise", "reschedule", "resume", "retry"]

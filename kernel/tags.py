@@ -26,6 +26,7 @@ from journeyman.kernel.events import (
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
+    TaskReprioritised,
     TaskRescheduled,
     TaskRetried,
     TasksPruned,
@@ -50,6 +51,7 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     13: TaskRetried,
     14: TransitionRejected,
     15: TaskRescheduled,
+    16: TaskReprioritised,
     32: QueueOpened,
     33: QueueConfigured,
     34: QueuePaused,
@@ -64,7 +66,6 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 
 # Tags that later releases will fill; a journal that holds one was written by a younger version.
 RESERVED: Final[Mapping[int, str]] = {
-    16: "TaskReprioritised",
     17: "DependencyMet",
     18: "StepRecorded",
     19: "SignalReceived",

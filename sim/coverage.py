@@ -61,6 +61,8 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a live change over a restart": "a queue was opened with a policy that an operator had changed",
     "a task of a namespace started": "a plugin's queue ran something",
     "a plugin asked for another's task": "and was told that there is none",
+    "a task moved by an operator": "rescheduled or given another priority",
+    "many tasks ordered about": "an order for all that match touched some",
     "a limit lowered below what runs": "more attempts ran than the new concurrency allows",
     "parked over a restart": "a queue was parked by a handler when the engine was opened",
     "a queue parked": "a handler asked that nothing of its queue start for a while",

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # Every call that may be under way when the process dies.
 CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
-    "pause", "resume", "configure", "drain", "create_queue",
+    "pause", "resume", "configure", "drain", "create_queue", "reschedule", "reprioritise", "cancel_all",
+    "reschedule_all", "reprioritise_all",
 )  # fmt: skip
 
 

@@ -162,10 +162,6 @@ LIMITS: Odds = {
 TERMS: Odds = {"max_concurrency": (0.6, pick(1, 2, 4)), "limits": (0.6, lambda chance: drawn(chance, LIMITS))}
 NAMESPACES = 0.25  # of runs have some; then so many calls are made at a plugin's door:
 AT_A_PLUGINS_DOOR = 0.4
-DOORED = frozenset(
-    ("submit", "submit_many", "cancel", "retry", "retry_all", "clear", "pause", "resume", "configure", "prune", "drain", "get", "explain",
-     "history", "list", "count", "stats")
-)  # fmt: skip
 
 # Options of `using`.  `id` makes a submit safe to make again.  `at` is seconds from now.
 OPTIONS: Odds = {
@@ -250,5 +246,16 @@ VERBS: Mapping[str, tuple[float, float]] = {
     "clock": (0.15, 0.7),
 }
 # Verbs that came later, strewn among the others: share of runs that have one, and how many of it there are for one other step.
-STREWN: Mapping[str, tuple[float, float]] = {}
+STREWN: Mapping[str, tuple[float, float]] = {
+    "reschedule": (0.25, 0.1),
+    "reprioritise": (0.25, 0.1),
+    "cancel_all": (0.15, 0.04),
+    "reschedule_all": (0.15, 0.05),
+    "reprioritise_all": (0.15, 0.05),
+}
+# What is done at a plugin's door too.
+DOORED = frozenset(
+    ("submit", "submit_many", "cancel", "retry", "retry_all", "clear", "pause", "resume", "configure", "prune", "drain", "get", "explain",
+     "history", "list", "count", "stats", *STREWN)
+)  # fmt: skip
 PACE = pick(0.01, 0.5, 5.0, 60.0, 400.0)  # seconds between two steps, about

@@ -262,6 +262,11 @@ class Oracle:
                 work.payload_seq = seq
                 self.by_payload[seq] = work
 
+    def reprioritised(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.priority = event.priority
+            work.events.append((seq, event))
+
     def cancel_requested(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
             work.cancel = event.reason
@@ -385,6 +390,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "TaskRetried": Oracle.retried,
     "TransitionRejected": Oracle.rejected,
     "TaskRescheduled": Oracle.rescheduled,
+    "TaskReprioritised": Oracle.reprioritised,
     "QueueOpened": Oracle.opened,
     "QueueConfigured": Oracle.configured,
     "QueuePaused": Oracle.paused,

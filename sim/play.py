@@ -27,6 +27,7 @@ from journeyman.engine import (
     Limits,
     NotCancellable,
     NotRetryable,
+    NotWaiting,
     PayloadTooLarge,
     Queue,
     QueueExists,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from journeyman.sim.plan import Plan
 
 _SUBMIT = (QueueNotFound, HandlerNotFound, InvalidPayload, PayloadTooLarge, QueueFull, DuplicateTask)
+_OF_QUEUES = (
+    "retry_all", "clear", "pause", "resume", "configure", "prune", "count", "cancel_all", "reschedule_all", "reprioritise_all",
+)  # fmt: skip
 # What each verb's call may be refused, beyond what can meet any call.
 REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "submit": _SUBMIT,
@@ -51,6 +55,8 @@ REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "wait": (TaskNotFound, trio.TooSlowError),
     "result": (TaskNotFound, TaskFailed, TaskCancelled, trio.TooSlowError),
     "cancel": (TaskNotFound, NotCancellable),
+    "reschedule": (TaskNotFound, NotWaiting),
+    "reprioritise": (TaskNotFound, NotWaiting),
     "retry": (TaskNotFound, NotRetryable, QueueFull),
     "get": (TaskNotFound,),
     "explain": (TaskNotFound,),
@@ -59,7 +65,7 @@ REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "drain": (trio.TooSlowError,),
     "create_queue": (QueueExists, HandlerExists),
     "plug": (QueueExists, HandlerExists, BudgetExhausted),
-    **dict.fromkeys(("retry_all", "clear", "pause", "resume", "configure", "prune", "count"), (QueueNotFound,)),
+    **dict.fromkeys(_OF_QUEUES, (QueueNotFound,)),
 }
 _DISK: Final = ("disk_full", "read_error", "bit_flip")
 AGAIN: Final = 5  # times that a client makes a call again
@@ -210,6 +216,15 @@ class Player:
         if label in self.handles:
             await self.door.retry(self.handles[label].id)
 
+    async def do_reschedule(self, label: str, delay: float | None = None, at: float | None = None) -> None:
+        if label in self.handles:
+            instant = None if at is None else self.world.now() + timedelta(seconds=at)
+            await self.door.reschedule(self.handles[label].id, delay=delay, at=instant, by="plan")
+
+    async def do_reprioritise(self, label: str, priority: int) -> None:
+        if label in self.handles:
+            await self.door.reprioritise(self.handles[label].id, priority, by="plan")
+
     async def do_get(self, label: str) -> None:
         if label in self.handles:
             await self.door.get(self.handles[label].id)
@@ -238,6 +253,15 @@ class Player:
 
     async def do_retry_all(self, queue: str, state: str) -> None:
         await self.door.retry_all(queue, state)
+
+    async def do_cancel_all(self, **order: Any) -> None:
+        await self.door.cancel_all(**order, by="plan", reason="by plan")
+
+    async def do_reschedule_all(self, **order: Any) -> None:
+        await self.door.reschedule_all(**order, by="plan")
+
+    async def do_reprioritise_all(self, **order: Any) -> None:
+        await self.door.reprioritise_all(**order, by="plan")
 
     async def do_clear(self, queue: str) -> None:
         await self.door.clear(queue)

@@ -238,6 +238,25 @@ class _Swarm:
         filters |= {"handler": self.handler(), "tag": "red", "owner": ["user", "7"], "source": "api"}
         return {name: value for name, value in filters.items() if chance.random() < 0.25}
 
+    def make_reschedule(self, label: str) -> dict[str, Any] | None:
+        when = self.chance.choice(({"delay": 0}, {"delay": 2.5}, {"delay": 300}, {"at": -50}, {"at": 40}))
+        return None if (about := self.about_one()) is None else {**about, **when}
+
+    def make_reprioritise(self, label: str) -> dict[str, Any] | None:
+        return None if (about := self.about_one()) is None else {**about, "priority": self.chance.choice((-7, 0, 5, 30))}
+
+    def make_cancel_all(self, label: str) -> dict[str, Any]:
+        chance = self.chance
+        return {**self.make_count(label), "running": chance.random() < 0.5, "dry_run": chance.random() < 0.5}
+
+    def make_reschedule_all(self, label: str) -> dict[str, Any]:
+        chance = self.chance
+        return {**self.make_count(label), "delay": chance.choice((0, 1, 60)), "dry_run": chance.random() < 0.3}
+
+    def make_reprioritise_all(self, label: str) -> dict[str, Any]:
+        chance = self.chance
+        return {**self.make_count(label), "priority": chance.choice((0, 5, 30)), "dry_run": chance.random() < 0.3}
+
     def make_stats(self, label: str) -> dict[str, Any]:
         return {}
 

@@ -68,7 +68,7 @@ class Asked(NamedTuple):
             return chosen
         if isinstance(first, bytes):
             return first
-        if self.name not in ("get", "cancel", "retry", "explain", "history") or not isinstance(first, str):
+        if self.name not in ("get", "cancel", "retry", "reschedule", "reprioritise", "explain", "history") or not isinstance(first, str):
             return None
         try:
             return id_bytes(first)
@@ -312,7 +312,15 @@ class Witness:
         """Whether the live engine has set the task aside."""
         shell = self.shell
         actor = None if shell is None else shell.actors.get(work.queue)
-        return actor is None or work.handler not in actor.runnables or work.id in actor.state.agenda.parked
+        if actor is None or work.handler not in actor.runnables or work.id in actor.state.agenda.parked:
+            return True
+        # It may have been set aside when this was decided and not be any more: a change of the policy has all of them looked at anew.
+        data = self.disk.get(Table.PAYLOADS, work.payload_seq.to_bytes(8, "big"))
+        try:
+            actor.runnables[work.handler].decode_call(data)
+        except Exception:  # whatever shows that they do not fit
+            return True
+        return False
 
     def deleted(self, batch: Any) -> dict[str, set[int]]:
         """The records that a commit deletes, by table."""

@@ -26,7 +26,7 @@ from journeyman.sim.invariants.limits import (
     SuspectsOneByOne,
 )
 from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
-from journeyman.sim.invariants.operators import PolicyStaysAsOrdered
+from journeyman.sim.invariants.operators import OrdersAreDone, PolicyStaysAsOrdered
 from journeyman.sim.invariants.promptness import StartsPromptly
 from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
 from journeyman.sim.invariants.records import ChainHolds, NumbersWithoutGaps, TimeGoesOn
@@ -53,6 +53,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     RoomWithinLimit,
     PauseIsKept,
     PolicyStaysAsOrdered,
+    OrdersAreDone,
     ParkingIsKept,
     NamespaceWithinBudget,
     SuspectsOneByOne,

@@ -32,6 +32,7 @@ HEARD: Final[Mapping[str, str]] = {
     "TaskRetried": "retried",
     "TransitionRejected": "rejected",
     "TaskRescheduled": "rescheduled",
+    "TaskReprioritised": "reprioritised",
     "QueueOpened": "opened",
     "QueueConfigured": "configured",
     "QueuePaused": "paused",

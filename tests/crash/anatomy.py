@@ -243,7 +243,7 @@ class Examination:
             self.f.succeeded_attempt[uuid_text(event["task"])] = event["attempt"]
             task.result = (seq, event["result_len"], event["result_digest"])
         if (
-            name not in ("AttemptStarted", "TaskSubmitted", "TaskRetried", "TaskCancelled", "TaskRescheduled")
+            name not in ("AttemptStarted", "TaskSubmitted", "TaskRetried", "TaskCancelled", "TaskRescheduled", "TaskReprioritised")
             and event["attempt"] != task.attempt
         ):
             self.f.wrong(5, f"record {seq}: {name} for attempt {event['attempt']}, the task is at {task.attempt}")

@@ -25,6 +25,8 @@ from journeyman.kernel.commands import (
     Open,
     Pause,
     Progress,
+    Reprioritise,
+    Reschedule,
     Submit,
 )
 from journeyman.kernel.decide import decide
@@ -54,7 +56,10 @@ def test_imports_are_few(path: Path) -> None:
 
 def commands() -> list[Command | list[Submit]]:
     return [
-        [task(50), task(51), task(50)], Cancel(tid(1), "", ""), Cancel(tid(3), "", ""), Clear("", ""), Pause(""), Dispatch(), Expire(),
+        [task(50), task(51), task(50)], Cancel(tid(1), "", ""), Cancel(tid(3), "", ""), Clear("", ""), Pause(""),
+        Reschedule(tid(5), 9, None, "", ""),
+        Reprioritise(tid(5), 9, "", ""), Reschedule(tid(1), 9, None, "", ""), Reprioritise(tid(1), 9, "", ""),
+        Dispatch(), Expire(),
         Configure(Policy(crashes=9).facts(), ""), Open(2, Policy(on_crash="interrupt").facts(), [tid(1)]), Progress(tid(1), 1, 1, 1, ""),
         Heartbeat(tid(1), 1, 1), Heartbeat(tid(1), 0, 0),
         Finish(tid(1), 1, 1, Failed(1, ERROR)), Finish(tid(1), 0, 0, Failed(1, ERROR)),
