@@ -164,12 +164,12 @@ BUGS = (
     ),
     Bug("a step of the clock does not move a parking", ((world.rebase, "queue.parked_until += delta_us", "pass"),), seed=100),
     # orders about many, and about what waits
-    Bug("dry run acts", ((bulk.Bulk._each, "if dry_run:", "if False:"),)), seed=74),
-    Bug("priority forgotten", ((apply._reprioritised, "task.priority = event.priority", "task.priority += 0"),)), seed=0),
-    Bug("a moved task slips", ((agenda.Agenda.withdraw, "self.leave(task)", "self.leave(task)\n    task.first_due += 1"),)), seed=207),
+    Bug("dry run acts", ((bulk.Bulk._each, "if dry_run:", "if False:"),), seed=74),
+    Bug("priority forgotten", ((apply._reprioritised, "task.priority = event.priority", "task.priority += 0"),), seed=0),
+    Bug("a moved task slips", ((agenda.Agenda.withdraw, "self.leave(task)", "self.leave(task)\n    task.first_due += 1"),), seed=207),
     # namespaces
-    Bug("a plugin reaches what is another's", ((scope.Scope.reaches, "not self.namespace or", "True or"),)), seed=7),
-    Bug("budget of a namespace off by one", ((limits.NamespaceScope._left, "return limit - sum", "return limit + 1 - sum"),)), seed=20),
+    Bug("a plugin reaches what is another's", ((scope.Scope.reaches, "not self.namespace or", "True or"),), seed=7),
+    Bug("budget of a namespace off by one", ((limits.NamespaceScope._left, "return limit - sum", "return limit + 1 - sum"),), seed=20),
     Bug(
         "room of a namespace off by one",
         ((budget.Budget.room, "return self.pending - self.promised", "return self.pending + 1 - self.promised"),),
