@@ -94,11 +94,17 @@ class Agenda:
             self._step_out(task, key)
             self.parked[task.id] = NO_HANDLER
             return
-        at_front, makes_room = self.keys.stand(task, key)
-        if makes_room is not None:
-            self._fall_back(makes_room)
-        if at_front:
+        if self._stand(task, key):
             self._line_up(task)
+
+    def _stand(self, task: TaskState, key: str) -> bool:
+        """Whether it stands at the front of its key's line now."""
+        at_front, falls_back, comes_up = self.keys.stand(task, key)
+        if falls_back is not None:
+            self._fall_back(falls_back)
+        if comes_up is not None and comes_up.shown is PENDING:
+            self._line_up(comes_up)
+        return at_front
 
     def _fall_back(self, task: TaskState) -> None:
         """It is not at the front of its key any more; if it was about to start, it is so no longer."""
@@ -111,12 +117,10 @@ class Agenda:
 
     def _hold_or_step_out(self, task: TaskState, key: str) -> None:
         """A task that has a key is due later: it keeps its key, or lets others pass."""
-        if not self.keys.holds(task):
+        if self.keys.holds(task):
+            self._stand(task, key)
+        else:
             self._step_out(task, key)
-            return
-        _, makes_room = self.keys.stand(task, key)
-        if makes_room is not None:
-            self._fall_back(makes_room)
 
     def _step_out(self, task: TaskState, key: str) -> None:
         for other in self.keys.leave(task, key):
@@ -132,8 +136,8 @@ class Agenda:
     def started(self, task: TaskState) -> None:
         """`task`, which has options, runs."""
         key = key_of(task)
-        if key is not None and (makes_room := self.keys.started(task, key)) is not None:
-            self._fall_back(makes_room)
+        if key is not None and (falls_back := self.keys.started(task, key)) is not None:
+            self._fall_back(falls_back)
 
     def _line_up(self, task: TaskState) -> None:
         handlers = self.handlers

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
 
 from journeyman.kernel.bounds import STALE_MIN
 from journeyman.kernel.lifecycle import State
@@ -100,6 +101,18 @@ class Line:
         self.front[task.id] = task
 
 
+class Stand(NamedTuple):
+    """Where a task has come to stand; who falls back from the front because of it, or comes up to it."""
+
+    at_front: bool
+    falls_back: TaskState | None = None
+    comes_up: TaskState | None = None
+
+
+AT_FRONT: Final = Stand(True)
+BEHIND: Final = Stand(False)
+
+
 class Keys:
     """The lines of one queue."""
 
@@ -114,30 +127,44 @@ class Keys:
         """Whether a task that waits, and is not due, keeps its key: it has run before, and the order is strict."""
         return self.strict and task.attempt > 0
 
-    def stand(self, task: TaskState, key: str) -> tuple[bool, TaskState | None]:
-        """`task` stands in the line of `key` from now on: whether at its front, and who has to make room for it there."""
+    def stand(self, task: TaskState, key: str) -> Stand:
+        """`task`, which does not run, stands in the line of `key` from now on."""
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line()
         front, id = line.front, task.id
         if id in front:
-            shed = line.shed(self.per_key)
-            return shed is not task, None if shed is task else shed
+            return self._stay(line, task)
         if id in line.places:
-            return False, None
-        if len(front) < self.per_key and ((head := line.head()) is None or _place(task) < _place(head)):
-            front[id] = task
-            return True, None
+            return BEHIND
         head = line.head()
         if head is None or _place(task) < _place(head):  # only then can it be better than one of the front
+            if len(front) < self.per_key:
+                front[id] = task
+                return AT_FRONT
             last = line.last_waiting()
             if last is not None and _place(task) < _place(last):
                 del front[last.id]
                 line.queue_up(last)
                 front[id] = task
-                return True, last
+                return Stand(True, falls_back=last)
         line.queue_up(task)
-        return False, None
+        return BEHIND
+
+    def _stay(self, line: Line, task: TaskState) -> Stand:
+        """A run of `task` is over, and it waits again.  While it ran, one with an older claim may have come (relaxed order), or fewer may
+        stand at the front than before.
+        """
+        shed = line.shed(self.per_key)
+        if shed is not None:
+            return BEHIND if shed is task else Stand(True, falls_back=shed)
+        head = line.head()
+        if head is None or _place(task) < _place(head):
+            return AT_FRONT
+        line.take_head()
+        del line.front[task.id]
+        line.queue_up(task)
+        return Stand(False, comes_up=head)
 
     def started(self, task: TaskState, key: str) -> TaskState | None:
         """`task` runs, wherever it stood: a replay does not advance the clock, and may find it in the back or nowhere.  Who has to make
@@ -200,4 +227,4 @@ class Keys:
             line.places = {place[2].id: place for place in line.back}
 
 
-__all__ = ["Keys", "Line", "key_of"]
+__all__ = ["Keys", "Line", "Stand", "key_of"]

@@ -62,6 +62,22 @@ def test_relaxed_order_lets_others_pass_and_gives_the_place_back(outcome: Any) -
     assert started(lane) == [1], "it came first, so it goes before the third"
 
 
+@pytest.mark.parametrize("given_back", [Released(1, "stop"), None])
+def test_relaxed_a_run_given_back_makes_way_for_an_older_one_that_is_due_again(given_back: Any) -> None:
+    lane = Lane(Policy(concurrency=8, attempts=5, jitter_ppm=0, key_order="relaxed")).when(keyed(1)).when(keyed(2), at=2 * SECOND)
+    assert started(lane) == [1]
+    ends(lane, 1, Failed(1, ERROR))
+    assert started(lane) == [2]
+    assert started(lane, at=lane.now + 40 * SECOND) == [], "the first is due again, and the second runs"
+    if given_back is None:
+        lane.when(Open(2, None, [tid(2)]))
+    else:
+        ends(lane, 2, given_back)
+    assert started(lane) == [1]
+    ends(lane, 1)
+    assert started(lane) == [2]
+
+
 def test_several_at_a_time() -> None:
     lane = Lane(Policy(concurrency=8, per_key=2, attempts=3, jitter_ppm=0))
     for n in range(1, 6):
