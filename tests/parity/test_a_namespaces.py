@@ -102,9 +102,10 @@ async def test_a_plugins_do_not_see_each_other(world: World) -> None:
         assert [task.queue for task in await one.list()] == ["mail"]
         assert (await one.count(), await other.count(), await engine.count()) == (1, 1, 2)
         assert set(await one.stats()) == {"mail"}
-        for call in (one.get, one.cancel, one.history, one.explain):
+        for call in (one.get, one.cancel, one.history, one.explain, one.wait):
             with pytest.raises(TaskNotFound):
                 await call(theirs.id)
+        assert (await one.wait(mine.id)).state == "succeeded"
         assert await one.clear("mail") == 0
         assert await other.clear("mail") == 1
         with pytest.raises(QueueNotFound):
