@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from journeyman.actors.slots import Slots
+from journeyman.kernel.commands import Env
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -38,4 +39,9 @@ def tighter(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else min(one, other)
 
 
-__all__ = ["Budget", "tighter"]
+def with_room(env: Env, budget: Budget | None) -> Env:
+    """For submits: what the namespace has left, if the queue is in one."""
+    return env if budget is None else env._replace(room=budget.room())
+
+
+__all__ = ["Budget", "tighter", "with_room"]

@@ -61,6 +61,10 @@ class KernelClock:
     def monotonic(self) -> int:
         return self._clock.monotonic()
 
+    def wall(self) -> int:
+        """What the wall clock says now: up to `STEP_US` from kernel time, either way, and more until a step is journalled."""
+        return self._clock.wall()
+
     def drift(self) -> int:
         """How far the wall clock is ahead of kernel time, in microseconds, when that is more than `STEP_US`; else 0."""
         gap = self._clock.wall() - self.now()

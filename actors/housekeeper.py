@@ -42,6 +42,7 @@ class Housekeeper:
         """One round of all duties."""
         shell = self._shell
         self._follow_clock()
+        self._mind_the_schedules()
         shell.store.tend()
         await self._snapshotter.take()
         await self.prune_expired()
@@ -65,6 +66,12 @@ class Housekeeper:
         shell.timer.clock_moved()
         for actor in shell.actors.values():
             actor.clock_moved(drift)
+
+    def _mind_the_schedules(self) -> None:
+        """The wall clock may have drifted from kernel time, a little: alarms for cron are set anew."""
+        for actor in self._shell.actors.values():
+            if actor.state.schedules:
+                actor.wake()
 
     @trio.lowlevel.enable_ki_protection
     async def prune(self, now: int) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from journeyman.actors.attempt import Attempt, keys_of
-from journeyman.actors.budget import Budget, tighter
+from journeyman.actors.budget import Budget, tighter, with_room
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
 from journeyman.actors.fresh import FreshPayloads
@@ -27,6 +27,7 @@ from journeyman.actors.lane import Lane, Runnable
 from journeyman.actors.limiters import Tap
 from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
+from journeyman.actors.recurrence import Recurrence
 from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Answer, Command, Decision, Env, Expire, Finish, Open, Outcome, Refused, Submit
@@ -69,6 +70,7 @@ class QueueActor:
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
         self.fresh = FreshPayloads()
         self._starter = Starter(self)
+        self.recurrence = Recurrence(self)
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
         self._crashed: Exception | None = None
@@ -202,7 +204,7 @@ class QueueActor:
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
         state = self.state
-        if self._mailbox or state.running or self.attempts:
+        if self._mailbox or state.running or self.attempts or (state.schedules and self.recurrence.moving(self.shell.now())):
             return True
         if state.paused is not None or self.broken is not None:
             return False
@@ -250,6 +252,8 @@ class QueueActor:
             self._drain(mailbox, now, step)
             if self.state.agenda.next_deadline() is not None:
                 self.decide_apply(Expire(), now, step)
+            if self.state.schedules:
+                self.recurrence.fire(now, step)
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
             self._starter.dispatch(now, step)
         except BaseException:
@@ -264,7 +268,8 @@ class QueueActor:
         state = self.state
         if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
             shell.news.set()  # whoever waits for the queues to come to rest has reason to look
-        shell.timer.set(self, next_wakeup(state, now, self.tap.env(now)))
+        wake_at = next_wakeup(state, now, self.tap.env(now))
+        shell.timer.set(self, self.recurrence.or_sooner(wake_at, now) if state.schedules else wake_at)
 
     def _undo(self, step: Step) -> None:
         """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
@@ -312,10 +317,7 @@ class QueueActor:
 
     def propose(self, commands: Sequence[Submit], now: int) -> Decision:
         """What these submits would come to; changes nothing."""
-        env = self.env(known=self.shell.known(commands))
-        if self.budget is not None and (room := self.budget.room()) is not None:
-            env = env._replace(room=room)
-        return decide(self.state, commands, now, env)
+        return decide(self.state, commands, now, with_room(self.env(known=self.shell.known(commands)), self.budget))
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
@@ -382,6 +384,7 @@ class QueueActor:
                 attempts.add(first)
         for attempt in attempts:
             attempt.submits = [each._replace(command=each.command.moved(delta_us)) for each in attempt.submits]
+        self.recurrence.rebuild()
         self.wake()
 
     def open(self, boot: int, entered: frozenset[bytes], crashed: bool) -> None:
@@ -392,5 +395,6 @@ class QueueActor:
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
         self.tap.resume(now)
+        self.recurrence.rebuild()
         self.shell.writer.record(step)
         self.wake()

@@ -21,6 +21,8 @@ from journeyman.kernel.events import (
     QueueParkedUntil,
     QueuePaused,
     QueueResumed,
+    ScheduleDeclared,
+    ScheduleRemoved,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -64,6 +66,8 @@ class Recorder:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
         elif kind is QueueConfigured:
             actor.policy_changed()
+        elif kind is ScheduleDeclared or kind is ScheduleRemoved:
+            actor.recurrence.plan(event.name)  # type: ignore[union-attr]
         shell.world.last_at = max(shell.world.last_at, event.at)
         step.items.append((seq, event))
         return seq
@@ -88,6 +92,15 @@ class Recorder:
         actor.fresh.keep_all([event.task for event in events], payloads)
         actor.shell.world.last_at = max(actor.shell.world.last_at, events[0].at)
         actor.figures.tasks_submitted([event.handler for event in events], events[0].at)
+
+    def take_fired(self, event: TaskEvent | QueueEvent, payload: bytes, step: Step) -> None:
+        """As `take`, for what a schedule's fire came to: a new task brings its arguments along."""
+        seq = self.take(event, step)
+        if type(event) is TaskSubmitted:
+            actor = self._actor
+            step.payloads.append((seq, payload))
+            actor.fresh.keep(event.task, payload)
+            actor.figures.tasks_submitted([event.handler], event.at)
 
     def _ended(self, event: Any, step: Step) -> None:
         actor = self._actor

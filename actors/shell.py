@@ -79,6 +79,7 @@ class Shell:
         clock: KernelClock,
         threads: ThreadRunner,
         context: Callable[[Attempt], Any],
+        mint: Callable[[int], bytes],
         max_concurrency: int | None,
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -91,6 +92,7 @@ class Shell:
         self.now = clock.now
         self.threads = threads
         self.context = context
+        self.mint = mint  # ids, for tasks that nobody submits
         self.log = LOG
         self.room = Room(store)
         self.fail = on_failure  # the journal can be written, or read, no more

@@ -23,6 +23,7 @@ from journeyman.engine.errors import (
     QueueExists,
     QueueFull,
     QueueNotFound,
+    ScheduleNotFound,
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
@@ -35,6 +36,7 @@ from journeyman.engine.limits import Limits
 from journeyman.engine.policy import QueuePolicy
 from journeyman.engine.questions import Explanation
 from journeyman.engine.queue import Queue
+from journeyman.engine.schedule import Schedule, fire_times
 from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
 from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
@@ -51,11 +53,10 @@ __all__ = [
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
     "BoundCall", "Door", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
-    "State", "SubmitSpec", "Task",
+    "Schedule", "State", "SubmitSpec", "Task", "fire_times",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",
     "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound",
-    "TaskCancelled",
-    "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue
+from journeyman.engine.schedule import Schedules
 from journeyman.engine.scope import Scope
 from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
@@ -45,7 +46,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Door(Bulk):
+class Door(Bulk, Schedules):
     """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
     │   ├── QueueNotFound        (LookupError)  no such queue, neither declared nor stored
     │   ├── HandlerNotFound      (LookupError)  no handler of that name in this engine
     │   ├── TaskNotFound         (LookupError)  no such task: never submitted, or pruned
+    │   ├── ScheduleNotFound     (LookupError)  no schedule of that name
     │   ├── InvalidName          (ValueError)   1 to 128 bytes of UTF-8, no control characters
     │   ├── InvalidPayload       (ValueError)   an argument or result that its annotation or the encoding does not take
     │   ├── PayloadTooLarge      (ValueError)   over max_payload; names both sizes
@@ -61,6 +62,10 @@ class HandlerNotFound(JourneymanError, LookupError):
 
 class TaskNotFound(JourneymanError, LookupError):
     """No task has this id: it was never submitted here, or retention has removed it."""
+
+
+class ScheduleNotFound(JourneymanError, LookupError):
+    """No schedule of that name."""
 
 
 class InvalidName(JourneymanError, ValueError):
@@ -184,12 +189,23 @@ class FeedTruncated(JourneymanError):
 
 # What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.
 REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
-    {kind.__name__: kind for kind in (QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, NotWaiting, PayloadTooLarge)}
+    {
+        kind.__name__: kind
+        for kind in (
+            QueueFull,
+            DuplicateTask,
+            TaskNotFound,
+            NotCancellable,
+            NotRetryable,
+            NotWaiting,
+            PayloadTooLarge,
+            ScheduleNotFound,
+        )
+    }  # fmt: skip
 )
 
 __all__ = [
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists",
-    "QueueFull",
-    "QueueNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
 ]  # fmt: skip

@@ -245,6 +245,7 @@ class Session:
             clock=clock,
             threads=s.threads or RealThreads(),
             context=self._context,
+            mint=self.ids.mint,
             max_concurrency=s.max_concurrency,
             on_failure=lambda error: self.runtime.fail(error),
         )

@@ -88,6 +88,7 @@ class Task:
     expires_at: datetime | None
     deadline_at: datetime | None
     meta: Mapping[str, Any]
+    schedule: tuple[str, datetime] | None  # that submitted it, and the fire time
     _payload: Later[tuple[list[Any], dict[str, Any]] | None] = field(default_factory=_nothing, repr=False, compare=False)
     _result: Later[Any] = field(default_factory=_nothing, repr=False, compare=False)
 
@@ -130,7 +131,7 @@ class Task:
         """
         options = task.options or _NO_OPTIONS
         ppm, message = (task.progress_ppm, task.message) if progress is None else progress
-        owner, parent = options.get("owner"), options.get("parent")
+        owner, parent, fired = options.get("owner"), options.get("parent"), options.get("schedule")
         return cls(
             id=id_text(task.id),
             seq=task.seq,
@@ -159,6 +160,7 @@ class Task:
             expires_at=_instant(task.expires_at),
             deadline_at=_instant(options.get("deadline_at")),
             meta=MappingProxyType(dict(options.get("meta") or {})),
+            schedule=None if fired is None else (fired[0], instant_of(fired[1])),
             _payload=_nothing() if payload is None else Later(payload),
             _result=_nothing() if result is None else Later(result),
         )

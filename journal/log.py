@@ -29,13 +29,16 @@ from journeyman.kernel.events import (
     QueueParkedUntil,
     QueuePaused,
     QueueResumed,
+    ScheduleDeclared,
+    ScheduleFired,
+    ScheduleRemoved,
     TasksPruned,
 )
 
 READ_CHUNK: Final = 1_000  # records a read transaction; keeps it under a millisecond or two
 LOOSE_KINDS: Final = frozenset({
     EngineBooted, EngineClosed, JournalCompacted, QueueConfigured, QueueOpened, QueueParkedUntil, QueuePaused, QueueResumed,
-    TasksPruned,
+    TasksPruned, ScheduleDeclared, ScheduleRemoved, ScheduleFired,
 })  # fmt: skip
 _TASK_KINDS: Final = frozenset(kind for kind, tag in TAG_OF.items() if tag < 32)
 

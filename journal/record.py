@@ -55,7 +55,9 @@ _HEADER_SIZE: Final = 8
 _FIRST_SIZE: Final = 24
 TAG_OF: Final[dict[type[Any], int]] = {kind: tag for tag, kind in TAGS.items()}
 # Kinds that hold a map outside `options`: the plain encoder would not sort its keys.
-_MAPPED: Final = frozenset(TAG_OF[kind] for kind in TAGS.values() if {"policy", "residue", "facts", "queues", "row"} & set(kind._fields))
+_MAPPED: Final = frozenset(
+    TAG_OF[kind] for kind in TAGS.values() if {"policy", "residue", "facts", "queues", "row", "spec"} & set(kind._fields)
+)
 _HOT: Final = HotEncoder()
 _BY_PIECES: Final[dict[Any, Callable[[Any], bytes]]] = {
     TaskSubmitted: _HOT.submitted,

@@ -30,6 +30,9 @@ from journeyman.kernel.events import (
     QueueParkedUntil,
     QueuePaused,
     QueueResumed,
+    ScheduleDeclared,
+    ScheduleFired,
+    ScheduleRemoved,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -43,6 +46,7 @@ from journeyman.kernel.events import (
     TransitionRejected,
 )
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
+from journeyman.kernel.schedule import schedule_declared, schedule_fired, schedule_removed
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -286,6 +290,8 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     task.seqs += (seq,)
     task.last_seq = seq
     state.agenda.wait(task)
+    if task.options is not None and "schedule" in task.options:
+        state.note_unfinished(task)
 
 
 def _rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
@@ -390,6 +396,9 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     QueueResumed: _resumed,
     QueueParkedUntil: _parked,
     TasksPruned: _pruned,
+    ScheduleDeclared: schedule_declared,
+    ScheduleRemoved: schedule_removed,
+    ScheduleFired: schedule_fired,
 }
 
 __all__ = ["apply", "apply_new"]

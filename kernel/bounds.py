@@ -40,6 +40,14 @@ RATE_LIMIT_MAX: Final = 1_000_000_000
 BURST_MAX: Final = 1_000_000_000
 PPM: Final = 1_000_000  # one whole, in millionths
 
+# --- recurring --------------------------------------------------------------------------------------------------------
+SCHEDULE_GRACE_US: Final = 60 * SECOND_US  # a fire that is decided no later than this is on time
+SCHEDULE_ALL_MAX: Final = 1_000  # fires that misfire="all" makes up for, the newest
+SCHEDULE_COUNT_MAX: Final = 100  # fires passed over that are counted exactly, of cron
+SCHEDULE_RUNS_MAX: Final = 32  # stretches of fire times without a gap that are told apart
+EVERY_MIN_US: Final = SECOND_US // 10
+PREVIEW_MAX: Final = 10_000  # fire times that can be asked for
+
 # --- indexes (kernel) -------------------------------------------------------------------------------------------------
 ROSTER_CHUNK: Final = 512  # tasks in one piece of a roster
 STALE_MIN: Final = 1_024  # an index is not tidied for fewer dead entries than this
@@ -59,6 +67,8 @@ FREEZE_TASKS: Final = 10_000  # tasks read at open, from which on the cyclic col
 CHECKPOINT_ROWS: Final = 64  # rows encoded between two turns of the loop: about half a millisecond
 CLOSING_TAIL_EVENTS: Final = 20_000  # a shorter tail is replayed sooner than it is checkpointed at close
 PRUNE_TASKS: Final = 200  # tasks deleted in one commit
+SCHEDULES_MAX: Final = 1_000  # of one queue
+SCHEDULE_PAYLOAD_MAX_BYTES: Final = 1 << 14  # its arguments are kept in memory and in the queue's facts
 OPERATION_CHUNK: Final = 1_000  # tasks that a bulk operator action changes in one step
 COMPACT_RECORDS: Final = 200  # bookkeeping records that are folded into one
 

@@ -146,9 +146,33 @@ class Expire(NamedTuple):
     """Cancel waiting tasks whose deadline has passed."""
 
 
+class Declare(NamedTuple):
+    """Have a task recur as `spec` says (docs/FORMAT.md).  The same once more changes nothing.  `wall`: what the wall clock says."""
+
+    name: str
+    spec: Mapping[str, Any]
+    by: str
+    wall: int
+
+
+class Unschedule(NamedTuple):
+    name: str
+    by: str
+    reason: str = ""
+
+
+class Fire(NamedTuple):
+    """Decide the due fire times of a schedule.  `seed`: an id for the first task that comes of it; `after`: its cron expression."""
+
+    name: str
+    wall: int
+    seed: bytes
+    after: Callable[[int], int | None]
+
+
 Command = (
     Submit | Cancel | Retry | Reschedule | Reprioritise | Clear | Pause | Resume | Configure | Open
-    | Finish | Progress | Heartbeat | Dispatch | Expire
+    | Finish | Progress | Heartbeat | Dispatch | Expire | Declare | Unschedule | Fire
 )  # fmt: skip
 
 
@@ -254,7 +278,7 @@ class Decision(NamedTuple):
 
 
 __all__ = [
-    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Dispatch", "Env", "Expire", "Failed", "Finish",
-    "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule", "Resume", "Retry",
-    "Snoozed", "Stopped", "Submit", "Succeeded",
+    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
+    "Finish", "Fire", "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule",
+    "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
 ]  # fmt: skip

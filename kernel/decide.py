@@ -19,10 +19,12 @@ from journeyman.kernel.commands import (
     Command,
     Configure,
     Decision,
+    Declare,
     Dispatch,
     Env,
     Expire,
     Finish,
+    Fire,
     Heartbeat,
     Open,
     Pause,
@@ -32,11 +34,13 @@ from journeyman.kernel.commands import (
     Resume,
     Retry,
     Submit,
+    Unschedule,
 )
 from journeyman.kernel.dispatch import dispatch, expire
 from journeyman.kernel.ending import finish, heartbeat, progress
 from journeyman.kernel.orders import cancel, clear, configure, pause, reprioritise, reschedule, resume, retry
 from journeyman.kernel.recovery import open_queue
+from journeyman.kernel.recurring import declare, fire, unschedule
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.submit import submit
 
@@ -65,6 +69,9 @@ _DECIDE: Final[Mapping[type, Callable[[QueueState, Any, int, Env], Decision]]] =
     Resume: resume,
     Configure: configure,
     Open: open_queue,
+    Declare: declare,
+    Unschedule: unschedule,
+    Fire: fire,
 }
 
 __all__ = ["decide"]

@@ -51,6 +51,15 @@ from journeyman.kernel.queue_events import (
 from journeyman.kernel.queue_events import (
     TasksPruned as TasksPruned,
 )
+from journeyman.kernel.schedule_events import (
+    ScheduleDeclared as ScheduleDeclared,
+)
+from journeyman.kernel.schedule_events import (
+    ScheduleFired as ScheduleFired,
+)
+from journeyman.kernel.schedule_events import (
+    ScheduleRemoved as ScheduleRemoved,
+)
 
 Error = tuple[str, str, str, list[str]]  # type name, message, traceback text, names of the type's MRO
 
@@ -328,6 +337,9 @@ TaskEvent = (
     | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
     | TaskReprioritised
 )  # fmt: skip
-QueueEvent = QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned
+QueueEvent = (
+    QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned | ScheduleDeclared | ScheduleRemoved
+    | ScheduleFired
+)  # fmt: skip
 JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted
 Event = TaskEvent | QueueEvent | JournalEvent

@@ -15,6 +15,7 @@ from typing import Any
 from journeyman.kernel.agenda import Agenda
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.policy import Policy
+from journeyman.kernel.schedule import ScheduleState
 from journeyman.kernel.taskstate import ROW, TaskState
 from journeyman.kernel.tats import Tats
 
@@ -24,7 +25,8 @@ class QueueState:
 
     __slots__ = (
         "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "limiters", "name", "parked_seq", "parked_until",
-        "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "tasks", "tat_at", "tat_seq",
+        "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks", "tat_at", "tat_seq",
+        "unfinished",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -44,6 +46,9 @@ class QueueState:
         self.tat_at = 0  # the rate limiter's theoretical arrival time
         self.tat_seq = 0
         self.limiters = Tats()  # those of the shared limiters it has drawn from
+        self.schedules: dict[str, ScheduleState] = {}
+        self.schedules_seq = 0
+        self.unfinished: dict[str, set[bytes]] = {}  # by schedule: its tasks, some ended ones among them
         self.tasks: dict[bytes, TaskState] = {}
         self.running: dict[bytes, TaskState] = {}
         self.agenda = Agenda()
@@ -79,6 +84,8 @@ class QueueState:
             "tat_at": self.tat_at,
             "tat_seq": self.tat_seq,
             "limiters": self.limiters.facts(),
+            "schedules": [schedule.row() for _, schedule in sorted(self.schedules.items())],
+            "schedules_seq": self.schedules_seq,
         }
 
     def merge_facts(self, facts: Mapping[str, Any]) -> None:
@@ -101,6 +108,9 @@ class QueueState:
         if facts["tat_seq"] >= self.tat_seq:  # equal: a clock step moved the limiter, and a start before it is pruned
             self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
         self.limiters.merge(facts.get("limiters"))
+        if facts.get("schedules_seq", 0) >= self.schedules_seq:  # equal: a clock step moved them
+            self.schedules = {row[0]: ScheduleState.from_row(row) for row in facts.get("schedules", ())}
+            self.schedules_seq = facts.get("schedules_seq", 0)
 
     def set_policy(self, policy: Mapping[str, Any], seq: int) -> None:
         """The policy from event `seq` on."""
@@ -128,6 +138,10 @@ class QueueState:
     def rebuild(self) -> None:
         """The indexes anew; `advance` afterwards."""
         self.agenda.rebuild(self.tasks.values())
+        self.unfinished = {}
+        for task in self.tasks.values():
+            if task.options is not None and "schedule" in task.options and task.state not in TERMINAL:
+                self.note_unfinished(task)
 
     @property
     def changed_live(self) -> bool:
@@ -148,6 +162,20 @@ class QueueState:
         """An ended task leaves memory."""
         del self.tasks[task.id]
         self.agenda.rosters[task.state].drop(task)
+
+    # --- tasks of schedules -------------------------------------------------------------------------------------------------
+
+    def note_unfinished(self, task: TaskState) -> None:
+        """A task that a schedule submitted is not over (any more).  Ended ones are let go of when they are half of what is held."""
+        known = self.unfinished.setdefault(task.options["schedule"][0], set())  # type: ignore[index]
+        if len(known) & (len(known) - 1) == 0:  # a power of two
+            known.difference_update([id for id in known if (held := self.tasks.get(id)) is None or held.state in TERMINAL])
+        known.add(task.id)
+
+    def has_unfinished(self, name: str) -> bool:
+        """Whether a task of this schedule is not over."""
+        found = (self.tasks.get(id) for id in self.unfinished.get(name, ()))
+        return any(task is not None and task.state not in TERMINAL for task in found)
 
     # --- what this process can run ----------------------------------------------------------------------------------------
 

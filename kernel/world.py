@@ -19,6 +19,7 @@ from journeyman.kernel.events import (
     JournalCompacted,
 )
 from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.schedule import schedules_stepped
 from journeyman.kernel.state import QueueState
 
 
@@ -107,6 +108,7 @@ def _stepped(state: JournalState, event: ClockStepped, seq: int) -> None:
     state.last_at = event.at
     for queue in state.queues.values():
         rebase(queue, event.delta_us, seq)
+        schedules_stepped(queue, event.delta_us, event.at, seq)
 
 
 def rebase(queue: QueueState, delta_us: int, seq: int) -> None:

@@ -55,6 +55,13 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a task pruned by retention": "its time had come",
     "a task pruned by hand": "an operator deleted it",
     "bookkeeping compacted": "many small records became one",
+    "a schedule fired": "a fire time came to a task",
+    "a fire was missed": "it was passed over because it came too late",
+    "a missed fire was made up for": "misfire once, or all",
+    "a fire time passed over": "older ones, with a newer one",
+    "a fire overlapped": "a task of an earlier fire was unfinished",
+    "a fire found its queue full": "max_pending",
+    "a schedule removed": "by hand, or in favour of another queue",
     "progress sampled": "a handler told how far it was",
     "paused over a restart": "a queue was paused when the engine was opened",
     "a policy changed live": "an operator configured a queue",
@@ -191,6 +198,8 @@ _TELLING: Final[Mapping[str, Any]] = {
     "QueueParkedUntil": lambda event: "a queue parked",
     "JournalCompacted": lambda event: "bookkeeping compacted",
     "ProgressSampled": lambda event: "progress sampled",
+    "ScheduleFired": lambda event: "a schedule fired" if event.submitted is not None else None,
+    "ScheduleRemoved": lambda event: None if event.by == "simulation" else "a schedule removed",
 }
 
 

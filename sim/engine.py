@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
     "pause", "resume", "configure", "drain", "create_queue", "reschedule", "reprioritise", "cancel_all",
-    "reschedule_all", "reprioritise_all",
+    "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview",
 )  # fmt: skip
 
 

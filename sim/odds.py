@@ -181,6 +181,17 @@ OPTIONS: Odds = {
     "meta": (0.05, pick({"n": 1}, {"who": "x" * 40})),
 }
 
+# Parameters of `Engine.schedule`; `start` and `end` are seconds from now.  What is not drawn of `every` is `cron`.
+SCHEDULE: Odds = {
+    "every": (0.5, pick(7, 60, 300, 4000)),
+    "cron": (1.0, pick("* * * * *", "*/5 * * * *", "*/20 * * * *", "7 * * * *", "30 3 * * *")),
+    "timezone": (0.4, pick("Europe/Oslo", "Asia/Kathmandu", "America/New_York")),
+    "misfire": (0.6, pick("once", "all")),
+    "overlap": (0.5, pick("allow", "skip")),
+    "start": (0.1, pick(-3600, 30, 900)),
+    "end": (0.1, pick(100, 4000)),
+}
+
 # --- handlers' scripts --------------------------------------------------------------------------------------------------
 
 _runs = pick(1, 1, 2, 99)
@@ -258,4 +269,12 @@ DOORED = frozenset(
     ("submit", "submit_many", "cancel", "retry", "retry_all", "clear", "pause", "resume", "configure", "prune", "drain", "get", "explain",
      "history", "list", "count", "stats", *STREWN)
 )  # fmt: skip
+# The same for schedules, which get their steps afterwards, from a chance of their own: (share of runs that know them, weight).
+RECURRING = 0.2  # of all runs
+RECURRING_VERBS: Mapping[str, tuple[float, float]] = {
+    "schedule": (1.0, 5),
+    "unschedule": (0.4, 1),
+    "schedules": (0.6, 2),
+    "preview": (0.3, 1),
+}
 PACE = pick(0.01, 0.5, 5.0, 60.0, 400.0)  # seconds between two steps, about

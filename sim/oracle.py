@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from journeyman.sim.timetable import Timetable
 from journeyman.sim.work import ENDED as ENDED
 from journeyman.sim.work import STATES as STATES
 from journeyman.sim.work import WAITING as WAITING
@@ -43,6 +44,7 @@ class Oracle:
         self.last_at = 0
         self.boots = 0
         self.clean = True
+        self.timetable = Timetable()
 
     def apply(self, seq: int, event: Any, work: Work | None) -> None:
         """`event` is durable.  `work`: the task it names, if it is known."""
@@ -227,6 +229,10 @@ class Oracle:
         while len(self.gone) > GONE_KEPT:
             del self.gone[next(iter(self.gone))]
 
+    def scheduled(self, seq: int, event: Any, work: Work | None) -> None:
+        self.timetable.told(seq, event)
+        self.loose.add(seq)
+
     def booted(self, seq: int, event: Any, work: Work | None) -> None:
         self.boots, self.clean = event.epoch, False
         self.loose.add(seq)
@@ -242,6 +248,7 @@ class Oracle:
         for lane in self.lanes.values():
             lane.tat_at += event.delta_us if lane.tat_at else 0
             lane.parked_until += event.delta_us if lane.parked_until else 0
+        self.timetable.stepped(seq, event)
         for work in self.tasks.values():
             if not work.ended:
                 if work.due_kind == 0:
@@ -298,6 +305,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "QueueResumed": Oracle.resumed,
     "QueueParkedUntil": Oracle.parked,
     "TasksPruned": Oracle.pruned,
+    **dict.fromkeys(("ScheduleDeclared", "ScheduleRemoved", "ScheduleFired"), Oracle.scheduled),
     "EngineBooted": Oracle.booted,
     "EngineClosed": Oracle.closed,
     "ClockStepped": Oracle.stepped,

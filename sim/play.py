@@ -33,11 +33,12 @@ from journeyman.engine import (
     QueueExists,
     QueueFull,
     QueueNotFound,
+    ScheduleNotFound,
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
 )
-from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.errors import EngineCrashed, PromiseBroken
 from journeyman.sim.scripts import policy_of, queue_of
 from journeyman.sim.world import World
 
@@ -65,6 +66,8 @@ REFUSALS: Final[Mapping[str, tuple[type[BaseException], ...]]] = {
     "drain": (trio.TooSlowError,),
     "create_queue": (QueueExists, HandlerExists),
     "plug": (QueueExists, HandlerExists, BudgetExhausted),
+    "schedule": (QueueNotFound, HandlerNotFound, InvalidPayload, PayloadTooLarge, ValueError),
+    **dict.fromkeys(("unschedule", "preview"), (ScheduleNotFound,)),
     **dict.fromkeys(_OF_QUEUES, (QueueNotFound,)),
 }
 _DISK: Final = ("disk_full", "read_error", "bit_flip")
@@ -197,6 +200,26 @@ class Player:
         if "owner" in chosen:
             chosen["owner"] = tuple(chosen["owner"])
         return handler.using(**chosen)
+
+    # --- recurring ------------------------------------------------------------------------------------------------------
+
+    async def do_schedule(self, name: str, handler: str, script: list[Any], when: Mapping[str, Any]) -> None:
+        timing = dict(when)
+        for limit in ("start", "end"):
+            if limit in timing:
+                timing[limit] = self.world.now() + timedelta(seconds=timing[limit])
+        await self.engine.schedule(name, self._target(handler, None), args=(script,), **timing)
+
+    async def do_unschedule(self, name: str) -> None:
+        await self.engine.unschedule(name)
+
+    async def do_schedules(self) -> None:
+        await self.engine.schedules()
+
+    async def do_preview(self, name: str) -> None:
+        times = await self.engine.preview(name, 3)
+        if times != sorted(set(times)):
+            self.world.give_up(PromiseBroken("a preview is in order", str(times)))
 
     # --- one task; nothing to do where its submit was left out or refused ---------------------------------------------------
 

@@ -20,6 +20,7 @@ from journeyman.sim.invariants.life import StartsWhenDue
 from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, ParkingIsKept, RoomWithinLimit
 from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
 from journeyman.sim.invariants.rates import StartsWithinRate
+from journeyman.sim.invariants.recurring import FiresAtItsTimes, FiresOnce, MisfiresAsPromised, OverlapAsPromised
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
 
 
@@ -75,6 +76,11 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "source": Watched(AnswersAgree, "a filter of list and count", ("source",)),
     "tags": Watched(AnswersAgree, "a filter of list and count", ("tags",)),
     "meta": Watched(AnswersAgree, "comes back as it was given", ("meta",)),
+    # of a schedule
+    "every": Watched(FiresAtItsTimes, "anchor + k * every, moved by steps of the clock", ("every", "start", "end")),
+    "cron": Watched(FiresOnce, "every minute of the wall that fits, and none twice", ("cron", "timezone")),
+    "misfire": Watched(MisfiresAsPromised, "more than a minute late is missed", ("misfire",)),
+    "overlap": Watched(OverlapAsPromised, "no unfinished task of the same schedule", ("overlap",)),
     # of later issues (`using` has no such options yet)
     "unique": NOT_BUILT,
     "unique_for": NOT_BUILT,
@@ -83,10 +89,6 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "after_failure": NOT_BUILT,
     "debounce": NOT_BUILT,
     "max_wait": NOT_BUILT,
-    "every": NOT_BUILT,
-    "cron": NOT_BUILT,
-    "misfire": NOT_BUILT,
-    "overlap": NOT_BUILT,
     "namespace": Watched(NamespaceWithinBudget, "fewer than its bounds run and wait; only its own is shown", ("namespaces",)),
     "fairness": NOT_BUILT,
 }

@@ -12,12 +12,14 @@ import trio
 
 from journeyman.actors.logs import LOG
 from journeyman.sim import scheduler
+from journeyman.sim.engine import SimEngine
 from journeyman.sim.errors import Deadlock, EngineCrashed, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
 
 Scenario = Callable[[World], Awaitable[Any]]
+LAST_MINUTES = 3.0  # virtual, for schedules to fire once more when the faults have stopped
 REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped
 MAX_STEPS = 10_000_000  # a year and a half of an idle engine
 
@@ -127,10 +129,19 @@ async def _come_to_rest(world: World) -> None:
     world.note("calm", "no faults from here on")
     for engine in list({id(engine.machine.disk): engine for engine in world.engines}.values()):
         async with engine:
+            await _end_schedules(engine)
             with trio.move_on_after(REST_DAYS * 86_400) as patience:
                 await engine.drain()
             if patience.cancelled_caught:
                 raise PromiseBroken("everything comes to rest", f"not within {REST_DAYS:g} days without faults\n" + world.watch.dump())
+
+
+async def _end_schedules(engine: SimEngine) -> None:
+    """What recurs never comes to an end by itself; until it is ended here it has had its chance to fire."""
+    if any(actor.state.schedules for actor in engine._opened().shell.actors.values()):
+        await trio.sleep(LAST_MINUTES * 60)
+        for schedule in await engine.schedules():
+            await engine.unschedule(schedule.name, by="simulation")
 
 
 def _explain(error: BaseException, world: World) -> None:

@@ -23,6 +23,7 @@ QUEUES = ("mail", "media", "api")
 STATES = ("failed", "cancelled", "interrupted")
 LATE = "late"
 PLUGINS = ("p1", "p2")
+SCHEDULES = ("nightly", "hourly")
 
 
 def swarm(seed: int) -> Plan:
@@ -68,7 +69,19 @@ class _Swarm:
         engine = drawn(chance, odds.ENGINE)
         if self.namespaces:
             engine["namespaces"] = self.namespaces
+        self.recur(lanes)
         return Plan(self.seed, faults, engine, deploys, lanes)
+
+    def recur(self, lanes: list[list[Step]]) -> None:
+        """Put in what concerns schedules.  Drawn apart, so that it changes nothing of what else was drawn."""
+        self.chance = chance = Random(f"{self.seed}-recurring")
+        if chance.random() > odds.RECURRING:
+            return
+        verbs = {verb: weight for verb, (share, weight) in odds.RECURRING_VERBS.items() if chance.random() < share}
+        for n in range(chance.choice((1, 3, 8))):
+            verb = chance.choices(list(verbs), list(verbs.values()))[0] if n else "schedule"
+            lane = chance.choice(lanes)
+            lane.insert(chance.randrange(len(lane) // (1 if n else 3) + 1), [verb, getattr(self, f"make_{verb}")("")])
 
     # --- what is deployed ---------------------------------------------------------------------------------------------
 
@@ -280,6 +293,20 @@ class _Swarm:
 
     def make_stop(self, label: str) -> dict[str, Any]:
         return {"grace": self.chance.choice((None, 0.0, 1.0))}
+
+    def make_schedule(self, label: str) -> dict[str, Any]:
+        handler = self.handler()
+        when = drawn(self.chance, odds.SCHEDULE)
+        when.pop("cron" if "every" in when else "every", None)
+        return {"name": self.chance.choice(SCHEDULES), "handler": handler, "script": self.script(handler, depth=1), "when": when}
+
+    def make_unschedule(self, label: str) -> dict[str, Any]:
+        return {"name": self.chance.choice(SCHEDULES)}
+
+    make_preview = make_unschedule
+
+    def make_schedules(self, label: str) -> dict[str, Any]:
+        return {}
 
     def make_crash(self, label: str) -> dict[str, Any]:
         return {"power": self.chance.random() < 0.3}

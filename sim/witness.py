@@ -309,10 +309,13 @@ class Witness:
         return self.world.time() - self._quiet_since
 
     def parked(self, work: Work) -> bool:
-        """Whether the live engine has set the task aside."""
+        """Whether the live engine has set the task aside, or had until something that is not durable yet."""
         shell = self.shell
         actor = None if shell is None else shell.actors.get(work.queue)
         if actor is None or work.handler not in actor.runnables or work.id in actor.state.agenda.parked:
+            return True
+        task = actor.state.tasks.get(work.id)
+        if task is None or task.finished_at is not None:  # cancelled since, and that is not durable yet
             return True
         # It may have been set aside when this was decided and not be any more: a change of the policy has all of them looked at anew.
         data = self.disk.get(Table.PAYLOADS, work.payload_seq.to_bytes(8, "big"))

@@ -25,6 +25,7 @@ PLACES = {
     "trio": ("actors/", "engine/", "sim/"),
     "outcome": ("actors/", "sim/scheduler.py"),
     "msgspec": ("engine/annotation.py", "engine/payload.py"),
+    "cronsim": ("actors/calendar.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "hypothesis": ("sim/strategies.py", "sim/machine.py"),

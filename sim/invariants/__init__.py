@@ -30,6 +30,14 @@ from journeyman.sim.invariants.operators import OrdersAreDone, PolicyStaysAsOrde
 from journeyman.sim.invariants.promptness import StartsPromptly
 from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
 from journeyman.sim.invariants.records import ChainHolds, NumbersWithoutGaps, TimeGoesOn
+from journeyman.sim.invariants.recurring import (
+    FiresAtItsTimes,
+    FiresOnce,
+    FiresPromptly,
+    MisfiresAsPromised,
+    OverlapAsPromised,
+    SchedulesAgree,
+)
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
 
@@ -66,6 +74,12 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NothingPrunedEarly,
     NothingKeptLate,
     PayloadsKeptAsPromised,
+    FiresOnce,
+    FiresAtItsTimes,
+    MisfiresAsPromised,
+    OverlapAsPromised,
+    FiresPromptly,
+    SchedulesAgree,
     AcknowledgedIsDurable,
     RefusalsAreTrue,
     AnswersAgree,

@@ -24,7 +24,23 @@ from typing import Any, NamedTuple
 from journeyman.actors import budget, executor, gate, housekeeper, limiters, queue_actor, recorder, shell, slots, starter, timer
 from journeyman.engine import bulk, limits, questions, reading, scope, session
 from journeyman.journal import catalog, checkpoint, prune
-from journeyman.kernel import agenda, apply, backoff, dispatch, ending, keys, policy, ready, recovery, state, submit, tats, world
+from journeyman.kernel import (
+    agenda,
+    apply,
+    backoff,
+    dispatch,
+    ending,
+    keys,
+    policy,
+    ready,
+    recovery,
+    recurring,
+    schedule,
+    state,
+    submit,
+    tats,
+    world,
+)
 from journeyman.kernel import limiters as kernel_limiters
 from journeyman.sim.swarm import swarm
 from tests.sim import workloads
@@ -245,6 +261,24 @@ BUGS = (
             (queue_actor.QueueActor.step, "if self.state.agenda.next_deadline() is not None:", "if False:"),
         ),
         seed=38,
+    ),
+    # schedules
+    Bug("a fire time forgets that it was taken", ((schedule.ScheduleState.take, "if not self.by_cron:", "if True:"),)),
+    Bug(
+        "a clock set back silences a schedule",
+        ((schedule.schedules_stepped, "schedule.cursor = min(schedule.cursor, at)", "pass"),),
+    ),
+    Bug("every is not moved with the clock", ((schedule.schedules_stepped, "schedule.cursor += delta_us", "schedule.cursor += 0"),)),
+    Bug("overlap ignored", ((recurring.fire, 'schedule.spec["overlap"] == "skip"', "False"),)),
+    Bug("a missed fire is made up for unasked", ((recurring.fire, "clock - instants[0] > SCHEDULE_GRACE_US", "False"),)),
+    Bug(
+        "fires forgotten by a checkpoint",
+        ((state.QueueState.merge_facts, 'facts.get("schedules_seq", 0) >= self.schedules_seq', "not self.schedules"),),
+    ),
+    Bug("the oldest fires in place of the newest", ((schedule.ScheduleState.newest, "following is None or following > now", "True"),)),
+    Bug(
+        "a schedule misses its alarm",
+        ((queue_actor.QueueActor.step, "self.recurrence.or_sooner(wake_at, now) if state.schedules else wake_at", "wake_at"),),
     ),
     # retention and records
     Bug(

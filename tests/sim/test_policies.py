@@ -15,7 +15,7 @@ from journeyman.sim.invariants import BUILT_IN, Invariant
 from journeyman.sim.invariants.invariant import HEARD, MOMENTS
 from journeyman.sim.policies import LATER, POLICIES
 
-NO_POLICY = {"self", "name", "path", "queues", "clock", "store", "threads", "entropy", "allow_unsafe_fs"}
+NO_POLICY = {"self", "name", "handler", "args", "kwargs", "by", "path", "queues", "clock", "store", "threads", "entropy", "allow_unsafe_fs"}
 
 
 def named(*callables: object) -> set[str]:
@@ -28,7 +28,7 @@ def test_every_option_of_the_kernel_is_named() -> None:
 
 def test_every_public_option_is_named() -> None:
     groups = {"retry": fields(Retry), "retention": fields(Retention)}
-    for name in named(Queue.__init__, Engine.__init__, Submittable.using):
+    for name in named(Queue.__init__, Engine.__init__, Submittable.using, Engine.schedule):
         inside = [field.name for field in groups.get(name, ())]
         for option in inside or [name]:
             if option not in ("on", "result"):
@@ -48,6 +48,7 @@ def test_what_is_built_is_watched_and_drawn(name: str) -> None:
         "engine": odds.ENGINE,
         "terms": {"namespaces": odds.TERMS},
         "submit": odds.OPTIONS,
+        "recurring": odds.SCHEDULE,
     }
     tables["act"] = odds.LAST_ACTS
     for option in watched.options:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from journeyman.engine import Queue
+from journeyman.engine import Engine, Queue
 from journeyman.engine.spec import Submittable
 from journeyman.sim import Faults, odds, simulate
 from journeyman.sim.plan import Plan
@@ -42,6 +42,14 @@ def test_a_policy_has_its_odds() -> None:
     """Whoever adds a parameter to Queue, a fault or an option says here how often it is drawn."""
     assert odds.POLICY.keys() == inspect.signature(Queue).parameters.keys() - {"name"}
     assert odds.OPTIONS.keys() == inspect.signature(Submittable.using).parameters.keys() - {"self"}
+    assert odds.SCHEDULE.keys() == inspect.signature(Engine.schedule).parameters.keys() - {
+        "self",
+        "name",
+        "handler",
+        "args",
+        "kwargs",
+        "by",
+    }
     assert odds.FAULTS.keys() == {field.name for field in dataclasses.fields(Faults)}
     for table, name in ((odds.RETRY, "retry"), (odds.RETENTION, "retention"), (odds.RATE, "rate")):
         value = policy_of({name: {"limit": 1} if name == "rate" else {}})[name]
@@ -50,7 +58,7 @@ def test_a_policy_has_its_odds() -> None:
 
 def test_every_verb_is_played_and_drawn() -> None:
     played = {name.removeprefix("do_") for name in dir(Player) if name.startswith("do_")}
-    assert played == {*odds.VERBS, *odds.STREWN, "plug"}
+    assert played == {*odds.VERBS, *odds.STREWN, *odds.RECURRING_VERBS, "plug"}
     drawn = {verb for plan in PLANS for lane in plan.lanes for verb, _ in lane}
     assert drawn == played
 
