@@ -201,7 +201,7 @@ REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
             PayloadTooLarge,
             ScheduleNotFound,
         )
-    }  # fmt: skip
+    }
 )
 
 __all__ = [
