@@ -30,9 +30,6 @@ from journeyman.kernel.events import (
     QueueParkedUntil,
     QueuePaused,
     QueueResumed,
-    ScheduleDeclared,
-    ScheduleFired,
-    ScheduleRemoved,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -46,7 +43,7 @@ from journeyman.kernel.events import (
     TransitionRejected,
 )
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
-from journeyman.kernel.schedule import schedule_declared, schedule_fired, schedule_removed
+from journeyman.kernel.schedule import SCHEDULE_APPLY
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -396,9 +393,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     QueueResumed: _resumed,
     QueueParkedUntil: _parked,
     TasksPruned: _pruned,
-    ScheduleDeclared: schedule_declared,
-    ScheduleRemoved: schedule_removed,
-    ScheduleFired: schedule_fired,
+    **SCHEDULE_APPLY,
 }
 
 __all__ = ["apply", "apply_new"]

@@ -221,7 +221,10 @@ def schedules_stepped(state: QueueState, delta_us: int, at: int, seq: int) -> No
     state.schedules_seq = seq
 
 
-__all__ = [
-    "MISFIRE", "OVERLAP", "TIMING", "After", "ScheduleState", "schedule_declared", "schedule_fired", "schedule_removed",
-    "schedules_stepped",
-]  # fmt: skip
+SCHEDULE_APPLY: Final[Mapping[type, Callable[[QueueState, Any, int], None]]] = {
+    ScheduleDeclared: schedule_declared,
+    ScheduleRemoved: schedule_removed,
+    ScheduleFired: schedule_fired,
+}
+
+__all__ = ["MISFIRE", "OVERLAP", "SCHEDULE_APPLY", "TIMING", "After", "ScheduleState", "schedules_stepped"]
