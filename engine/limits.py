@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 _KEPT = ("keep_succeeded_us", "keep_failed_us", "keep_cancelled_us", "keep_interrupted_us")
 
 
+_PLAIN = Policy()
+
+
+def _said(name: str, value: int | None) -> str:
+    """A fact of a policy, for people."""
+    if name not in _KEPT:
+        return f"{name}={value}"
+    return f"retention of {name.split('_')[1]} tasks " + ("for ever" if value is None else f"for {value / 1e6:g} s")
+
+
 def _bound(value: int | None, what: str, least: int, most: int = 1 << 53) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
         raise ValueError(f"{what} must be a whole number from {least} to {most}, or None, not {value!r}")
@@ -174,9 +184,11 @@ class NamespaceScope(Scope):
         if left is not None and facts.get("concurrency", 0) > max(left, 1):
             found["concurrency"] = max(left, 1)
         for name, value in found.items():
+            if facts[name] == getattr(_PLAIN, name):
+                continue  # nobody asked for it
             self.shell.log.warning(
-                "namespace %r: %s=%r of queue %r is beyond its limits; it is given %r", self.terms.name, name, facts[name], queue, value,
-                extra={"namespace": self.terms.name, "queue": queue},
+                "namespace %r: queue %r asks for %s, beyond its limits, and is given %s", self.terms.name, queue,
+                _said(name, facts[name]), _said(name, value), extra={"namespace": self.terms.name, "queue": queue},
             )  # fmt: skip
         return found
 

@@ -98,7 +98,7 @@ async def test_row_68_values_beyond_the_limits_are_clamped_with_a_warning(caplog
     async with Engine(None) as engine:
         ns = engine.namespace("a", limits=limits)
         with caplog.at_level(logging.WARNING, "journeyman"):
-            await ns.create_queue(Queue("mail", retention=Retention(succeeded=1, failed=None, cancelled=3600), max_payload=1 << 20))
+            await ns.create_queue(Queue("mail", retention=Retention(succeeded=1, failed=None, cancelled=3600), max_payload=1 << 21))
         assert caplog.text.count("namespace 'a'") == 3
         policy = (await ns.stats())["mail"].policy
         assert (policy.retention.succeeded, policy.retention.failed, policy.retention.cancelled) == (60, 604_800, 3600)
