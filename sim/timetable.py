@@ -1,9 +1,8 @@
 """A second opinion on schedules: a set of the fire times that are over, and a look at every minute of the wall.
 
 As in sim/oracle.py, plain values driven by the events as they become durable; nothing is shared with kernel/schedule.py, which knows no
-set, and nothing with the calendar: whether an instant is a fire time is read off the expression here.  Only expressions whose fields are
-`*`, `*/n` or numbers are understood, and no change of a zone's clock; that is what the swarm draws, and tests/actors/test_calendar.py is
-about the rest.
+set, and nothing with the calendar: whether an instant is a fire time is read off the expression here, minute by minute, changes of the
+zone's clock included.  Users' schedules are judged by this too, so of what it cannot read (six fields, `L`, `#`) it says nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +14,10 @@ from zoneinfo import ZoneInfo
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE_US: Final = 60_000_000
+MINUTE: Final = timedelta(minutes=1)
+ZERO: Final = timedelta(0)
+MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 class Entry:
@@ -29,6 +32,12 @@ class Entry:
         self.last_task: bytes | None = None
         self.skipped: tuple[int, str] | None = None
         self.vague = False
+        self.expression: Expression | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether anything can be said here about its times."""
+        return self.spec["cron"] is None or self.expression is not None
 
     def is_time(self, us: int) -> bool:
         """Whether it should fire at this instant."""
@@ -38,14 +47,7 @@ class Entry:
         every = self.spec["every_us"]
         if every is not None:
             return us > self.anchor and (us - self.anchor) % every == 0
-        wall = (EPOCH + timedelta(microseconds=us)).astimezone(ZoneInfo(self.spec["timezone"]))
-        minute, hour, day, month, weekday = self.spec["cron"].split()
-        if wall.second or wall.microsecond:
-            return False
-        return all(
-            fits(text, value)
-            for text, value in ((minute, wall.minute), (hour, wall.hour), (day, wall.day), (month, wall.month), (weekday, wall.weekday()))
-        )
+        return self.expression is not None and self.expression.names(us, ZoneInfo(self.spec["timezone"]))
 
     def times(self, after: int, until: int) -> list[int]:
         """Those after `after` and up to `until` that are not over.  Of very many, the first."""
@@ -63,11 +65,72 @@ class Entry:
         return found
 
 
-def fits(text: str, value: int) -> bool:
-    """Whether a field, plainly written, admits a value."""
-    if text == "*":
-        return True
-    return value % int(text[2:]) == 0 if text.startswith("*/") else str(value) in text.split(",")
+class Expression:
+    """Five fields, read plainly.  ValueError for what this cannot read."""
+
+    FIELDS: Final = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, MONTHS), (0, 7, WEEKDAYS))
+
+    def __init__(self, text: str) -> None:
+        fields = text.upper().split()
+        if len(fields) != 5:
+            raise ValueError(text)
+        admitted = [_admitted(field, *bounds) for field, bounds in zip(fields, self.FIELDS, strict=True)]
+        self.minutes, self.hours, self.days, self.months = admitted[:4]
+        self.weekdays = {day % 7 for day in admitted[4]}  # Sunday is 0, and 7
+        # A day of the month and a day of the week that are both named: either will do.
+        self.either = not fields[2].startswith("*") and not fields[4].startswith("*")
+        # Times that are named, both hour and minute, come once a day, whatever the zone's clock does.
+        self.fixed = not fields[0].startswith("*") and not fields[1].startswith("*")
+
+    def reads(self, wall: datetime) -> bool:
+        """Whether a clock on the wall that shows this shows a fire time."""
+        day, weekday = wall.day in self.days, (wall.weekday() + 1) % 7 in self.weekdays
+        return (
+            wall.second == wall.microsecond == 0
+            and wall.minute in self.minutes
+            and wall.hour in self.hours
+            and wall.month in self.months
+            and (day or weekday if self.either else day and weekday)
+        )
+
+    def names(self, us: int, zone: ZoneInfo) -> bool:
+        """Whether it fires at this instant."""
+        at = EPOCH + timedelta(microseconds=us)
+        wall = at.astimezone(zone)
+        if not self.fixed:
+            return self.reads(wall)
+        if self.reads(wall) and not wall.fold:  # of a time that comes twice, the first
+            return True
+        before = (at - MINUTE).astimezone(zone)
+        left_out = ((wall.utcoffset() or ZERO) - (before.utcoffset() or ZERO)) // MINUTE
+        plain = wall.replace(tzinfo=None)
+        return any(self.reads(plain - n * MINUTE) for n in range(1, left_out + 1))  # at the end of the gap
+
+
+def _admitted(field: str, least: int, most: int, names: tuple[str, ...]) -> set[int]:
+    """What a field admits: `*`, numbers and names, ranges, steps, and lists of them."""
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        low = least if span == "*" else _number(first, least, names)
+        high = most if span == "*" or (step and not dash) else _number(last if dash else first, least, names)
+        found.update(range(low, high + 1, int(step or 1)))
+    if not found or min(found) < least or max(found) > most:
+        raise ValueError(field)
+    return found
+
+
+def _number(text: str, least: int, names: tuple[str, ...]) -> int:
+    return names.index(text) + least if text in names else int(text)
+
+
+def read(text: str) -> Expression | None:
+    """An expression; None if it cannot be read here."""
+    try:
+        return Expression(text)
+    except ValueError:
+        return None
 
 
 class Timetable(dict[tuple[str, str], Entry]):
@@ -86,6 +149,8 @@ class Timetable(dict[tuple[str, str], Entry]):
         if entry.spec and any(entry.spec[name] != event.spec[name] for name in ("cron", "every_us", "timezone")):
             entry.vague = True
         entry.spec, entry.anchor, entry.opens, entry.cursor, entry.seq = event.spec, event.anchor_at, event.opens_at, event.cursor_at, seq
+        entry.expression = None if event.spec["cron"] is None else read(event.spec["cron"])
+        entry.vague |= not entry.readable
 
     def gone(self, seq: int, event: Any) -> None:
         self.pop((event.queue, event.name), None)
@@ -115,4 +180,4 @@ class Timetable(dict[tuple[str, str], Entry]):
                 entry.opens = None
 
 
-__all__ = ["Entry", "Timetable", "fits"]
+__all__ = ["Entry", "Expression", "Timetable", "read"]
