@@ -225,3 +225,28 @@ def cut_off(seed: int) -> Trace:
 
 
 OTHERS = (leaky, stubborn, suspects, shared, tokens, retained, cut_off, crowd)
+
+
+def recurring(seed: int) -> Trace:
+    """Schedules through a crash and an error of the clock that is put right."""
+    queue = Queue("reports", concurrency=4)
+
+    @queue.handler
+    async def report() -> None:
+        await trio.sleep(1)
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[queue]) as engine:
+            await engine.schedule("cron", report, cron="*/10 * * * *", overlap="allow")
+            await engine.schedule("every", report, every=700)
+            await trio.sleep(3 * 3600)
+            await world.crash()
+            await engine.ready()
+            await engine.schedules()
+            for hours in (-2, 2, 8, -8):
+                world.step_clock(hours * 3600)
+                await trio.sleep(1300)
+            for name in ("cron", "every"):
+                await engine.unschedule(name)
+
+    return simulate(scenario, seed=seed, converge=True)
