@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 from journeyman.actors import budget, executor, gate, housekeeper, limiters, queue_actor, recorder, shell, slots, starter, timer
 from journeyman.engine import bulk, limits, questions, reading, scope, session
@@ -34,30 +34,18 @@ from journeyman.kernel import (
     policy,
     ready,
     recovery,
-    recurring,
-    schedule,
     state,
     submit,
     tats,
     world,
 )
 from journeyman.kernel import limiters as kernel_limiters
-from journeyman.sim.swarm import swarm
 from tests.sim import workloads
+from tests.sim.bug import Bug as Bug
+from tests.sim.planted_schedules import SCHEDULES
 
 SEEDS = 2_000
-PAGE = Path(__file__)
-
-Edit = tuple[Callable[..., Any], str, str]
-
-
-class Bug(NamedTuple):
-    """edits: (function, text of its source, what it becomes).  seed: one that finds it.  run: what is simulated, given a seed."""
-
-    name: str
-    edits: tuple[Edit, ...]
-    seed: int = -1
-    run: Callable[[int], object] = lambda seed: swarm(seed).run()
+PAGES = sorted(Path(__file__).parent.glob("planted*.py"))
 
 
 @contextmanager
@@ -89,6 +77,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 
 
 BUGS = (
+    *SCHEDULES,
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
     Bug(
@@ -262,43 +251,6 @@ BUGS = (
         ),
         seed=38,
     ),
-    # schedules
-    Bug(
-        "a fire time forgets that it was taken",
-        ((schedule.ScheduleState.take, "if not self.by_cron:", "if True:"),),
-        seed=0,
-        run=workloads.recurring,
-    ),
-    Bug(
-        "a clock set back silences a schedule",
-        ((schedule.schedules_stepped, "schedule.cursor = min(schedule.cursor, at)", "pass"),),
-        seed=0,
-        run=workloads.recurring,
-    ),
-    Bug(
-        "every is not moved with the clock",
-        ((schedule.schedules_stepped, "schedule.cursor += delta_us", "schedule.cursor += 0"),),
-        seed=100,
-    ),
-    Bug("overlap ignored", ((recurring.fire, 'schedule.spec["overlap"] == "skip"', "False"),), seed=69),
-    Bug("a missed fire is made up for unasked", ((recurring.fire, "clock - instants[0] > SCHEDULE_GRACE_US", "False"),), seed=102),
-    Bug(
-        "schedules forgotten by a checkpoint",
-        ((state.QueueState.merge_facts, 'facts.get("schedules_seq", 0) >= self.schedules_seq', "False"),),
-        seed=0,
-        run=workloads.recurring,
-    ),
-    Bug(
-        "the oldest fires in place of the newest",
-        ((schedule.ScheduleState.newest, "following is None or following > now", "True"),),
-        seed=77,
-    ),
-    Bug(
-        "a schedule misses its alarm",
-        ((queue_actor.QueueActor.step, "self.recurrence.or_sooner(wake_at, now) if state.schedules else wake_at", "wake_at"),),
-        seed=0,
-        run=workloads.recurring,
-    ),
     # retention and records
     Bug(
         "pruned a little early",
@@ -367,17 +319,18 @@ def table(rows: list[tuple[str, str, str]]) -> str:
 
 
 def note(name: str, seed: int) -> None:
-    """Write the seed that finds a bug into this file: what the swarm draws for a seed changes with every new policy."""
-    source = PAGE.read_text(encoding="utf-8")
-    lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant) or node.args[0].value != name:
-            continue
-        [place] = [keyword.value for keyword in node.keywords if keyword.arg == "seed"]
-        row, start, stop = place.lineno - 1, place.col_offset, place.end_col_offset
-        lines[row] = f"{lines[row][:start]}{seed}{lines[row][stop:]}"
-        PAGE.write_text("".join(lines), encoding="utf-8")
-        return
+    """Write the seed that finds a bug where the bug stands: what the swarm draws for a seed changes with every new policy."""
+    for page in PAGES:
+        source = page.read_text(encoding="utf-8")
+        lines = source.splitlines(keepends=True)
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant) or node.args[0].value != name:
+                continue
+            [place] = [keyword.value for keyword in node.keywords if keyword.arg == "seed"]
+            row, start, stop = place.lineno - 1, place.col_offset, place.end_col_offset
+            lines[row] = f"{lines[row][:start]}{seed}{lines[row][stop:]}"
+            page.write_text("".join(lines), encoding="utf-8")
+            return
 
 
 def main() -> None:
