@@ -18,12 +18,13 @@ T = TypeVar("T")
 class Call(Generic[T]):
     """One answer for one waiting task."""
 
-    __slots__ = ("_outcome", "_waiter", "answer")
+    __slots__ = ("_outcome", "_waiter", "answer", "keepsake")
 
     def __init__(self) -> None:
         self._waiter: trio.lowlevel.Task | None = None
         self._outcome: outcome.Outcome[T] | None = None
         self.answer: Any = None  # what the actor decided; becomes visible when settled
+        self.keepsake: Any = None  # of the task that the answer names, where that is another than the one submitted
 
     def settle(self) -> None:
         """Let the caller go with `answer`."""

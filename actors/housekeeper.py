@@ -28,7 +28,7 @@ class Housekeeper:
     def __init__(self, shell: Shell, snapshotter: Snapshotter) -> None:
         self._shell = shell
         self._snapshotter = snapshotter
-        self._pruner = Pruner(shell.journal, shell.catalog, shell.checkpoint)
+        self._pruner = Pruner(shell.journal, shell.catalog, shell.checkpoint, pinned=shell.dependencies.pinned)
         self._doubtful_step = False
         snapshotter.after = self.prune_expired
 
@@ -100,7 +100,7 @@ class Housekeeper:
                 if held is not None:
                     if held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq):
                         found.append(held)
-                elif shell.catalog.get(task.id, 0) is not None:  # unless another prune has taken it meanwhile
+                elif not shell.dependencies.pinned(task.id) and shell.catalog.get(task.id, 0) is not None:  # nor taken meanwhile
                     found.append(task)
                 if len(found) == PRUNE_TASKS:
                     break

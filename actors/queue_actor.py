@@ -22,17 +22,17 @@ from journeyman.actors.attempt import Attempt, keys_of
 from journeyman.actors.budget import Budget, tighter, with_room
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
+from journeyman.actors.finishing import finish
 from journeyman.actors.fresh import FreshPayloads
 from journeyman.actors.lane import Lane, Runnable
 from journeyman.actors.limiters import Tap
-from journeyman.actors.logs import about
 from journeyman.actors.recorder import Recorder
 from journeyman.actors.recurrence import Recurrence
 from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.writer import Step
-from journeyman.kernel.commands import Answer, Command, Decision, Env, Expire, Finish, Open, Outcome, Refused, Submit
+from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Submit
 from journeyman.kernel.decide import decide
-from journeyman.kernel.events import AttemptFailed, CancelRequested, QueueEvent, TaskEvent, TaskSucceeded
+from journeyman.kernel.events import CancelRequested, QueueEvent, TaskEvent
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -62,13 +62,13 @@ class QueueActor:
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
         self.broken: BaseException | None = None
+        self.met: dict[bytes, None] = {}  # ended tasks that some here may wait for (actors/dependencies.py)
         self.drops_at_once = False  # whether a task may be gone the moment it ends
         self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
         self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
         self.budget: Budget | None = lane.budget if lane is not None else None
         self._handler_names = frozenset(self.runnables)
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
-        self.fresh = FreshPayloads()
         self._starter = Starter(self)
         self.recurrence = Recurrence(self)
         self._parked_task: trio.lowlevel.Task | None = None
@@ -80,10 +80,18 @@ class QueueActor:
     def adopt(self, state: QueueState) -> None:
         """Take over a state as read from the journal."""
         self.state = state
+        self.fresh = FreshPayloads()  # may hold what a step that failed had brought
+        self._starter.forget_all()
+        self.shell.dependencies.adopted(self)
         if state.handlers != self._handler_names:
             state.set_handlers(self._handler_names)
         self.figures.recount(state.tasks.values())
         self.policy_changed()
+
+    def forget_arguments(self, task: bytes) -> None:
+        """Others have taken their place."""
+        self.fresh.forget(task)
+        self._starter.forget(task)
 
     def declare(self, lane: Lane) -> None:
         """The queue, so far only stored, is declared in this process now."""
@@ -204,7 +212,9 @@ class QueueActor:
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
         state = self.state
-        if self._mailbox or state.running or self.attempts or (state.schedules and self.recurrence.moving(self.shell.now())):
+        if self._mailbox or state.running or self.attempts or self.met:
+            return True
+        if state.schedules and self.recurrence.moving(self.shell.now()):
             return True
         if state.paused is not None or self.broken is not None:
             return False
@@ -254,6 +264,8 @@ class QueueActor:
                 self.decide_apply(Expire(), now, step)
             if self.state.schedules:
                 self.recurrence.fire(now, step)
+            if self.met:
+                self.shell.dependencies.meet(self, now, step)
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
             self._starter.dispatch(now, step)
         except BaseException:
@@ -265,6 +277,8 @@ class QueueActor:
         if step.items or step.effects:
             shell.writer.record(step)
             shell.recorded()
+            if step.over or step.waits:
+                shell.dependencies.tell(step)
         state = self.state
         if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
             shell.news.set()  # whoever waits for the queues to come to rest has reason to look
@@ -299,11 +313,13 @@ class QueueActor:
                 _, calls, commands, payloads = zip(*mailbox[i:j], strict=True)
                 for call, answer in zip(calls, self.submit_many(commands, payloads, now, step), strict=True):
                     call.answer = answer
+                    if self.drops_at_once and type(answer) is Accepted and answer.existing and answer.task is not None:
+                        call.keepsake = self.shell.keepsake(answer.task)  # from this moment on, for it may end in the next
                     step.effects.append((Call.settle, call))
                 i = j
                 continue
             if kind == _FINISH:
-                self._finish(first, second, third, now, step)
+                finish(self, first, second, third, now, step)
             else:
                 first.answer = self.decide_apply(second, now, step)
                 step.effects.append((Call.settle, first))
@@ -315,9 +331,20 @@ class QueueActor:
         self.accept(decision, payloads, step)
         return decision.answers
 
-    def propose(self, commands: Sequence[Submit], now: int) -> Decision:
-        """What these submits would come to; changes nothing."""
-        return decide(self.state, commands, now, with_room(self.env(known=self.shell.known(commands)), self.budget))
+    def propose(
+        self,
+        commands: Sequence[Submit],
+        now: int,
+        *,
+        states: Mapping[bytes, str] | None = None,
+        known: Mapping[bytes, TaskState] | None = None,
+    ) -> Decision:
+        """What these submits would come to; changes nothing.  `states`: of the tasks they name by `after`, if looked up already."""
+        if known is None:
+            known = self.shell.known(commands)
+        if states is None:
+            states = self.shell.dependencies.states(commands, self.name)
+        return decide(self.state, commands, now, with_room(self.env(known=known, states=states), self.budget))
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
@@ -334,37 +361,15 @@ class QueueActor:
                     step.effects.append((Attempt.cancel, attempt))
         return decision.answers[0]
 
-    def _finish(self, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
-        command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
-        decision = decide(self.state, [command], now, self.env())
-        submits, attempt.submits = attempt.submits, []  # a straggler comes here twice
-        for submission in submits:
-            submission.actor.reserved -= 1
-        for event in cast("list[TaskEvent | QueueEvent]", decision.events):
-            seq = self.recorder.take(event, step)
-            if type(event) is TaskSucceeded:
-                if result:
-                    step.payloads.append((seq, result))
-                    if self.shell.keepsakes and (keepsake := self.shell.keepsakes.get(event.task)) is not None:
-                        step.effects.append((keepsake.keep_result, result))
-                if submits:
-                    self.shell.submit_with_success(submits, now, step)
-            elif type(event) is AttemptFailed and event.options is not None and "warning" in event.options:
-                self.shell.log.warning("%s", event.options["warning"], extra=about(attempt.task))
-        answer = decision.answers[0]
-        if type(answer) is Refused:
-            self.shell.log.warning("a stale outcome was rejected: %s", answer.message, extra=about(attempt.task, attempt=attempt.number))
-        self.shell.freed(attempt.task)
-        if self.budget is not None:
-            self.budget.slots.freed()
-
-    def env(self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING) -> Env:
+    def env(
+        self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING, states: Mapping[bytes, str] = _NOTHING
+    ) -> Env:
         shell = self.shell
         return _new(
             Env,
             (
                 free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None, 0, None,
+                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None, 0, None, states,
             ),
         )  # fmt: skip
 
@@ -397,4 +402,5 @@ class QueueActor:
         self.tap.resume(now)
         self.recurrence.rebuild()
         self.shell.writer.record(step)
+        self.shell.dependencies.tell(step)
         self.wake()

@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
     TaskEvent,
     TaskFailed,
     TaskInterrupted,
+    TaskRescheduled,
     TaskRetried,
     TasksPruned,
     TaskSubmitted,
@@ -76,6 +77,9 @@ class Recorder:
         """As `take`, for the tasks of a decision on submits, and their arguments.  A new task can neither end nor be part of a running
         checkpoint, so nothing has to be looked at for each of them.
         """
+        if decision.sources is not None:
+            self._take_mixed(decision.events, payloads, decision.sources, step)
+            return
         events = cast("list[TaskSubmitted]", decision.events)
         if not events:
             return
@@ -86,6 +90,8 @@ class Recorder:
         journal = actor.shell.journal
         first = journal.next_seq
         apply_new(actor.state, events, first)
+        if actor.state.waits.on:
+            actor.shell.dependencies.linked(actor, events, step)
         journal.next_seq = first + len(events)
         step.items += zip(range(first, journal.next_seq), events, strict=True)
         step.payloads += zip(range(first, journal.next_seq), payloads, strict=True)
@@ -102,6 +108,32 @@ class Recorder:
             actor.fresh.keep(event.task, payload)
             actor.figures.tasks_submitted([event.handler], event.at)
 
+    def _take_mixed(self, events: Sequence[Any], payloads: Sequence[bytes], sources: Sequence[int], step: Step) -> None:
+        """As `take_new`, where other tasks have ended or were moved as well.  `sources`: for each event, the place of its payload."""
+        for event, source in zip(events, sources, strict=True):
+            if type(event) is TaskSubmitted:
+                self._take_one(event, payloads[source], step)
+            elif type(event) is TaskRescheduled:
+                self._take_moved(event, payloads[source], step)
+            else:  # the end of one in whose stead another comes, or that came too late for what it was to run after
+                self.take(event, step)
+
+    def _take_one(self, event: TaskSubmitted, payload: bytes, step: Step) -> None:
+        actor = self._actor
+        step.payloads.append((self.take(event, step), payload))
+        if actor.state.waits.on:
+            actor.shell.dependencies.linked(actor, [event], step)
+        actor.fresh.keep(event.task, payload)
+        actor.figures.tasks_submitted([event.handler], event.at)
+
+    def _take_moved(self, event: TaskRescheduled, payload: bytes, step: Step) -> None:
+        """A debounced submit has brought later arguments, whose record takes the place of the former."""
+        actor = self._actor
+        step.drops.append(actor.state.tasks[event.task].payload_seq)
+        step.payloads.append((self.take(event, step), payload))
+        actor.forget_arguments(event.task)
+        actor.fresh.keep(event.task, payload)
+
     def _ended(self, event: Any, step: Step) -> None:
         actor = self._actor
         shell = actor.shell
@@ -112,6 +144,8 @@ class Recorder:
         actor.fresh.forget(task.id)
         if shell.keepsakes and (keepsake := shell.keepsakes.get(task.id)) is not None:
             step.effects.append((keepsake.keep, copy(task)))  # not before it is durable: a handle may outlive this process's engine
+        if shell.dependencies.actors:
+            shell.dependencies.ended(task.id, actor, step)
         waiting = shell.waiters.pop(task.id, None)
         if waiting:
             step.ended.append((task.id, waiting))

@@ -99,6 +99,8 @@ class Runtime:
         names = set(shell.world.queues) | set(self._lanes)
         for name in sorted(names):
             self.add(name)
+        for actor in shell.actors.values():
+            shell.dependencies.look_again(actor)
 
     def add(self, name: str) -> QueueActor:
         """Give a queue its actor and let it take charge."""

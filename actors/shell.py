@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import trio
@@ -16,13 +16,16 @@ import trio
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
+from journeyman.actors.dependencies import Dependencies, names
 from journeyman.actors.limiters import Limiters
 from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import Room
 from journeyman.actors.slots import Claimant, Slots
+from journeyman.actors.submission import Submission, by_actor, renamed, same_id_in_two_queues, taken_keys, unique_key
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.timer import Timer
+from journeyman.actors.together import decide_together
 from journeyman.actors.writer import Step, Writer
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import Checkpoint
@@ -30,7 +33,7 @@ from journeyman.journal.errors import JournalError
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Store
 from journeyman.kernel.bounds import CHECKPOINT_EVENTS, CHECKPOINT_TAIL_EVENTS
-from journeyman.kernel.commands import Decision, Refused, Submit
+from journeyman.kernel.commands import Accepted, Answer, Refused, Submit
 from journeyman.kernel.events import Event
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name
@@ -55,14 +58,6 @@ class Keepsake:
 
     def keep_result(self, result: bytes) -> None:
         self.result = result
-
-
-class Submission(NamedTuple):
-    """One task of a bulk submit, on its way to its queue."""
-
-    actor: QueueActor
-    command: Submit
-    payload: bytes
 
 
 class Shell:
@@ -99,6 +94,7 @@ class Shell:
         self.writer = Writer(journal, store, on_failure, self._look_at_the_disk)
         self.timer = Timer(clock)
         self.actors: dict[str, QueueActor] = {}
+        self.dependencies = Dependencies(self)
         self.slots = Slots(max_concurrency, self._claimants)
         self.limiters = Limiters(self.actors.values)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
@@ -172,7 +168,7 @@ class Shell:
         if left:
             self.chosen[id] = left
 
-    def known(self, commands: Sequence[Submit]) -> Mapping[bytes, TaskState]:
+    def known(self, commands: Iterable[Submit]) -> Mapping[bytes, TaskState]:
         """Tasks that already bear an id a caller chose, wherever they are."""
         if not self.chosen:
             return {}
@@ -180,14 +176,18 @@ class Shell:
         for command in commands:
             if command.task in self.chosen:
                 self._decided(command.task)
-                task = self.find(command.task)
-                if task is not None:
+                task = self.held(command.task)
+                if task is not None and (not self._has_expired(task) or self.dependencies.pinned(command.task)):
                     found[command.task] = task
         return found
 
-    def taken(self, wanted: Submission, promised: Sequence[Submission]) -> Refused | None:
-        """Why a task from `ctx.submit` could not be recorded with the success, beside those promised already; None if it could."""
-        actor, command, _ = wanted
+    def keepsake(self, task_id: bytes) -> Keepsake:
+        """For a handle of a task that its queue may drop the moment it ends."""
+        return self.keepsakes.setdefault(task_id, Keepsake())
+
+    def foreseen(self, wanted: Submission, promised: Sequence[Submission]) -> Answer:
+        """What a task from `ctx.submit`, beside those promised already, would come to if the attempt succeeded now."""
+        actor, command, _, _ = wanted
         for other in promised:
             first = other.command
             if first.task != command.task:
@@ -195,12 +195,17 @@ class Shell:
             if other.actor is not actor or first.handler != command.handler or first.payload_digest != command.payload_digest:
                 return Refused("DuplicateTask", f"this attempt has submitted another task with id {id_text(command.task)}")
         self.choose(command.task)
-        [answer] = actor.propose([command], self.now()).answers
-        return answer if type(answer) is Refused else None
+        rivals: list[Submit] = []
+        if (key := unique_key(command)) is not None:
+            rivals = [other.command for other in promised if other.actor is actor and unique_key(other.command) == key]
+        states = dict(self.dependencies.states([command, *rivals], actor.name))
+        if names([command, *rivals]):
+            states.update((other.command.task, "new") for other in promised if other.command.task not in states)
+        return actor.propose([*rivals, command], self.now(), states=states).answers[-1]
 
     def find(self, task_id: bytes) -> TaskState | None:
         """The newest state of a task that retention still keeps, in memory or on disk."""
-        task = self._held(task_id)
+        task = self.held(task_id)
         return None if task is not None and self._has_expired(task) else task
 
     def expired(self, ids: Iterable[bytes]) -> bool:
@@ -208,9 +213,9 @@ class Shell:
 
         A new task of that id would take the row of the old one, and then no prune would ever find the old one's records.
         """
-        return any(task is not None and self._has_expired(task) for task in map(self._held, ids))
+        return any(task is not None and self._has_expired(task) for task in map(self.held, ids))
 
-    def _held(self, task_id: bytes) -> TaskState | None:
+    def held(self, task_id: bytes) -> TaskState | None:
         """The newest state of a task, expired or not.  What memory does not hold costs one read of the disk."""
         for actor in self.actors.values():
             task = actor.state.tasks.get(task_id)
@@ -223,55 +228,51 @@ class Shell:
 
     # --- steps over several queues ------------------------------------------------------------------------------------
 
-    def submit_together(self, submissions: Sequence[Submission]) -> Step | Refused:
+    def submit_together(self, submissions: Sequence[Submission]) -> tuple[Step, Mapping[bytes, bytes]] | Refused:
         """All or none, over any number of queues, in one step and one commit.
 
-        The step to hand to the writer; or the first refusal, and then nothing has been applied.  Raises only for a bug, after which the
-        touched queues are rebuilt.
+        The step to hand to the writer, and for each submit whose unique key was taken the task that has it; or the first refusal, and then
+        nothing has been applied.  Raises only for a bug, after which the touched queues are rebuilt.
         """
         now = self.now()
-        groups = _by_actor(submissions)
-        if len(groups) > 1 and self.chosen and (clash := _same_id_in_two_queues(submissions)) is not None:
+        groups = by_actor(submissions)
+        if len(groups) > 1 and self.chosen and (clash := same_id_in_two_queues(submissions)) is not None:
             return clash
-        decided: list[tuple[QueueActor, Sequence[Submission], Decision]] = []
-        try:
-            for actor in sorted(groups, key=lambda actor: actor.name):
-                actor.state.advance(now)
-                decision = actor.propose([command for _, command, _ in groups[actor]], now)
-                if len(decision.events) < len(decision.answers):
-                    refused = next((answer for answer in decision.answers if type(answer) is Refused), None)
-                    if refused is not None:
-                        return refused
-                decided.append((actor, groups[actor], decision))
-                if actor.budget is not None:  # the next queue of the same namespace is decided on before this is applied
-                    actor.budget.promised += len(decision.events)
-        finally:
-            for actor, _, _ in decided:
-                if actor.budget is not None:
-                    actor.budget.promised = 0
+        decided = decide_together(self, groups, submissions, now)
+        if type(decided) is Refused:
+            return decided
+        assert type(decided) is list
         step = Step()
+        taken: dict[bytes, bytes] = {}
         mark = self.journal.next_seq
         try:
             for actor, group, decision in decided:
-                actor.accept(decision, [payload for _, _, payload in group], step)
+                if len(decision.events) < len(group) or decision.sources is not None:
+                    taken.update(taken_keys(group, decision.answers))
+                actor.accept(decision, [each.payload for each in group], step)
                 actor.wake()
         except Exception as error:  # a bug, half applied: nothing was handed over, and every queue it reached is read anew
             self.journal.next_seq = mark
             for actor, _, _ in decided:
                 actor.crash(error)
             raise
-        return step
+        return step, taken
 
     def submit_with_success(self, submissions: Sequence[Submission], now: int, step: Step) -> None:
         """The tasks a handler submitted through its context: part of the step that records its success."""
+        taken: dict[bytes, bytes] = {}
         for submission in submissions:
-            actor = submission.actor
+            actor, command = submission.actor, renamed(submission.command, taken)
             actor.state.advance(now)
             step.touched.append(actor)
-            self.choose(submission.command.task)
-            [answer] = actor.submit_many([submission.command], [submission.payload], now, step)
-            if type(answer) is Refused:  # another took the id between the call and now
+            self.choose(command.task)
+            [answer] = actor.submit_many([command], [submission.payload], now, step)
+            if type(answer) is Accepted and answer.task is not None and answer.task != command.task:
+                taken[command.task] = answer.task
+            if type(answer) is Refused:  # another took the id, or the unique key, between the call and now
                 self.log.warning("a task from ctx.submit was not recorded: %s", answer.message, extra={"queue": shown_name(actor.name)})
+            elif type(answer) is Accepted and submission.told:
+                step.effects += [(handle.name, answer.task) for handle in submission.told]
             actor.wake()
 
     def record_journal_event(self, event: Event, step: Step) -> int:
@@ -363,26 +364,3 @@ class Shell:
     @property
     def straggling(self) -> int:
         return sum(len(actor.stragglers) for actor in self.actors.values())
-
-
-def _by_actor(submissions: Sequence[Submission]) -> dict[QueueActor, Sequence[Submission]]:
-    """In the order given within each queue; for most bulk submits, which know one queue, nothing is copied."""
-    first = submissions[0][0]
-    if all(actor is first for actor, _, _ in submissions):
-        return {first: submissions}
-    groups: dict[QueueActor, list[Submission]] = {}
-    for submission in submissions:
-        groups.setdefault(submission.actor, []).append(submission)
-    return dict(groups)
-
-
-def _same_id_in_two_queues(submissions: Sequence[Submission]) -> Refused | None:
-    homes: dict[bytes, QueueActor] = {}
-    for actor, command, _ in submissions:
-        home = homes.setdefault(command.task, actor)
-        if home is not actor:
-            return Refused(
-                "DuplicateTask",
-                f"id {id_text(command.task)} is given to tasks of queues {shown_name(home.name)!r} and {shown_name(actor.name)!r}",
-            )
-    return None

@@ -77,6 +77,13 @@ class Starter:
             if shared is not None and actor.budget is not None:
                 actor.budget.slots.used(actor, started, more and started >= shared)
 
+    def forget(self, task: bytes) -> None:
+        """Arguments read for a start that has not come are no longer its arguments."""
+        self._loaded.pop(task, None)
+
+    def forget_all(self) -> None:
+        self._loaded.clear()
+
     def _attempt(self, task: TaskState, seq: int, now: int) -> Attempt:
         actor = self._actor
         runnable = actor.runnables[task.handler]

@@ -71,6 +71,7 @@ class Supervisor:
         shell.world.queues[actor.name] = state
         actor.adopt(state)
         actor.open(shell.boot, frozenset(), crashed=False)
+        shell.dependencies.look_again(actor)
 
     async def _refuse(self, actor: QueueActor, error: BaseException) -> None:
         """A broken queue answers everything with the reason, until the engine closes."""

@@ -11,7 +11,7 @@ thread (a slow disk would stop the world).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import trio
@@ -29,7 +29,7 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "ended", "extras", "items", "payloads", "seals", "touched")
+    __slots__ = ("drops", "effects", "ended", "extras", "items", "over", "payloads", "seals", "touched", "waits")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
@@ -39,6 +39,8 @@ class Step:
         self.seals = False  # an effect wants everything to have been handed to the store
         self.ended: list[tuple[bytes, list[Any]]] = []  # tasks that ended in this step, with the calls that wait for them
         self.touched: list[Any] = []  # other queues' actors that this step changed
+        self.over: list[tuple[Any, bytes]] = []  # actors of other queues, and tasks whose end theirs wait for
+        self.waits: list[tuple[Any, Sequence[bytes]]] = []  # actors, and what new tasks of theirs wait for
         self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
 
     def __bool__(self) -> bool:

@@ -17,7 +17,8 @@ import trio
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import Clock
-from journeyman.actors.shell import Keepsake, Submission
+from journeyman.actors.shell import Keepsake
+from journeyman.actors.submission import Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
@@ -36,7 +37,7 @@ from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
 from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
-from journeyman.kernel.commands import Refused
+from journeyman.kernel.commands import Accepted, Refused
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
@@ -66,11 +67,15 @@ class Door(Bulk, Schedules):
         chosen: bytes | None = getattr(handler, "task", None)
         if chosen is not None and await session.forget_expired([chosen]):
             session = self._opened()
-        actor, command, payload = prepare(session, handler, args, kwargs)
+        actor, command, payload, _ = prepare(session, handler, args, kwargs)
         keepsake = session.keepsake(actor, command.task) if actor.drops_at_once else None
-        answer = await actor.submit(command, payload).wait()
+        call = actor.submit(command, payload)
+        answer = await call.wait()
         if type(answer) is Refused:
             raise refusal(answer)
+        assert type(answer) is Accepted
+        if answer.task != command.task and answer.task is not None:  # its unique key was taken
+            return Handle(self, answer.task, None, call.keepsake)
         return Handle(self, command.task, None, keepsake)
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
@@ -99,17 +104,21 @@ class Door(Bulk, Schedules):
         shell = session.shell
         for id in chosen:
             shell.choose(id)
-        outcome = shell.submit_together(submissions) if submissions else Step()
-        handles = self._handles(session, submissions)
-        if isinstance(outcome, Step):
-            shell.writer.record(outcome)
-            shell.recorded()
-        return outcome, handles
+        outcome = shell.submit_together(submissions) if submissions else (Step(), {})
+        if isinstance(outcome, Refused):
+            return outcome, []
+        step, taken = outcome
+        handles = self._handles(session, submissions, taken)
+        shell.writer.record(step)
+        shell.recorded()
+        shell.dependencies.tell(step)
+        return step, handles
 
-    def _handles(self, session: Scope, submissions: Sequence[Submission]) -> list[Handle[Any]]:
-        if not any(actor.drops_at_once for actor in {actor for actor, _, _ in submissions}):
-            return [Handle(self, command.task) for _, command, _ in submissions]
-        return [Handle(self, command.task, keepsake=session.keepsake(actor, command.task)) for actor, command, _ in submissions]
+    def _handles(self, session: Scope, submissions: Sequence[Submission], taken: Mapping[bytes, bytes]) -> list[Handle[Any]]:
+        if not taken and not any(actor.drops_at_once for actor in {each.actor for each in submissions}):
+            return [Handle(self, each.command.task) for each in submissions]
+        named = [(each.actor, taken.get(each.command.task, each.command.task)) for each in submissions]
+        return [Handle(self, task, keepsake=session.keepsake(actor, task)) for actor, task in named]
 
     @trio.lowlevel.enable_ki_protection  # what is reserved must be in the list that gives it back
     def submit_from(self, attempt: Attempt, handler: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
@@ -130,12 +139,23 @@ class Door(Bulk, Schedules):
                 f"task {id_text(ready.command.task)} has expired and is being deleted; use another id, try again in a moment, "
                 "or use ctx.engine.submit, which waits for that"
             )
-        refused = session.shell.taken(ready, attempt.submits)
-        if refused is not None:
-            raise refusal(refused)
+        answer = session.shell.foreseen(ready, attempt.submits)
+        if type(answer) is Refused:
+            raise refusal(answer)
+        assert type(answer) is Accepted
+        task = answer.task or ready.command.task
+        # A taken unique key promises nothing: that task is there.  A debounced submit will move it, or make one, at the end.
+        if task != ready.command.task and "debounce_us" not in (ready.command.options or {}):
+            other = next((each for each in attempt.submits if each.command.task == task), None)
+            if other is None or other.told is None:
+                return Handle(self, task, None, session.keepsake(actor, task))
+            shared: Handle[Any] = Handle(self, task, attempt)
+            other.told.append(shared)
+            return shared
         actor.reserved += 1
-        attempt.submits.append(ready)
-        return Handle(self, ready.command.task, attempt)
+        handle: Handle[Any] = Handle(self, task, attempt)
+        attempt.submits.append(ready._replace(told=[handle]))
+        return handle
 
     # --- one task -----------------------------------------------------------------------------------------------------
 
@@ -183,7 +203,7 @@ class Door(Bulk, Schedules):
 
     async def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is
-        scheduled, paused or parked.
+        scheduled, paused, parked, or waits for such a task.
 
         Raises trio.TooSlowError after `timeout` seconds.
         """

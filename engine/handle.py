@@ -33,6 +33,10 @@ class Handle(Generic[R]):
     def id(self) -> str:
         return id_text(self._id)
 
+    def name(self, task_id: bytes) -> None:
+        """For the engine: the task that a `ctx.submit` came to, where another has its unique key."""
+        self._id = task_id
+
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
 

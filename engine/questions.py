@@ -20,7 +20,7 @@ from journeyman.engine.scope import Scope
 from journeyman.engine.stats import QueueStats, stats_of
 from journeyman.engine.task import Task
 from journeyman.kernel.commands import Accepted, Answer, Refused
-from journeyman.kernel.explain import Reason, explain
+from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
 
 StateLike = State | str
@@ -69,7 +69,8 @@ class Questions:
         if actor.budget is not None:
             found = [_of_namespace(reason, actor.budget) for reason in found]
         await self._seen(session)
-        return Explanation(id, tuple(found or [Reason("ended", f"it has ended: {task.state}")]))
+        gone = [] if found else [Reason("ended", f"it has ended: {task.state}"), *key_held(actor.state, task, session.shell.now())]
+        return Explanation(id, tuple(found or gone))
 
     async def history(self, id: str) -> list[HistoryEvent]:
         """The task's whole life, from the journal, oldest first."""
@@ -97,6 +98,7 @@ class Questions:
         limit: int = 100,
         before: Task | str | int | None = None,
         parent: str | None = None,
+        unique: str | None = None,
     ) -> list[Task]:
         """Matching tasks, newest first.  `before` (a Task, an id or a seq) goes on from an earlier page.  QueueNotFound for an
         unknown queue.
@@ -104,7 +106,7 @@ class Questions:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 10_000:
             raise ValueError(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
         session = self._opened()
-        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
+        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key, unique=unique)
         seq = await self._seq_of(session, before)
         found: list[Task] = []
         for task in session.reader.newest(filters, seq):
@@ -124,10 +126,11 @@ class Questions:
         tag: str | None = None,
         key: str | None = None,
         parent: str | None = None,
+        unique: str | None = None,
     ) -> int:
         """How many tasks match.  Cheap for queue and state; other filters look at every task of those."""
         session = self._opened()
-        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
+        filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key, unique=unique)
         number = session.reader.count(filters)
         await self._seen(session)
         return number

@@ -34,11 +34,12 @@ class Filters(NamedTuple):
     tag: str | None = None
     key: str | None = None
     parent: bytes | None = None
+    unique: str | None = None
 
     @property
     def coarse(self) -> bool:
         """Whether queue and state say it all, so that counts need no look at tasks."""
-        return self[2:] == (None,) * 6
+        return self[2:] == (None,) * 7
 
     def admit(self, task: TaskState) -> bool:
         options = task.options or {}
@@ -49,6 +50,8 @@ class Filters(NamedTuple):
         if self.tag is not None and self.tag not in (options.get("tags") or ()):
             return False
         if self.parent is not None and options.get("parent") != self.parent:
+            return False
+        if self.unique is not None and options.get("unique") != self.unique:
             return False
         return (self.source is None or options.get("source") == self.source) and (self.key is None or options.get("key") == self.key)
 

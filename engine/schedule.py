@@ -38,7 +38,7 @@ from journeyman.kernel.schedule import ScheduleState
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["skip", "allow"]
 # What `using` fixed for one task and cannot mean anything for many of them.
-_NOT_FOR_MANY: Final = ("after", "debounce_us")
+_NOT_FOR_MANY: Final = ("after", "debounce_us", "debounce_us", "max_wait_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +249,8 @@ def _task(target: SubmitSpec[..., Any]) -> dict[str, Any]:
         (target.delay_us, "delay"),
         (target.at_us, "at"),
         (target.deadline_at, "a deadline that is an instant"),
+        (target.after or None, "after"),
+        (None if target.on_conflict == "return" else target.on_conflict, "on_conflict"),
         *((fixed.get(name), name.removesuffix("_us")) for name in _NOT_FOR_MANY),
     ):
         if given is not None:

@@ -8,19 +8,22 @@ relative `delay` or `deadline` counts from that moment, not from the call of `us
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from journeyman.actors.instants import instant_us
+from journeyman.engine.after import Identified, Name, check_after_failure, names_of
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.names import check_name
+from journeyman.engine.unique import OnConflict, check_on_conflict, check_unique, unique_options
 from journeyman.kernel.bounds import ATTEMPTS_MAX, BURST_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
 from journeyman.kernel.commands import Submit
 from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.events import DUE_BY_DURATION, DUE_BY_INSTANT
+from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Priority
 
 
@@ -92,51 +95,53 @@ class Submittable(Generic[P, R_co]):
         heartbeat: Limit = UNSET,
         deadline: Seconds | datetime | None = None,
         meta: Mapping[str, str | int | bool | None] | None = None,
+        unique: str | None = None,
+        on_conflict: OnConflict | None = None,
+        unique_for: Seconds | None = None,
+        unique_states: Collection[State | str] | None = None,
+        debounce: Seconds | None = None,
+        max_wait: Seconds | None = None,
+        after: Iterable[Identified | str | int | BoundCall[Any]] | None = None,
+        after_failure: Literal["cancel", "run"] | None = None,
     ) -> SubmitSpec[P, R_co]:
         """The same handler with options for one task (or several); what is not given stays as it was.
 
         delay: seconds from the submit until it may run.  at: the instant from which it may run, aware; past ones mean now.  priority:
-        higher first, a Priority or any int.  key: tasks of one key run in order, one at a time (`Queue(per_key=, key_order=)`).
-        id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags:
-        labels to list by.  attempts: instead of the queue's.  cost: how many starts
-        it counts for with the queue's rate.  timeout, heartbeat: seconds for an attempt, None for none, instead of the
-        handler's and the queue's.  deadline: it must have started by then (an aware datetime, or seconds from the submit), or it is
+        higher first, a Priority or any int.  key: tasks of one key run in order, one at a time (`Queue(per_key=, key_order=)`).  id: a UUID
+        as str, which makes the submit idempotent.  owner: (kind, id); source; tags: labels to list by.  attempts: instead of the queue's.
+        cost: how many starts it counts for with the queue's rate.  timeout, heartbeat: seconds for an attempt, None for none, instead of
+        the handler's and the queue's.  deadline: it must have started by then (an aware datetime, or seconds from the submit), or it is
         cancelled.  meta: a small map that travels along.
 
-        ValueError (InvalidName for a name) if one of them is out of range, or if both `delay` and `at` are given.
+        unique: at most one unfinished task of the queue bears this key.  on_conflict: what becomes of a submit whose key is taken: "return"
+        answers with the task that has it, "raise" raises DuplicateTask, "replace" cancels the one that waits (one that runs:
+        DuplicateTask).  unique_for: seconds for which a successful task keeps its key taken.  unique_states: the states of another task
+        that count (default: all unfinished ones).  debounce: with unique, it is due that many seconds after the last of several submits,
+        with its arguments, but no more than max_wait seconds after the first.
+
+        after: run only when these have succeeded: ids, handles or Tasks, of any queue, ended ones too; within submit_many also earlier
+        items, by their place in the list or by the BoundCall itself.  after_failure: when one of them ends in another way, "cancel" (the
+        default) cancels this one, "run" runs it all the same.
+
+        ValueError (InvalidName for a name) if one of them is out of range, or if two of them contradict each other.
         """
-        spec = self.spec
-        changed: dict[str, Any] = {}
-        if delay is not None or at is not None:
-            changed |= _due(delay, at)
+        due = {} if delay is None and at is None else _due(delay, at)
+        labels = {"key": key, "owner": owner, "source": source, "tags": tags, "attempts": attempts, "cost": cost, "meta": meta}
+        limits = {"timeout": timeout, "heartbeat": heartbeat}
+        fixed = _labels(labels) | {f"{name}_us": limit_us(value, name) for name, value in limits.items() if not isinstance(value, Unset)}
+        fixed |= unique_options(unique, unique_for, unique_states, debounce, max_wait)
+        changed = due | ({} if deadline is None else _deadline(deadline))
         if priority is not None:
             changed["priority"] = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
         if id is not None:
             changed["task"] = id_bytes(id)
-        if deadline is not None:
-            changed |= _deadline(deadline)
-        fixed: dict[str, Any] = {}
-        if key is not None:
-            fixed["key"] = check_name(key, "key")
-        if owner is not None:
-            fixed["owner"] = _owner(owner)
-        if source is not None:
-            fixed["source"] = check_name(source, "source")
-        if tags is not None:
-            fixed["tags"] = _tags(tags)
-        if attempts is not None:
-            fixed["attempts"] = whole(attempts, "attempts", 1, ATTEMPTS_MAX)
-        if cost is not None:
-            fixed["cost"] = whole(cost, "cost", 1, BURST_MAX)
-        if timeout is not UNSET:
-            fixed["timeout_us"] = limit_us(timeout, "timeout")
-        if heartbeat is not UNSET:
-            fixed["heartbeat_us"] = limit_us(heartbeat, "heartbeat")
-        if meta is not None:
-            fixed["meta"] = _meta(meta)
-        if fixed:
-            changed["fixed"] = {**(spec.fixed or {}), **fixed}
-        return replace(spec, **changed) if changed else spec
+        if after is not None:
+            changed["after"] = names_of(after)
+        if after_failure is not None:
+            fixed["after_failure"] = check_after_failure(after_failure)
+        if on_conflict is not None:
+            changed["on_conflict"] = check_on_conflict(on_conflict)
+        return _changed(self.spec, changed, fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,8 @@ class SubmitSpec(Submittable[P, R_co]):
     deadline_us: int | None = None
     deadline_at: int | None = None
     fixed: Mapping[str, Any] | None = None
+    on_conflict: OnConflict = "return"
+    after: tuple[Name, ...] = ()
 
     @property
     def spec(self) -> SubmitSpec[P, R_co]:
@@ -179,8 +186,10 @@ class SubmitSpec(Submittable[P, R_co]):
         elif self.deadline_at is not None:
             options = {**(options or {}), "deadline_at": self.deadline_at}
         task = task if self.task is None else self.task
-        fields = (task, self.handler.name, self.priority, due_at, due_kind, len(payload), digest, 0, None, options, internal)
-        return _new(Submit, fields)
+        name, size = self.handler.name, len(payload)
+        return _new(
+            Submit, (task, name, self.priority, due_at, due_kind, size, digest, 0, None, options, internal, self.on_conflict)
+        )  # fmt: skip
 
 
 # What `Engine.submit_many` takes: a handler, with options or without, or its name; arguments; named arguments.  A BoundCall is one.
@@ -188,6 +197,25 @@ Item = tuple[Submittable[..., Any] | str, Sequence[Any], Mapping[str, Any]]
 
 
 # --- each option ------------------------------------------------------------------------------------------------------
+
+
+def _changed(spec: SubmitSpec[P, R_co], changed: dict[str, Any], fixed: Mapping[str, Any]) -> SubmitSpec[P, R_co]:
+    """`spec` with these changes.  ValueError for options that contradict each other."""
+    if fixed:
+        changed["fixed"] = {**(spec.fixed or {}), **fixed}
+    if not changed:
+        return spec
+    made = replace(spec, **changed)
+    options = made.fixed or {}
+    check_unique(options, made.on_conflict, due=made.delay_us is not None or made.at_us is not None, after=bool(made.after))
+    if "after_failure" in options and not made.after:
+        raise ValueError("after_failure says how after= is meant: give after= as well")
+    return made
+
+
+def _labels(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these was given, checked."""
+    return {name: _CHECKS[name](value) for name, value in given.items() if value is not None}
 
 
 def limit_us(value: Seconds | None, what: str) -> int:
@@ -247,5 +275,15 @@ def _meta(meta: Mapping[str, str | int | bool | None]) -> dict[str, str | int | 
         raise ValueError(f"meta takes {size:,} bytes, the limit is {META_MAX_BYTES:,}; large things belong into the arguments")
     return dict(meta)
 
+
+_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "key": lambda key: check_name(key, "key"),
+    "owner": _owner,
+    "source": lambda source: check_name(source, "source"),
+    "tags": _tags,
+    "attempts": lambda attempts: whole(attempts, "attempts", 1, ATTEMPTS_MAX),
+    "cost": lambda cost: whole(cost, "cost", 1, BURST_MAX),
+    "meta": _meta,
+}
 
 __all__ = ["UNSET", "BoundCall", "Item", "Limit", "SubmitSpec", "Submittable", "Target", "Unset", "limit_us", "whole"]

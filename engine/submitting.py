@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
-from journeyman.actors.shell import Submission
+from journeyman.actors.submission import Submission
+from journeyman.engine.after import Places, ids_alone
 from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueBroken, QueueNotFound
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
@@ -42,11 +43,13 @@ def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[st
     if parent is not None:
         root = (parent.task.options or {}).get("root", parent.task.id)
         more = {"parent": parent.task.id, "root": root}
+    if spec.after:
+        more = {**(more or {}), "after": ids_alone(spec.after)}
     admit(session, actor, len(payload))
     command = spec.command(session.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
     if spec.task is not None and parent is None:
         session.shell.choose(spec.task)
-    return _new(Submission, (actor, command, payload))
+    return _new(Submission, (actor, command, payload, None))
 
 
 def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission], list[bytes]]:
@@ -61,7 +64,9 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
     sizes: dict[QueueActor, int] = {}
     chosen: list[bytes] = []
     last: Any = None
+    places: Places | None = None
     shared: tuple[SubmitSpec[..., Any], QueueActor, Callable[..., bytes], int] | None = None
+    items = items if isinstance(items, (list, tuple)) else list(items)
     for item in items:
         target, args, kwargs = call_of(item)
         if shared is None or target is not last:
@@ -72,7 +77,12 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
         size = len(payload)
         if size > limit:
             raise PayloadTooLarge(size, limit)
-        found.append(_new(Submission, (actor, spec.command(ids.mint(now), now, payload, digest(payload)), payload)))
+        more: dict[str, Any] | None = None
+        if spec.after:
+            if places is None:
+                places = Places(items, found)
+            more = {"after": places.ids(spec.after, len(found))}
+        found.append(_new(Submission, (actor, spec.command(ids.mint(now), now, payload, digest(payload), more=more), payload, None)))
         sizes[actor] = sizes.get(actor, 0) + size + ROOM_PER_TASK
         if spec.task is not None:
             chosen.append(spec.task)

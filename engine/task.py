@@ -58,7 +58,8 @@ class Task:
 
     seq: its place in the journal.  attempt: ordinal of the last run, 0 before the first.  failures, crashes: what it has spent of its two
     budgets.  progress: fraction from 0 to 1.  reason: why it failed, was cancelled or interrupted.  due_at: from when it may run (again).
-    expires_at: when retention drops it; None while it has not ended, or if it is kept for ever.
+    expires_at: when retention drops it; None while it has not ended, or if it is kept for ever.  after: ids of the tasks that it was
+    submitted to run after.  waits_for: those of them that have not ended yet.
     """
 
     id: str
@@ -89,6 +90,8 @@ class Task:
     deadline_at: datetime | None
     meta: Mapping[str, Any]
     schedule: tuple[str, datetime] | None  # that submitted it, and the fire time
+    after: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
     _payload: Later[tuple[list[Any], dict[str, Any]] | None] = field(default_factory=_nothing, repr=False, compare=False)
     _result: Later[Any] = field(default_factory=_nothing, repr=False, compare=False)
 
@@ -161,6 +164,8 @@ class Task:
             deadline_at=_instant(options.get("deadline_at")),
             meta=MappingProxyType(dict(options.get("meta") or {})),
             schedule=None if fired is None else (fired[0], instant_of(fired[1])),
+            after=tuple(map(id_text, options.get("after") or ())),
+            waits_for=tuple(map(id_text, sorted(task.waits_for or ()))),
             _payload=_nothing() if payload is None else Later(payload),
             _result=_nothing() if result is None else Later(result),
         )

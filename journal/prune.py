@@ -18,7 +18,7 @@ does not shrink.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from journeyman.journal.catalog import Catalog
@@ -46,10 +46,18 @@ class Pruning(NamedTuple):
 class Pruner:
     """Plans prunes.  On the loop thread; nothing else may seal between `prune` and the sealing of its events."""
 
-    def __init__(self, journal: Journal, catalog: Catalog, checkpoint: Checkpoint, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        catalog: Catalog,
+        checkpoint: Checkpoint,
+        tally: Tally | None = None,
+        pinned: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
         self._journal = journal
         self._catalog = catalog
         self._checkpoint = checkpoint
+        self._pinned = pinned  # whether something waits for the task, or for the news of its end
         self._tally = tally or catalog.tally
         self._found: deque[tuple[str, bytes, int]] = deque()  # expired tasks in memory
         self._found_at: int | None = None
@@ -69,12 +77,12 @@ class Pruner:
             if task is not None and task.seq == seq and self.may_go(task, durable_seq):
                 tasks.append(task)
         if len(tasks) < limit:
-            tasks += self._catalog.expired(now, limit - len(tasks))
+            tasks += [task for task in self._catalog.expired(now, limit - len(tasks)) if not self._pinned(task.id)]
         return tasks
 
     def may_go(self, task: TaskState, durable_seq: int) -> bool:
         """Whether an ended task that memory holds may be pruned now.  (A settled one always may.)"""
-        if task.state not in TERMINAL or task.last_seq > durable_seq:
+        if task.state not in TERMINAL or task.last_seq > durable_seq or self._pinned(task.id):
             return False
         checkpoint = self._checkpoint
         if checkpoint.seq is not None:
@@ -130,6 +138,7 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> 
         residue = {"tat_at": queue.tat_at, "tat_seq": queue.tat_seq}
     if shared := queue.limiters.facts():
         residue["limiters"] = shared
+    residue |= queue.claims.residue(tasks, by_hand=by != "retention")
     entries = sorted([task.seqs[0], task.seqs[-1], len(task.seqs)] for task in tasks)
     return TasksPruned(now, queue.name, queue.qseq + 1, queue.epoch, entries, residue, by)
 

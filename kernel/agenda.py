@@ -8,6 +8,7 @@ of equality or of what is stored.  A waiting task is in exactly one of:
 - `ready`, the line of those that may start;
 - `suspects`, the line of those that one more crash would end: they start one at a time among themselves, so that a poison task
   is told apart from its bystanders, and they stand aside so that they are not passed over at each pick;
+- `blocked`, for those that still wait for other tasks (`after`); they have no part in their key's line yet;
 - `parked`, id -> why, for a handler this process does not have or arguments that no longer fit: never looked at by a pick;
 - the back of its key's line, if its serialization key is busy (kernel/keys.py).
 
@@ -38,8 +39,8 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "crashes", "handlers", "keys", "later", "parked", "pending",
-        "ready", "rosters", "running", "suspects", "suspects_out", "waiting",
+        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "blocked", "crashes", "handlers", "keys", "later", "parked",
+        "pending", "ready", "rosters", "running", "suspects", "suspects_out", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Agenda:
         self.ready, self.suspects = Ready(self.aging_us), Ready(self.aging_us)
         self.keys.lines.clear()
         self.parked: dict[bytes, str] = {}
+        self.blocked: set[bytes] = set()
         self.rosters = {state: Roster(state) for state in State}
         self.pending, self.running = self.rosters[PENDING], self.rosters[State.RUNNING]
         self.suspects_out: dict[bytes, TaskState] = {}  # those of the suspects that run
@@ -87,7 +89,13 @@ class Agenda:
 
     def _admit(self, task: TaskState) -> None:
         """A task that is due takes its place: in the line of its key first, if it has one."""
-        if task.options is None or (key := task.options.get("key")) is None:
+        if task.options is None:
+            self._line_up(task)
+            return
+        if task.waits_for is not None:
+            self.blocked.add(task.id)
+            return
+        if (key := task.options.get("key")) is None:
             self._line_up(task)
             return
         if not self.keys.strict and self.handlers is not None and task.handler not in self.handlers:
@@ -165,6 +173,7 @@ class Agenda:
         self.pending.count -= 1
         if task.entry is None:
             self.parked.pop(task.id, None)
+            self.blocked.discard(task.id)
         elif task.crashes and self.is_suspect(task):
             self.suspects.remove(task)
         else:
@@ -246,6 +255,12 @@ class Agenda:
         if self.parked.pop(task.id, None) is not None:
             self._admit(task)
 
+    def unblock(self, task: TaskState) -> None:
+        """`task` waits for no other any more."""
+        if task.id in self.blocked:
+            self.blocked.discard(task.id)
+            self._admit(task)
+
     # --- loading --------------------------------------------------------------------------------------------------------
 
     def rebuild(self, tasks: Iterable[TaskState]) -> None:
@@ -271,6 +286,8 @@ class Agenda:
             if task.state is not PENDING:
                 task.entry = entry = (task.due_at, task.seq, task)
                 self.later.append(entry)
+            elif task.waits_for is not None:
+                self.blocked.add(task.id)
             elif behind and task.id in behind:
                 continue
             elif self.handlers is not None and task.handler not in self.handlers:
@@ -286,7 +303,7 @@ class Agenda:
         """The lines of all keys anew; who stands behind others in one."""
         standing: list[tuple[str, TaskState]] = []
         for task in tasks:
-            if task.options is None or (key := task.options.get("key")) is None or task.state in TERMINAL:
+            if task.options is None or (key := task.options.get("key")) is None or task.state in TERMINAL or task.waits_for is not None:
                 continue
             if task.state is State.RUNNING or self._stands(task):
                 standing.append((key, task))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from journeyman.kernel.claims import Hold
 from journeyman.kernel.events import (
     DUE_BY_DURATION,
     AttemptFailed,
@@ -22,6 +23,7 @@ from journeyman.kernel.events import (
     AttemptSnoozed,
     AttemptStarted,
     CancelRequested,
+    DependencyMet,
     Options,
     ProgressSampled,
     QueueConfigured,
@@ -43,6 +45,7 @@ from journeyman.kernel.events import (
     TransitionRejected,
 )
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
+from journeyman.kernel.rearrange import dependency_met, reprioritised, rescheduled
 from journeyman.kernel.schedule import SCHEDULE_APPLY
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -83,6 +86,12 @@ def _submitted(state: QueueState, event: TaskSubmitted, seq: int) -> None:
     task = TaskState(event, seq, _DUE)
     if task.due_at > task.submitted_at:
         task.state = _LATER
+    if task.options is not None:
+        task.latest_at = task.options.get("latest_at")
+        state.claims.take(task)
+        if (waits_for := task.options.get("waits_for")) is not None:
+            task.waits_for = set(waits_for)
+            state.waits.begin(task)
     tasks, id = state.tasks, task.id
     former = tasks.get(id)
     if former is not None:  # the same id, after the end of the first: it is a new task
@@ -125,6 +134,9 @@ def _succeeded(state: QueueState, event: TaskSucceeded, seq: int) -> None:
     task.result_codec = codec
     if result_len or codec:
         task.result_seq = seq
+    if task.options is not None and (hold_us := task.options.get("unique_for_us")):
+        state.claims.pass_by(at)
+        state.claims.hold(task.options["unique"], Hold(at + hold_us, id, seq))
     if options is not None:
         _last_words(task, options)
 
@@ -142,6 +154,10 @@ def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int
         if task.crashes:
             agenda.suspects_out.pop(id, None)
     agenda.rosters[final].add(task)
+    if task.options is not None:
+        state.claims.drop(task)
+        if task.waits_for is not None:
+            state.waits.end(task)
     task.state = final
     task.finished_at = at
     task.expires_at = expires_at
@@ -286,35 +302,10 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     task.finished_at = task.expires_at = task.reason = task.cancel = task.message = task.progress_ppm = None
     task.seqs += (seq,)
     task.last_seq = seq
-    state.agenda.wait(task)
+    task.waits_for = None
+    state.claims.take(task)
     if task.options is not None and "schedule" in task.options:
         state.note_unfinished(task)
-
-
-def _rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
-    """Due at another instant, perhaps with other arguments.  Whatever it waited for before, it waits for its instant now."""
-    task = state.tasks[event.task]
-    state.agenda.withdraw(task)
-    task.state = _LATER if event.due_at > event.at else _DUE
-    task.due_at, task.due_kind, task.first_due = event.due_at, event.due_kind, event.place_at
-    task.seqs += (seq,)
-    task.last_seq = seq
-    options = event.options
-    if options is not None:
-        if "payload_digest" in options:
-            task.first_digest = task.first_digest or task.payload_digest
-            task.payload_seq = seq
-            task.payload_len, task.payload_digest, task.codec = options["payload_len"], options["payload_digest"], options["codec"]
-        task.latest_at = options.get("latest_at", task.latest_at)
-    state.agenda.wait(task)
-
-
-def _reprioritised(state: QueueState, event: TaskReprioritised, seq: int) -> None:
-    task = state.tasks[event.task]
-    state.agenda.withdraw(task)
-    task.priority = event.priority
-    task.seqs += (seq,)
-    task.last_seq = seq
     state.agenda.wait(task)
 
 
@@ -368,6 +359,8 @@ def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
         state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq
     state.limiters.merge(event.residue.get("limiters"))
+    state.claims.absorb(event.residue or {})
+    state.claims.pass_by(event.at)
 
 
 _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
@@ -384,8 +377,9 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     CancelRequested: _cancel_requested,
     ProgressSampled: _progress,
     TaskRetried: _retried,
-    TaskRescheduled: _rescheduled,
-    TaskReprioritised: _reprioritised,
+    TaskRescheduled: rescheduled,
+    TaskReprioritised: reprioritised,
+    DependencyMet: dependency_met,
     TransitionRejected: _rejected,
     QueueOpened: _opened,
     QueueConfigured: _configured,

@@ -6,7 +6,7 @@ whatever the kernel saw when it refused (law 3).  An outcome is what ended an at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from journeyman.kernel.events import DUE_BY_DURATION, Error, Event, Options
@@ -32,6 +32,7 @@ class Submit(NamedTuple):
     key_id: str | None = None
     options: Options = None
     internal: bool = False  # not from outside: max_pending does not apply
+    on_conflict: Literal["return", "raise", "replace"] = "return"  # when the unique key in `options` is taken
 
     def moved(self, delta_us: int) -> Submit:
         """The same after kernel time has jumped by `delta_us`: a delay is as long as before, an instant is that instant."""
@@ -138,6 +139,13 @@ class Heartbeat(NamedTuple):
     attempt: int
 
 
+class Meet(NamedTuple):
+    """Tasks that others of this queue wait for have ended: (id, state), None for one that is gone.  At most `limit` are told."""
+
+    ended: Sequence[tuple[bytes, str | None]]
+    limit: int
+
+
 class Dispatch(NamedTuple):
     """Start what may start now."""
 
@@ -172,7 +180,7 @@ class Fire(NamedTuple):
 
 Command = (
     Submit | Cancel | Retry | Reschedule | Reprioritise | Clear | Pause | Resume | Configure | Open
-    | Finish | Progress | Heartbeat | Dispatch | Expire | Declare | Unschedule | Fire
+    | Finish | Progress | Heartbeat | Dispatch | Expire | Declare | Unschedule | Fire | Meet
 )  # fmt: skip
 
 
@@ -246,13 +254,15 @@ class Env(NamedTuple):
     room: int | None = None  # for tasks that wait in the queue's whole namespace; None: unlimited
     limiter_at: int = 0  # where the queue's limiter stands, if it is a shared one: the latest that any queue knows
     tokens: int | None = None  # how much cost is this queue's turn, of a shared limiter; None: as much as conforms; 0: not its turn
+    dependencies: Mapping[bytes, str] = {}  # states of tasks that submits name by `after`
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
 class Accepted(NamedTuple):
-    """`existing`: the id was already known, with the same handler and payload.  `count`: how many tasks a bulk command touched."""
+    """`existing`: no new task, `task` is the one that was there: the id was known, with the same handler and payload, or its unique key
+    was taken.  `count`: how many tasks a bulk command touched."""
 
     task: bytes | None = None
     existing: bool = False
@@ -275,10 +285,11 @@ Answer = Accepted | Refused
 class Decision(NamedTuple):
     events: list[Event]
     answers: list[Answer]  # one a command
+    sources: list[int] | None = None  # where submits came to other events than TaskSubmitted: for each event, the place of its command
 
 
 __all__ = [
     "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
-    "Finish", "Fire", "Heartbeat", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule",
+    "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule",
     "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ from journeyman.kernel.commands import (
     Finish,
     Fire,
     Heartbeat,
+    Meet,
     Open,
     Pause,
     Progress,
@@ -36,6 +37,7 @@ from journeyman.kernel.commands import (
     Submit,
     Unschedule,
 )
+from journeyman.kernel.dependencies import meet
 from journeyman.kernel.dispatch import dispatch, expire
 from journeyman.kernel.ending import finish, heartbeat, progress
 from journeyman.kernel.orders import cancel, clear, configure, pause, reprioritise, reschedule, resume, retry
@@ -59,6 +61,7 @@ _DECIDE: Final[Mapping[type, Callable[[QueueState, Any, int, Env], Decision]]] =
     Dispatch: dispatch,
     Progress: progress,
     Heartbeat: heartbeat,
+    Meet: meet,
     Expire: expire,
     Cancel: cancel,
     Retry: retry,

@@ -125,16 +125,16 @@ def _straggling_keys(keys: Keys, stragglers: Mapping[str, Collection[bytes]]) ->
 def expire(state: QueueState, command: Expire, now: int, env: Env) -> Decision:
     """Cancel what waits and has passed its deadline (at the deadline itself it may still start)."""
     events: list[Event] = [
-        cancelled(state, task, now, position, "deadline", "deadline") for position, task in enumerate(state.agenda.overdue(now), 1)
+        cancelled(state, task.id, now, position, "deadline", "deadline") for position, task in enumerate(state.agenda.overdue(now), 1)
     ]  # fmt: skip
     return Decision(events, [Accepted(count=len(events))])
 
 
-def cancelled(state: QueueState, task: TaskState, now: int, position: int, reason: str, by: str) -> TaskCancelled:
+def cancelled(state: QueueState, id: bytes, now: int, position: int, reason: str, by: str) -> TaskCancelled:
     """A waiting task ends; `position` is that of the event in its decision, from 1."""
     policy, final = state.policy, State.CANCELLED
     expires_at, keep = policy.expiry(final, now), policy.keeps_payload(final)
-    return TaskCancelled(now, state.name, state.qseq + position, state.epoch, task.id, 0, 0, expires_at, keep, reason, by)
+    return TaskCancelled(now, state.name, state.qseq + position, state.epoch, id, 0, 0, expires_at, keep, reason, by)
 
 
 __all__ = ["cancelled", "conforming", "dispatch", "expire", "free_slots", "startable", "suspects_allowed"]

@@ -70,8 +70,9 @@ DUE_BY_INSTANT: Final = 1  # `at=` or a cron fire time: stays where the wall clo
 class TaskSubmitted(NamedTuple):
     """A task exists from now on.  `due_at` is also its first due instant, by which it keeps its place.
 
-    `options`: key, unique, unique_for, owner [kind, id], source, tags, attempts, timeout_us, heartbeat_us, deadline_at, after,
-    after_failure, debounce_us, max_wait_us, meta, root, parent, group, schedule [name, fire_at], origin.
+    `options`: key, unique, unique_for_us, unique_states, owner [kind, id], source, tags, attempts, timeout_us, heartbeat_us, deadline_at,
+    after (ids), after_failure, waits_for (those of `after` that had not ended), debounce_us, max_wait_us, latest_at, meta, root, parent,
+    group, schedule [name, fire_at], origin.
     """
 
     at: int
@@ -317,6 +318,18 @@ class TaskReprioritised(NamedTuple):
     options: Options = None
 
 
+class DependencyMet(NamedTuple):
+    """Some of what the task waited for (`after`) has ended as it should.  `met`: [id, state it ended in] of each."""
+
+    at: int
+    queue: str
+    qseq: int
+    epoch: int
+    task: bytes
+    met: list[list[Any]]
+    options: Options = None
+
+
 class TransitionRejected(NamedTuple):
     """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat)."""
 
@@ -336,6 +349,7 @@ TaskEvent = (
     TaskSubmitted | AttemptStarted | AttemptFailed | AttemptLost | AttemptReleased | AttemptSnoozed | CancelRequested
     | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
     | TaskReprioritised
+    | DependencyMet
 )  # fmt: skip
 QueueEvent = (
     QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned | ScheduleDeclared | ScheduleRemoved

@@ -29,9 +29,9 @@ class Reason(NamedTuple):
 def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reason]:
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
-    Kinds: running, cancelling, ended, paused, parked until, stopping, not due, backoff, rate limited until, no free slot,
+    Kinds: running, cancelling, ended, paused, parked until, stopping, not due, waits for, backoff, rate limited until, no free slot,
     no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in
-    its way).  The engine adds: no namespace slot.
+    its way), unique key taken (by an ended one, `unique_for`).  The engine adds: no namespace slot.
     """
     task = state.tasks.get(task_id)
     if task is None:
@@ -42,7 +42,8 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
             return [Reason("cancelling", f"attempt {task.attempt} was asked to stop: {task.cancel[0] or 'no reason given'}")]
         return [Reason("running", f"attempt {task.attempt} is under way")]
     if task.state in TERMINAL:
-        return [Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}")]
+        ended = Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}")
+        return [ended, *key_held(state, task, now)]
     reasons = _of_task(state, task, now, env) + _of_queue(state, task, now, env)
     if reasons:
         return reasons
@@ -51,15 +52,32 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
     return [Reason("next", "nothing is in its way; it is about to start")]
 
 
+def key_held(state: QueueState, task: TaskState, now: int) -> list[Reason]:
+    """That an ended task keeps its unique key taken, if it does."""
+    key = None if task.options is None else task.options.get("unique")
+    hold = None if key is None else state.claims.held(key, now)
+    if hold is None or hold.task != task.id:
+        return []
+    return [Reason("unique key taken", f"it keeps its unique key {key!r} taken for {_seconds(hold.until_at - now)} more", hold.until_at)]
+
+
 def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Reason]:
     """What stands in the way of this task alone."""
     reasons: list[Reason] = []
     shown = observed(task.state, task.due_at, now)
     if shown is State.SCHEDULED:
-        reasons.append(Reason("not due", f"it is due in {_seconds(task.due_at - now)}", task.due_at))
+        text = f"it is due in {_seconds(task.due_at - now)}"
+        if task.options is not None and "debounce_us" in task.options and not task.attempt:
+            latest = "" if task.latest_at is None else f", and in {_seconds(max(0, task.latest_at - now))} whatever comes"
+            text += f" unless another debounced submit pushes it back{latest}"
+        reasons.append(Reason("not due", text, task.due_at))
     elif shown is State.RETRYING:
         text = f"run {task.attempt} failed; the next follows in {_seconds(task.due_at - now)}"
         reasons.append(Reason("backoff", text, task.due_at))
+    if task.waits_for is not None:
+        some = sorted(task.waits_for)
+        names = ", ".join(map(id_text, some[:3])) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+        reasons.append(Reason("waits for", f"it runs after {names}"))
     parked = state.agenda.parked.get(task.id)
     handlers = state.handlers if state.handlers is not None else env.handlers
     if handlers is not None and task.handler not in handlers:
@@ -126,4 +144,4 @@ def _seconds(us: int) -> str:
     return f"{us / 1e6:.6g} s"
 
 
-__all__ = ["Reason", "explain"]
+__all__ = ["Reason", "explain", "key_held"]

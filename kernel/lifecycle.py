@@ -56,6 +56,7 @@ TRANSITIONS: Final[Mapping[tuple[State | None, str], tuple[State, ...]]] = Mappi
         **{(s, "TaskRetried"): (_S.PENDING,) for s in (_S.FAILED, _S.CANCELLED, _S.INTERRUPTED)},
         **{(s, "TaskRescheduled"): (_S.PENDING, _S.SCHEDULED) for s in (_S.PENDING, _S.SCHEDULED, _S.RETRYING)},
         **{(s, "TaskReprioritised"): (s,) for s in (_S.PENDING, _S.SCHEDULED, _S.RETRYING)},
+        **{(s, "DependencyMet"): (s,) for s in (_S.PENDING, _S.SCHEDULED)},
         # A stale attempt's word changes nothing, whatever the task is by now.
         **{(s, "TransitionRejected"): (s,) for s in State},
     }

@@ -69,7 +69,7 @@ def cancel(state: QueueState, command: Cancel, now: int, env: Env) -> Decision:
         return Decision([event], [Accepted(id, count=1)])
     if not may(task.state, "TaskCancelled"):
         return Decision([], [Refused("NotCancellable", f"task {id_text(id)} has already {_ended(task)}")])
-    return Decision([cancelled(state, task, now, 1, command.reason, command.by)], [Accepted(id, count=1)])
+    return Decision([cancelled(state, id, now, 1, command.reason, command.by)], [Accepted(id, count=1)])
 
 
 def _ended(task: TaskState) -> str:
@@ -87,6 +87,10 @@ def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
     if not may(task.state, "TaskRetried"):
         ended = "has succeeded: submit it again for another run" if task.state in TERMINAL else f"is {task.state}, it will run without help"
         return Decision([], [Refused("NotRetryable", f"task {id_text(id)} {ended}")])
+    key = None if task.options is None else task.options.get("unique")
+    if key is not None and (holders := state.claims.holders.get(key)):
+        text = f"the unique key {key!r} of task {id_text(id)} is taken by task {id_text(holders[0].id)}, which has not ended"
+        return Decision([], [Refused("NotRetryable", text)])
     if not task.keep_payload:
         text = f"the arguments of task {id_text(id)} were dropped when it ended (retention payload={state.policy.payload!r})"
         return Decision([], [Refused("NotRetryable", text)])
@@ -128,7 +132,7 @@ def clear(state: QueueState, command: Clear, now: int, env: Env) -> Decision:
     """Everything that waits is cancelled, oldest first; what runs is left alone."""
     waiting = (task for task in sorted(state.tasks.values()) if task.state is not State.RUNNING and may(task.state, "TaskCancelled"))
     some = islice(waiting, command.limit)
-    events: list[Event] = [cancelled(state, task, now, position, command.reason, command.by) for position, task in enumerate(some, 1)]
+    events: list[Event] = [cancelled(state, task.id, now, position, command.reason, command.by) for position, task in enumerate(some, 1)]
     return Decision(events, [Accepted(count=len(events))])
 
 

@@ -13,20 +13,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from journeyman.kernel.agenda import Agenda
+from journeyman.kernel.claims import Claims
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.schedule import ScheduleState
 from journeyman.kernel.taskstate import ROW, TaskState
 from journeyman.kernel.tats import Tats
+from journeyman.kernel.waits import Waits
 
 
 class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "config_seq", "configured", "declared", "declared_seq", "epoch", "limiters", "name", "parked_seq", "parked_until",
-        "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks", "tat_at", "tat_seq",
-        "unfinished",
+        "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "limiters", "name", "parked_seq",
+        "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks", "tat_at",
+        "tat_seq", "unfinished", "waits",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -51,6 +53,8 @@ class QueueState:
         self.unfinished: dict[str, set[bytes]] = {}  # by schedule: its tasks, some ended ones among them
         self.tasks: dict[bytes, TaskState] = {}
         self.running: dict[bytes, TaskState] = {}
+        self.claims = Claims()
+        self.waits = Waits()
         self.agenda = Agenda()
         self.agenda.crashes = self.policy.crashes
 
@@ -86,6 +90,7 @@ class QueueState:
             "limiters": self.limiters.facts(),
             "schedules": [schedule.row() for _, schedule in sorted(self.schedules.items())],
             "schedules_seq": self.schedules_seq,
+            "holds": self.claims.facts(),
         }
 
     def merge_facts(self, facts: Mapping[str, Any]) -> None:
@@ -111,6 +116,7 @@ class QueueState:
         if facts.get("schedules_seq", 0) >= self.schedules_seq:  # equal: a clock step moved them
             self.schedules = {row[0]: ScheduleState.from_row(row) for row in facts.get("schedules", ())}
             self.schedules_seq = facts.get("schedules_seq", 0)
+        self.claims.load(facts.get("holds", {}))
 
     def set_policy(self, policy: Mapping[str, Any], seq: int) -> None:
         """The policy from event `seq` on."""
@@ -138,9 +144,12 @@ class QueueState:
     def rebuild(self) -> None:
         """The indexes anew; `advance` afterwards."""
         self.agenda.rebuild(self.tasks.values())
+        special = [task for task in self.tasks.values() if task.options is not None and task.state not in TERMINAL]
+        self.claims.rebuild(special)
+        self.waits.rebuild(special)
         self.unfinished = {}
-        for task in self.tasks.values():
-            if task.options is not None and "schedule" in task.options and task.state not in TERMINAL:
+        for task in special:
+            if task.options is not None and "schedule" in task.options:
                 self.note_unfinished(task)
 
     @property

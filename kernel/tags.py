@@ -13,6 +13,7 @@ from journeyman.kernel.events import (
     AttemptStarted,
     CancelRequested,
     ClockStepped,
+    DependencyMet,
     EngineBooted,
     EngineClosed,
     Event,
@@ -55,6 +56,7 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     14: TransitionRejected,
     15: TaskRescheduled,
     16: TaskReprioritised,
+    17: DependencyMet,
     32: QueueOpened,
     33: QueueConfigured,
     34: QueuePaused,
@@ -72,7 +74,6 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 
 # Tags that later releases will fill; a journal that holds one was written by a younger version.
 RESERVED: Final[Mapping[int, str]] = {
-    17: "DependencyMet",
     18: "StepRecorded",
     19: "SignalReceived",
     20: "ValuePut",

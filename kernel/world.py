@@ -126,6 +126,7 @@ def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
         queue.tat_at += delta_us
         queue.tat_seq = seq
     queue.limiters.move(delta_us, seq)
+    queue.claims.move(delta_us)
     queue.rebuild()
 
 
@@ -133,7 +134,9 @@ def _compacted(state: JournalState, event: JournalCompacted, seq: int) -> None:
     state.boots = max(state.boots, event.totals.get("boots", 0))
     state.compacted_seq, state.through_seq = seq, event.through_seq
     for name, facts in event.queues.items():
-        state.queue(name).merge_facts(facts)
+        queue = state.queue(name)
+        queue.merge_facts(facts)
+        queue.claims.pass_by(event.at)
 
 
 _JOURNAL: Final[dict[type, Callable[[JournalState, Any, int], None]]] = {

@@ -164,7 +164,7 @@ NAMESPACES = 0.25  # of runs have some; then so many calls are made at a plugin'
 AT_A_PLUGINS_DOOR = 0.4
 
 # Options of `using`.  `id` makes a submit safe to make again.  `at` is seconds from now.
-OPTIONS: Odds = {
+PLAIN: Odds = {
     "delay": (0.2, pick(0, 0.5, 10, 400)),
     "at": (0.05, pick(-100, 1, 300)),
     "priority": (0.25, pick(0, 5, 10, 20, -3)),
@@ -180,6 +180,18 @@ OPTIONS: Odds = {
     "key": (0.3, pick("a", "a", "b")),
     "meta": (0.05, pick({"n": 1}, {"who": "x" * 40})),
 }
+KEYED = 0.3  # of runs use unique keys
+KEYS: Odds = {
+    "unique": (0.5, pick("a", "b", "c")),
+    "on_conflict": (0.4, pick("return", "raise", "replace", "replace")),
+    "unique_for": (0.2, pick(1, 60, 4000)),
+    "unique_states": (0.15, pick(["pending", "scheduled"], ["running"], ["retrying", "scheduled"])),
+    "debounce": (0.35, pick(0.01, 1, 30, 300)),
+    "max_wait": (0.6, pick(0.5, 20, 400)),
+}
+LINKED = 0.3  # of runs have tasks that run after others, by label or by their place in a submit_many
+AFTER: Odds = {"after": (0.5, pick(1, 1, 2, 5)), "after_failure": (0.3, pick("run", "cancel"))}
+OPTIONS: Odds = {**PLAIN, **KEYS, **AFTER}
 
 # Parameters of `Engine.schedule`; `start` and `end` are seconds from now.  What is not drawn of `every` is `cron`.
 SCHEDULE: Odds = {

@@ -32,6 +32,7 @@ class Oracle:
         self.tasks: dict[bytes, Work] = {}
         self.by_seq: dict[int, Work] = {}  # seq of submission -> task, also of those whose id was used again
         self.by_payload: dict[int, Work] = {}  # seq of a payload record that is not that of the submission -> task
+        self.awaited: dict[bytes, set[bytes]] = {}  # task -> those that wait for it
         self.replaced: set[int] = set()  # seqs of payload records whose place another has taken, in the commit that is taken in
         self.lanes = Lanes()
         self.lane: Callable[[str], Lane] = self.lanes.__getitem__  # asked a dozen times a task
@@ -55,10 +56,12 @@ class Oracle:
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     def submitted(self, seq: int, event: Any, work: Work | None) -> None:
-        work = self.tasks[event.task] = self.by_seq[seq] = Work(seq, event)
+        came = self.tasks[event.task] = self.by_seq[seq] = Work(seq, event)
         lane = self.lane(event.queue)
         lane.waiting += 1
-        lane.keeps(work)
+        lane.keeps(came)
+        for id in came.waits_for:
+            self.awaited.setdefault(id, set()).add(came.id)
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:
@@ -116,6 +119,9 @@ class Oracle:
         if lane.running.pop(work.id, None) is None:
             lane.waiting -= work.waits
         lane.loses(work)
+        for id in work.waits_for:
+            self.awaited.get(id, set()).discard(work.id)
+        work.waits_for = set()
         work.state, work.finished_at, work.expires_at, work.start_seq = state, event.at, event.expires_at, 0
         work.keep_payload = event.keep_payload
         work.reason = getattr(event, "reason", None)
@@ -127,6 +133,8 @@ class Oracle:
             self._ends(seq, event, work, "succeeded")
             work.result_len, work.result_digest = event.result_len, event.result_digest
             work.result_seq = seq if event.result_len else 0
+            if "unique_for_us" in work.options:
+                self.lane(event.queue).holds[work.options["unique"]] = (event.at + work.options["unique_for_us"], work.id, seq)
 
     def dead(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
@@ -149,6 +157,7 @@ class Oracle:
         if work is not None:
             work.state, work.due_at, work.first_due, work.due_kind = "pending", event.at, event.at, 0
             work.failures = work.crashes = 0
+            work.waits_for = set()
             work.finished_at = work.expires_at = work.reason = work.cancel = work.message = work.ppm = None
             work.events.append((seq, event))
             lane = self.lane(event.queue)
@@ -159,6 +168,7 @@ class Oracle:
         if work is not None:
             work.state = "scheduled" if event.due_at > event.at else "pending"
             work.due_at, work.due_kind, work.first_due = event.due_at, event.due_kind, event.place_at
+            work.latest_at = (event.options or {}).get("latest_at", work.latest_at)
             work.events.append((seq, event))
             if "payload_digest" in (event.options or {}):
                 self.replaced.add(work.payload_seq)
@@ -168,6 +178,13 @@ class Oracle:
     def reprioritised(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
             work.priority = event.priority
+            work.events.append((seq, event))
+
+    def met(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            for id, _ in event.met:
+                work.waits_for.discard(id)
+                self.awaited.get(id, set()).discard(work.id)
             work.events.append((seq, event))
 
     def cancel_requested(self, seq: int, event: Any, work: Work | None) -> None:
@@ -222,6 +239,10 @@ class Oracle:
                 continue
             gone.pruned_seq = seq
             self.by_payload.pop(gone.payload_seq, None)
+            if event.by != "retention":
+                holds = self.lane(event.queue).holds
+                for key in [key for key, (_, holder, _) in holds.items() if holder == gone.id]:
+                    del holds[key]
             if self.tasks.get(gone.id) is gone:
                 del self.tasks[gone.id]
                 self.gone[gone.id] = gone
@@ -248,12 +269,15 @@ class Oracle:
         for lane in self.lanes.values():
             lane.tat_at += event.delta_us if lane.tat_at else 0
             lane.parked_until += event.delta_us if lane.parked_until else 0
+            lane.holds = {key: (until_at + event.delta_us, holder, at) for key, (until_at, holder, at) in lane.holds.items()}
         self.timetable.stepped(seq, event)
         for work in self.tasks.values():
             if not work.ended:
                 if work.due_kind == 0:
                     work.due_at += event.delta_us
                     work.first_due += event.delta_us
+                if work.latest_at is not None:
+                    work.latest_at += event.delta_us
                 work.events.append((seq, event))
 
     def compacted(self, seq: int, event: Any, work: Work | None) -> None:
@@ -299,6 +323,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "TransitionRejected": Oracle.rejected,
     "TaskRescheduled": Oracle.rescheduled,
     "TaskReprioritised": Oracle.reprioritised,
+    "DependencyMet": Oracle.met,
     "QueueOpened": Oracle.opened,
     "QueueConfigured": Oracle.configured,
     "QueuePaused": Oracle.paused,

@@ -45,7 +45,7 @@ from journeyman.sim.world import World
 if TYPE_CHECKING:
     from journeyman.sim.plan import Plan
 
-_SUBMIT = (QueueNotFound, HandlerNotFound, InvalidPayload, PayloadTooLarge, QueueFull, DuplicateTask)
+_SUBMIT = (QueueNotFound, HandlerNotFound, InvalidPayload, PayloadTooLarge, QueueFull, DuplicateTask, TaskNotFound)
 _OF_QUEUES = (
     "retry_all", "clear", "pause", "resume", "configure", "prune", "count", "cancel_all", "reschedule_all", "reprioritise_all",
 )  # fmt: skip
@@ -182,12 +182,12 @@ class Player:
 
     async def do_submit_many(self, items: list[list[Any]], label: str = "") -> None:
         """items: [handler, script, options]; their handles are called `label`.0, `label`.1 and so on."""
-        calls: list[Any] = [(self._target(handler, options), (script,), {}) for handler, script, options in items]
+        calls: list[Any] = [(self._target(handler, options, n), (script,), {}) for n, (handler, script, options) in enumerate(items)]
         for n, handle in enumerate(await self.door.submit_many(calls)):
             self.handles[f"{label}.{n}"] = handle
 
-    def _target(self, name: str, options: Mapping[str, Any] | None) -> Any:
-        """The handler, or only its name where this deployment has no code for it."""
+    def _target(self, name: str, options: Mapping[str, Any] | None, place: int = 0) -> Any:
+        """The handler, or only its name where this deployment has no code for it.  `place`: in a submit_many."""
         queue = self.queues.get(name.partition(".")[0])
         handler: Any = queue.handlers.get(name) if queue is not None else None
         if handler is None:
@@ -199,6 +199,11 @@ class Player:
             chosen["at"] = self.world.now() + timedelta(seconds=chosen["at"])
         if "owner" in chosen:
             chosen["owner"] = tuple(chosen["owner"])
+        if "after" in chosen:  # what was left out or refused cannot be named
+            known = [one if isinstance(one, int) else self.handles.get(one) for one in chosen["after"]]
+            chosen["after"] = [one for one in known if one is not None and not (isinstance(one, int) and one >= place)]
+            if not chosen["after"]:
+                chosen.pop("after_failure", None)
         return handler.using(**chosen)
 
     # --- recurring ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
+from journeyman.sim.invariants.dependencies import RunsAfter
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
@@ -22,6 +23,7 @@ from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
 from journeyman.sim.invariants.rates import StartsWithinRate
 from journeyman.sim.invariants.recurring import FiresAtItsTimes, FiresOnce, MisfiresAsPromised, OverlapAsPromised
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
+from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
 
 
 class Watched(NamedTuple):
@@ -76,19 +78,19 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "source": Watched(AnswersAgree, "a filter of list and count", ("source",)),
     "tags": Watched(AnswersAgree, "a filter of list and count", ("tags",)),
     "meta": Watched(AnswersAgree, "comes back as it was given", ("meta",)),
+    "unique": Watched(OneOfAKey, "nothing unfinished bears the key of what comes in", ("unique", "unique_states")),
+    "unique_for": Watched(OneOfAKey, "nor has it been kept by a success", ("unique_for",)),
+    "on_conflict": Watched(OneOfAKey, "replaced in the commit of the successor; refused only where taken", ("on_conflict",)),
+    "debounce": Watched(DebouncedAsPromised, "only what was never started is moved, with the new arguments", ("debounce",)),
+    "max_wait": Watched(DebouncedAsPromised, "never beyond the first submit + max_wait", ("max_wait",)),
+    "after": Watched(RunsAfter, "no start before all that it names have succeeded", ("after",)),
+    "after_failure": Watched(RunsAfter, "cancelled only for one that ended otherwise; or runs all the same", ("after_failure",)),
     # of a schedule
     "every": Watched(FiresAtItsTimes, "anchor + k * every, moved by steps of the clock", ("every", "start", "end")),
     "cron": Watched(FiresOnce, "every minute of the wall that fits, and none twice", ("cron", "timezone")),
     "misfire": Watched(MisfiresAsPromised, "more than a minute late is missed", ("misfire",)),
     "overlap": Watched(OverlapAsPromised, "no unfinished task of the same schedule", ("overlap",)),
     # of later issues (`using` has no such options yet)
-    "unique": NOT_BUILT,
-    "unique_for": NOT_BUILT,
-    "on_conflict": NOT_BUILT,
-    "after": NOT_BUILT,
-    "after_failure": NOT_BUILT,
-    "debounce": NOT_BUILT,
-    "max_wait": NOT_BUILT,
     "namespace": Watched(NamespaceWithinBudget, "fewer than its bounds run and wait; only its own is shown", ("namespaces",)),
     "fairness": NOT_BUILT,
 }

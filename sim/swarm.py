@@ -46,8 +46,12 @@ class _Swarm:
         chance = self.chance
         # The kind of run.
         self.policies = some(chance, odds.POLICY, 0.6)
-        self.options = some(chance, odds.OPTIONS, 0.6)
+        self.options = some(chance, odds.PLAIN, 0.6)
         self.acts = some(chance, (name for table in (odds.ACTS, odds.LAST_ACTS, odds.SLOW_ACTS) for name in table), 0.6)
+        self.keys = Random(f"{seed}-keys")
+        self.keyed = self.keys.random() < odds.KEYED
+        self.links = Random(f"{seed}-links")
+        self.linked = self.links.random() < odds.LINKED
         self.children = chance.random() < 0.5
         self.verbs = {verb: weight for verb, (share, weight) in odds.VERBS.items() if stream(chance, verb).random() < share}
         self.pace: float = odds.PACE(chance)
@@ -132,14 +136,40 @@ class _Swarm:
     def handler(self) -> str:
         return self.chance.choice(list(self.kinds))
 
-    def chosen(self, script: list[Any]) -> dict[str, Any]:
-        """Options of one submit."""
-        options = {name: value for name, value in drawn(self.chance, odds.OPTIONS).items() if name in self.options}
+    def chosen(self, script: list[Any], place: int = 0) -> dict[str, Any]:
+        """Options of one submit, or of an item of a submit_many: there, its place."""
+        options = {name: value for name, value in drawn(self.chance, odds.PLAIN).items() if name in self.options}
         if "delay" in options:
             options.pop("at", None)
-        if any(act == "hang" for act, _ in script):
+        hangs = any(act == "hang" for act, _ in script)
+        if self.keyed:
+            options = self.with_key(options, hangs)
+        if self.linked and "debounce" not in options:
+            options |= self.after(place)
+        if hangs:
             options["timeout"] = 40.0  # or nothing would ever end it
         return options
+
+    def with_key(self, options: dict[str, Any], hangs: bool) -> dict[str, Any]:
+        """Options of a submit, some with a unique key; no more than `using` takes together."""
+        more = drawn(self.keys, odds.KEYS)
+        if hangs:  # the task that a debounced submit moves has no time-out of this one's
+            more.pop("debounce", None)
+        if "unique" not in more:
+            return options
+        if "debounce" not in more:
+            more.pop("max_wait", None)
+            return options | more
+        debounced = {name: more[name] for name in ("unique", "debounce", "max_wait") if name in more}
+        return {name: value for name, value in options.items() if name not in ("delay", "at")} | debounced
+
+    def after(self, place: int) -> dict[str, Any]:
+        """Which earlier tasks it is to run after: labels, and places in the same submit_many."""
+        more = drawn(self.links, odds.AFTER)
+        choice: list[str | int] = [*self.labels[-8:], *range(place), *range(place)]
+        if "after" not in more or not choice:
+            return {}
+        return more | {"after": [self.links.choice(choice) for _ in range(more["after"])]}
 
     # --- what clients do ----------------------------------------------------------------------------------------------
 
@@ -192,7 +222,7 @@ class _Swarm:
         for n in range(self.chance.choice((0, 1, 3, 12))):
             handler = self.handler()
             script = self.script(handler)
-            items.append([handler, script, self.chosen(script)])
+            items.append([handler, script, self.chosen(script, n)])
             self.labels.append(f"{label}.{n}")
         return {"items": items, "label": label}
 

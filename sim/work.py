@@ -15,8 +15,9 @@ class Work:
 
     __slots__ = (
         "attempt", "cancel", "cost", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at",
-        "first_due", "handler", "id", "keep_payload", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq", "queue",
-        "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
+        "first_due", "handler", "id", "keep_payload", "latest_at", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq",
+        "queue", "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
+        "waits_for",
     )  # fmt: skip
 
     def __init__(self, seq: int, event: Any) -> None:
@@ -31,6 +32,10 @@ class Work:
         self.due_kind: int = event.due_kind
         self.options: Mapping[str, Any] = event.options or {}
         self.cost: int = self.options.get("cost", 1)
+        self.waits_for: set[bytes] = set(self.options.get("waits_for", ()))
+        self.latest_at: int | None = None
+        if "max_wait_us" in self.options:
+            self.latest_at = event.at + self.options["max_wait_us"]
         self.state = "scheduled" if event.due_at > event.at else "pending"
         self.attempt = self.failures = self.crashes = self.start_seq = self.result_seq = self.result_len = 0
         self.started_at: int | None = None
@@ -84,12 +89,16 @@ class Lane:
         self.waiting = 0
         self.running: dict[bytes, Work] = {}
         self.keyed: dict[str, dict[bytes, Work]] = {}  # unfinished tasks by serialization key
+        self.keys: dict[str, dict[bytes, Work]] = {}  # unfinished tasks by unique key
+        self.holds: dict[str, tuple[int, bytes, int]] = {}  # unique key -> until, by whom, seq of its success
 
     def keeps(self, work: Work) -> None:
         """`work` is unfinished."""
         key = work.options.get("key")
         if key is not None:
             self.keyed.setdefault(key, {})[work.id] = work
+        if "unique" in work.options:
+            self.keys.setdefault(work.options["unique"], {})[work.id] = work
 
     def loses(self, work: Work) -> None:
         """`work` has ended."""
@@ -98,6 +107,8 @@ class Lane:
             mates.pop(work.id, None)
             if not mates:
                 del self.keyed[key]
+        if "unique" in work.options:
+            self.keys.get(work.options["unique"], {}).pop(work.id, None)
 
     def limit(self, name: str, default: Any) -> Any:
         """A number of its policy."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree, RefusalsAreTrue
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
+from journeyman.sim.invariants.dependencies import RunsAfter
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import (
@@ -40,6 +41,7 @@ from journeyman.sim.invariants.recurring import (
 )
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
+from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
 
 BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NumbersWithoutGaps,
@@ -70,6 +72,9 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     BestFirst,
     StartsWithinRate,
     EntriesWithinRate,
+    OneOfAKey,
+    DebouncedAsPromised,
+    RunsAfter,
     ExpiryIsThePolicys,
     NothingPrunedEarly,
     NothingKeptLate,

@@ -88,7 +88,7 @@ class RefusalsAreTrue(Invariant):
             self._full(asked)
         work = None if asked.task is None else self.oracle.known(asked.task)
         if isinstance(error, DuplicateTask) and asked.name == "submit" and asked.task is not None and work is None:
-            if asked.task not in self.oracle.gone_ids:
+            if "unique" not in (getattr(asked.args[0].spec, "fixed", None) or {}) and asked.task not in self.oracle.gone_ids:
                 self.broken(f"a submit was refused as a duplicate of {asked.task.hex()}, and no such task was ever durable")
         elif isinstance(error, NotCancellable) and work is not None:
             allowed = work_states(self.oracle.lives(work, asked.seq))
@@ -96,7 +96,9 @@ class RefusalsAreTrue(Invariant):
                 self.broken(f"the cancel of {work} was refused as if it had ended")
             self._nothing(work, asked, "CancelRequested", "TaskCancelled")
         elif isinstance(error, NotRetryable) and work is not None and asked.name == "retry":
-            if all(
+            key = work.options.get("unique")
+            taken = key is not None and (bool(self.oracle.lane(work.queue).keys.get(key)) or self.oracle.last_seq != asked.seq)
+            if not taken and all(
                 life.state in ("failed", "cancelled", "interrupted") and life.keep_payload for life in self.oracle.lives(work, asked.seq)
             ):
                 self.broken(f"the retry of {work} was refused")
@@ -277,7 +279,7 @@ class Filter:
         states: Any = state if plain else asked.value("state", 1)
         self.states = None if states is None else {str(states)} if isinstance(states, str) else {str(one) for one in states}
         self.handler = None if plain else asked.value("handler", 2)
-        self.options = {} if plain else {n: v for n in ("source", "key", "parent") if (v := asked.kwargs.get(n)) is not None}
+        self.options = {} if plain else {n: v for n in ("source", "key", "parent", "unique") if (v := asked.kwargs.get(n)) is not None}
         self.tag = None if plain else asked.kwargs.get("tag")
         self.owner = None if plain else asked.kwargs.get("owner")
 

@@ -33,6 +33,7 @@ HEARD: Final[Mapping[str, str]] = {
     "TransitionRejected": "rejected",
     "TaskRescheduled": "rescheduled",
     "TaskReprioritised": "reprioritised",
+    "DependencyMet": "met",
     "QueueOpened": "opened",
     "QueueConfigured": "configured",
     "QueuePaused": "paused",

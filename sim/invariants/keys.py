@@ -51,7 +51,8 @@ class KeysWithinLimit(Invariant):
 
 class KeysInOrder(Invariant):
     """A task starts only when fewer than `per_key` of its key are running or come before it: unfinished, due once, with an earlier first
-    due instant (or an earlier submission).  With key_order="relaxed", those that wait for a later instant or are parked let others pass.
+    due instant (or an earlier submission).  One that still waits for another task (`after`) has no
+    part in it yet.  With key_order="relaxed", those that wait for a later instant or are parked let others pass.
     """
 
     name = "serialization keys in order"
@@ -71,7 +72,7 @@ class KeysInOrder(Invariant):
     def _before(self, mate: Work, work: Work, now: int, relaxed: bool) -> bool:
         if mate.state == "running":
             return True
-        if (mate.first_due, mate.seq) > (work.first_due, work.seq):
+        if mate.waits_for or (mate.first_due, mate.seq) > (work.first_due, work.seq):
             return False
         if relaxed:
             return mate.due_at <= now and not self.witness.parked(mate)

@@ -30,7 +30,7 @@ class Transitions(Invariant):
         self.broken(f"{kind} at seq {seq} cannot follow {work or 'nothing'}")
 
     submitted = started = failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = _check
-    interrupted = retried = rejected = rescheduled = reprioritised = _check
+    interrupted = retried = rejected = rescheduled = reprioritised = met = _check
 
 
 class AttemptsCountUp(Invariant):

@@ -123,8 +123,8 @@ class SuspectsOneByOne(Invariant):
 class BestFirst(Invariant):
     """Of what may start, the best starts first: higher priority, then earlier first due instant, then earlier submission.
 
-    Tasks that stand aside are passed over: parked ones, suspects, which wait for each other, and those whose key is another's.
-    With aging, the first due instant less `priority * aging` comes before all that.
+    Tasks that stand aside are passed over: parked ones, those that wait for others, suspects, which wait for each other, and those whose
+    key is another's.  With aging, the first due instant less `priority * aging` comes before all that.
     """
 
     name = "the best ready task starts first"
@@ -180,7 +180,7 @@ class BestFirst(Invariant):
         deadline = work.options.get("deadline_at")
         if work.due_at > now or (deadline is not None and deadline < now):
             return True
-        if work.crashes and work.crashes >= self.oracle.lane(work.queue).limit("crashes", 3):
+        if work.waits_for or (work.crashes and work.crashes >= self.oracle.lane(work.queue).limit("crashes", 3)):
             return True
         return self._behind_others(work, now) or self.witness.parked(work)
 

@@ -30,7 +30,7 @@ _VALUES: dict[str, Any] = {
     "until_at": 1_763_000_000_900_000,
     "boot": 4, "policy": {"z": 1, "attempts": 3}, "entries": [[1, 9, 3]], "residue": {"tat_seq": 5, "tat_at": 6},
     "facts": {"pid": 1, "a": "b"}, "delta_us": -3_600_000_000, "through_seq": 99, "queues": {"web": {"epoch": 1}, "a": {}},
-    "totals": {"boots": 2}, "place_at": 1_763_000_000_450_000, "options": None,
+    "totals": {"boots": 2}, "place_at": 1_763_000_000_450_000, "met": [[ID, "succeeded"]], "options": None,
     "name": "nightly", "spec": {"timezone": "Europe/Oslo", "cron": "0 3 * * *", "payload": b"x"}, "anchor_at": 0, "opens_at": None,
     "cursor_at": 1_763_000_000_000_000, "fire_at": 1_763_000_000_000_000, "submitted": ID, "missed": 1, "late_us": 12,
 }  # fmt: skip

@@ -7,7 +7,7 @@ a replay from nothing gives, that every transition was in the table, and that th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from journeyman.kernel.apply import apply
 from journeyman.kernel.commands import (
@@ -51,9 +51,10 @@ def task(
     digest: bytes = b"d" * 16,
     options: Options = None,
     internal: bool = False,
+    on_conflict: Literal["return", "raise", "replace"] = "return",
 ) -> Submit:
     """A Submit with everything a test does not care about filled in."""
-    return Submit(tid(n), handler, priority, due_at, due_kind, size, digest, 0, None, options, internal)
+    return Submit(tid(n), handler, priority, due_at, due_kind, size, digest, 0, None, options, internal, on_conflict)
 
 
 class Lane:
@@ -176,13 +177,25 @@ def check_indexes(state: QueueState, now: int) -> None:
         expected = [t for t in sorted(tasks, key=lambda t: -t.seq) if observed(t.state, t.due_at, now) is shown]
         assert counts[shown] == len(expected)
         assert list(state.listed(shown, now)) == expected
-    due = [t for t in tasks if observed(t.state, t.due_at, now) is State.PENDING and t.id not in state.agenda.parked]
+    due = [t for t in tasks if observed(t.state, t.due_at, now) is State.PENDING and t.id not in state.agenda.parked and not t.waits_for]
     behind = {id for line in state.agenda.keys.lines.values() for id in line.places}
     due = [t for t in due if t.id not in behind]
     order = sorted(due, key=state.agenda.ready.key)
     check_keys(state, behind)
     assert state.agenda.ready.best(len(tasks) + 1) == [t for t in order if not state.agenda.is_suspect(t)]
     assert state.agenda.suspects.best(len(tasks) + 1) == [t for t in order if state.agenda.is_suspect(t)]
+    waits: dict[bytes, set[bytes]] = {}
+    for t in tasks:
+        for dependency in t.waits_for or ():
+            waits.setdefault(dependency, set()).add(t.id)
+    assert {dependency: set(found) for dependency, found in state.waits.on.items()} == waits
+    blocked = {t.id for t in tasks if t.waits_for and observed(t.state, t.due_at, now) is State.PENDING}
+    assert state.agenda.blocked == blocked
+    bearers: dict[str, list[TaskState]] = {}
+    for t in sorted(tasks):
+        if t.state not in TERMINAL and t.options is not None and "unique" in t.options:
+            bearers.setdefault(t.options["unique"], []).append(t)
+    assert {key: sorted(found) for key, found in state.claims.holders.items()} == bearers
     deadlines = [t.deadline_at for t in tasks if t.state in WAITING and t.deadline_at is not None]
     assert state.agenda.next_deadline() == min(deadlines, default=None)
     assert {t.id for t in tasks if t.state in TERMINAL}.isdisjoint(state.agenda.parked)

@@ -31,8 +31,8 @@ POLICY = Policy.compile(concurrency=4, retry=RetryPolicy(attempts=3, backoff=Exp
 # Written by hand, as a second opinion on the table: what may follow what.
 MAY = {
     None: {"TaskSubmitted"},
-    State.PENDING: {"AttemptStarted", "TaskCancelled", "TaskReprioritised", "TaskRescheduled"},
-    State.SCHEDULED: {"AttemptStarted", "TaskCancelled", "TaskReprioritised", "TaskRescheduled"},
+    State.PENDING: {"AttemptStarted", "TaskCancelled", "DependencyMet", "TaskReprioritised", "TaskRescheduled"},
+    State.SCHEDULED: {"AttemptStarted", "TaskCancelled", "DependencyMet", "TaskReprioritised", "TaskRescheduled"},
     State.RETRYING: {"AttemptStarted", "TaskCancelled", "TaskReprioritised", "TaskRescheduled"},
     State.RUNNING: {
         "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted", "AttemptFailed", "AttemptLost", "AttemptReleased",
