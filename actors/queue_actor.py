@@ -69,7 +69,7 @@ class QueueActor:
         self.budget: Budget | None = lane.budget if lane is not None else None
         self._handler_names = frozenset(self.runnables)
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
-        self._starter = Starter(self)
+        self.starter = Starter(self)
         self.recurrence = Recurrence(self)
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
@@ -81,17 +81,12 @@ class QueueActor:
         """Take over a state as read from the journal."""
         self.state = state
         self.fresh = FreshPayloads()  # may hold what a step that failed had brought
-        self._starter.forget_all()
+        self.starter.forget_all()
         self.shell.dependencies.adopted(self)
         if state.handlers != self._handler_names:
             state.set_handlers(self._handler_names)
         self.figures.recount(state.tasks.values())
         self.policy_changed()
-
-    def forget_arguments(self, task: bytes) -> None:
-        """Others have taken their place."""
-        self.fresh.forget(task)
-        self._starter.forget(task)
 
     def declare(self, lane: Lane) -> None:
         """The queue, so far only stored, is declared in this process now."""
@@ -267,7 +262,7 @@ class QueueActor:
             if self.met:
                 self.shell.dependencies.meet(self, now, step)
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
-            self._starter.dispatch(now, step)
+            self.starter.dispatch(now, step)
         except BaseException:
             # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
             shell.journal.next_seq = mark
@@ -335,15 +330,12 @@ class QueueActor:
         self,
         commands: Sequence[Submit],
         now: int,
-        *,
         states: Mapping[bytes, str] | None = None,
         known: Mapping[bytes, TaskState] | None = None,
     ) -> Decision:
         """What these submits would come to; changes nothing.  `states`: of the tasks they name by `after`, if looked up already."""
-        if known is None:
-            known = self.shell.known(commands)
-        if states is None:
-            states = self.shell.dependencies.states(commands, self.name)
+        known = self.shell.known(commands) if known is None else known
+        states = self.shell.dependencies.states(commands, self.name) if states is None else states
         return decide(self.state, commands, now, with_room(self.env(known=known, states=states), self.budget))
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:

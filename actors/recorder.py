@@ -131,7 +131,8 @@ class Recorder:
         actor = self._actor
         step.drops.append(actor.state.tasks[event.task].payload_seq)
         step.payloads.append((self.take(event, step), payload))
-        actor.forget_arguments(event.task)
+        actor.fresh.forget(event.task)
+        actor.starter.forget(event.task)
         actor.fresh.keep(event.task, payload)
 
     def _ended(self, event: Any, step: Step) -> None:

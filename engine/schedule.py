@@ -38,7 +38,7 @@ from journeyman.kernel.schedule import ScheduleState
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["skip", "allow"]
 # What `using` fixed for one task and cannot mean anything for many of them.
-_NOT_FOR_MANY: Final = ("after", "debounce_us", "debounce_us", "max_wait_us")
+_NOT_FOR_MANY: Final = ("debounce_us",)
 
 
 @dataclass(frozen=True, slots=True)
