@@ -84,7 +84,7 @@ SYSTEMS: Final = {
         "D: backlite",
         (
             "defaults", "Register", "Install", "Add", "unregistered queue", "Status", "Notify", "dispatch", "handler ctx", "panic",
-            "undecodable payload", "failure", "final", "cleanup", "restart", "Start", "Stop", "hard stop", "no",
+            "undecodable payload", "failure", "final", "cleanup", "restart", "Start", "Stop", "hard stop", "no", "asked for",
         ),
         (
             ("Tx", "tasks are added in the caller's SQL transaction", "later; `submit_many` and `ctx.submit` are atomic"),

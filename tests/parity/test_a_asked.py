@@ -61,3 +61,29 @@ async def test_a_an_operator_who_knows_better(world: World) -> None:
         await engine.resume("api", reason="they say it was a mistake", by="ada")
         await engine.drain()
     assert starts == [0, 3610]
+
+
+@simulated
+async def test_a_the_library_once(world: World) -> None:
+    """A, asked for: a guard against putting the whole library in twice, and a count of what is waiting; plugins keep both for themselves.
+
+    Better: using(unique=...) and count, across restarts.
+    """
+    queue, scanned = Queue("q", concurrency=4), []
+
+    @queue.handler
+    async def scan(track: int) -> None:
+        scanned.append(track)
+        await trio.sleep(1)
+
+    async with world.engine(queues=[queue]) as engine:
+        for _ in range(3):
+            await engine.submit_many([scan.using(unique=f"track {n}").bind(n) for n in range(40)])
+            await world.advance(seconds=2)
+            assert await engine.count("q", ["pending", "running"]) <= 40
+        await world.crash()
+        await engine.ready()
+        await engine.submit_many([scan.using(unique=f"track {n}").bind(n) for n in range(30, 40)])
+        await engine.drain()
+        assert sorted(set(scanned)) == list(range(40))
+        assert len(scanned) <= 3 * 8 + 40
