@@ -7,6 +7,7 @@ from typing import Any, Final
 from journeyman.engine.ids import id_text
 from journeyman.engine.schedule import Schedule
 from journeyman.kernel.bounds import SCHEDULE_ALL_MAX, SCHEDULE_COUNT_MAX, SCHEDULE_GRACE_US, SCHEDULE_RUNS_MAX
+from journeyman.kernel.namespace import namespace_of
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 from journeyman.sim.timetable import Entry
@@ -186,24 +187,35 @@ class SchedulesAgree(Recurring):
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is not None or not self.witness.alone(asked) or not asked.alone:
             return
-        table = self.oracle.timetable
+        table = {
+            shown: entry for (queue, name), entry in self.oracle.timetable.items() if (shown := _shown(asked, queue, name)) is not None
+        }
         if asked.name == "schedule" and not any(name == asked.value("name", 0) for _, name in table):
             self.broken(f"schedule {asked.value('name', 0)!r} was acknowledged and is not in the journal")
         if asked.name == "unschedule" and any(name == asked.value("name", 0) for _, name in table):
             self.broken(f"unschedule of {asked.value('name', 0)!r} was acknowledged and is not in the journal")
         if asked.name == "schedules" and all(entry.seq <= asked.seq for entry in table.values()):
-            self._compare(answer)
+            self._compare(answer, table)
 
-    def _compare(self, answer: list[Schedule]) -> None:
+    def _compare(self, answer: list[Schedule], table: dict[tuple[str, str], Entry]) -> None:
+        """`table`: what is declared, as the one who asked would see it."""
         told = {(one.queue, one.name): one for one in answer}
-        if told.keys() != self.oracle.timetable.keys():
-            self.broken(f"schedules() tells of {sorted(told)}, declared are {sorted(self.oracle.timetable)}")
+        if told.keys() != table.keys():
+            self.broken(f"schedules() tells of {sorted(told)}, declared are {sorted(table)}")
             return
-        for key, entry in self.oracle.timetable.items():
+        for key, entry in table.items():
             one = told[key]
             mine = (entry.fired, entry.last_task and id_text(entry.last_task), entry.skipped and entry.skipped[1], entry.spec["misfire"])
             if (one.fired, one.last_task, one.skipped, one.misfire) != mine:
                 self.broken(f"schedules() shows {one}, durable is {mine}")
+
+
+def _shown(asked: Any, queue: str, name: str) -> tuple[str, str] | None:
+    """Queue and name of a schedule as the one who asked sees them; None for one that is not for their eyes."""
+    called, namespace = asked.called(queue), namespace_of(queue)
+    if called is None:
+        return None
+    return called, f"{namespace}/{name}" if namespace and not asked.namespace else name
 
 
 __all__ = ["FiresAtItsTimes", "FiresOnce", "FiresPromptly", "MisfiresAsPromised", "OverlapAsPromised", "SchedulesAgree"]

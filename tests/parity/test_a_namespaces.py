@@ -7,7 +7,18 @@ import logging
 import pytest
 import trio
 
-from journeyman import BudgetExhausted, Engine, Limits, PayloadTooLarge, Queue, QueueExists, QueueNotFound, Retention, TaskNotFound
+from journeyman import (
+    BudgetExhausted,
+    DuplicateTask,
+    Engine,
+    Limits,
+    PayloadTooLarge,
+    Queue,
+    QueueExists,
+    QueueNotFound,
+    Retention,
+    TaskNotFound,
+)
 from journeyman.sim import World
 from tests.parity.virtual import is_gone, simulated
 
@@ -188,3 +199,44 @@ async def test_a_one_worker_unless_more_is_asked_for(world: World) -> None:
         await plugin.submit_many([work.bind() for _ in range(3)])
         await engine.drain()
     assert most == 1
+
+
+@simulated
+async def test_a_what_two_plugins_may_both_say(world: World) -> None:
+    """A, isolation: whatever one plugin names, another may name as well.
+
+    Same: also keys, unique keys and schedules; an id or a dependency of another's task is refused.
+    """
+    ran = []
+
+    def queue_of(who: str) -> Queue:
+        queue = Queue("q", concurrency=5)
+
+        @queue.handler
+        async def work() -> None:
+            ran.append((who, world.time()))
+            await trio.sleep(5)
+
+        return queue
+
+    async with world.engine() as engine:
+        one, other = engine.namespace("a"), engine.namespace("b")
+        await one.create_queue(queue_of("a"))
+        await other.create_queue(queue_of("b"))
+        mine = await one.submit(one.handler("work", "q").using(key="k", unique="u"))
+        theirs = await other.submit(other.handler("work", "q").using(key="k", unique="u"))
+        assert mine.id != theirs.id
+        await world.advance(seconds=1)
+        assert sorted(ran) == [("a", 0), ("b", 0)]
+        with pytest.raises(DuplicateTask):
+            await one.submit(one.handler("work", "q").using(id=theirs.id))
+        with pytest.raises(TaskNotFound):
+            await one.submit(one.handler("work", "q").using(after=[theirs.id]))
+        for plugin in (one, other):
+            await plugin.schedule("hourly", "work", every=3600)
+        assert [schedule.name for schedule in await one.schedules()] == ["hourly"]
+        assert [schedule.name for schedule in await engine.schedules()] == ["a/hourly", "b/hourly"]
+        await one.unschedule("hourly")
+        assert await one.schedules() == []
+        await world.advance(hours=1, seconds=1)
+        assert [who for who, at in ran if at > 3000] == ["b"]
