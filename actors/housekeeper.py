@@ -128,6 +128,7 @@ class Housekeeper:
         total = 0
         async with self._snapshotter.lock:
             while True:
+                await shell.mended()
                 await shell.writer.settled()
                 count = await shell.sealed(lambda: self._remove_once(some, by))
                 if not count:
@@ -142,9 +143,9 @@ class Housekeeper:
             return self._remove_some(some(), by)
 
     def _remove_some(self, tasks: Sequence[TaskState], by: str) -> int:
-        if not tasks:
-            return 0
         shell, pruner = self._shell, self._pruner
+        if not tasks or not shell.sound:
+            return 0
         pruning = pruner.prune(tasks, shell.world, shell.now(), by=by)
         step = Step()
         for event in pruning.events:
@@ -162,6 +163,8 @@ class Housekeeper:
 
     def _compact_once(self) -> None:
         shell = self._shell
+        if not shell.sound:
+            return
         with shell.keeping_house():
             compaction = compact(shell.journal, shell.checkpoint, shell.world, shell.now(), at_least=COMPACT_RECORDS)
         if compaction is not None:

@@ -6,8 +6,7 @@ Problem.  Submits, endings, operators and time all want to change the same state
 state, be durable before it shows, and cost microseconds.  Choice: everything is a message; one trio task drains them all in one
 synchronous step that never awaits, so nobody can see or change a half-decided state (law 2).  Submits that came together are
 decided together.  What may start now is decided at the end of the same step, so that a submit to an idle queue is recorded and
-started in one commit, and the end of one attempt and the start of the next share one. Rejected: a lock around the state
-(somebody always forgets it), a task a message (a scheduler hop each).
+started in one commit, and the end of one attempt and the start of the next share one. Rejected: a lock around the state, a task a message.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ class QueueActor:
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
         self.broken: BaseException | None = None
+        self.doubtful = False  # a step failed half-way, and the state has not been read anew since
         self.met: dict[bytes, None] = {}  # ended tasks that some here may wait for (actors/dependencies.py)
         self.drops_at_once = False  # whether a task may be gone the moment it ends
         self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
@@ -80,6 +80,7 @@ class QueueActor:
     def adopt(self, state: QueueState) -> None:
         """Take over a state as read from the journal."""
         self.state = state
+        self.doubtful = False
         self.fresh = FreshPayloads()  # may hold what a step that failed had brought
         self.starter.forget_all()
         self.shell.dependencies.adopted(self)
@@ -151,7 +152,8 @@ class QueueActor:
             self.crash(error)
 
     def crash(self, error: Exception) -> None:
-        """Let the actor's loop raise `error`."""
+        """Let the actor's loop raise `error`; the state is in doubt from now on."""
+        self.doubtful = True
         self._crashed = error
         self.wake()
 
@@ -251,7 +253,7 @@ class QueueActor:
         shell = self.shell
         now = shell.now()
         step = Step()
-        mark = shell.journal.next_seq
+        mark = shell.mark()
         try:
             self.state.advance(now)
             self._drain(mailbox, now, step)
@@ -264,8 +266,9 @@ class QueueActor:
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
             self.starter.dispatch(now, step)
         except BaseException:
-            # Nothing of this step was handed over: its sequence numbers are free again, its callers are told by the supervisor.
-            shell.journal.next_seq = mark
+            # Nothing of this step was handed over; its callers are told by the supervisor.  What it has applied is in memory until then.
+            self.doubtful = True
+            shell.back_to(mark)
             self._undo(step)
             self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
             raise
@@ -367,8 +370,7 @@ class QueueActor:
 
     def policy_changed(self) -> None:
         policy = self.state.policy
-        kept = (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
-        self.drops_at_once = 0 in kept
+        self.drops_at_once = 0 in (policy.keep_succeeded_us, policy.keep_failed_us, policy.keep_cancelled_us, policy.keep_interrupted_us)
         self.tap.turn()
 
     def clock_moved(self, delta_us: int) -> None:

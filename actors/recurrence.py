@@ -169,7 +169,7 @@ def declare(shell: Shell, actor: QueueActor, command: Declare) -> Call[Answer]:
     """Declare a schedule of `actor`'s queue; one of that name in another queue goes, in the same commit.  One synchronous step."""
     now = shell.now()
     step = Step()
-    mark = shell.journal.next_seq
+    mark = shell.mark()
     call: Call[Answer] = Call()
     old = holder(shell, command.name, namespace_of(actor.name))
     touched = [actor] if old is None or old is actor else [actor, old]
@@ -179,7 +179,7 @@ def declare(shell: Shell, actor: QueueActor, command: Declare) -> Call[Answer]:
             assert old is not None
             old.decide_apply(Unschedule(command.name, command.by, f"declared on queue {shown_name(actor.name)!r}"), now, step)
     except Exception as error:  # a bug, half applied: nothing was handed over, and every queue it reached is read anew
-        shell.journal.next_seq = mark
+        shell.back_to(mark)
         for each in touched:
             each.crash(error)
         raise

@@ -106,6 +106,7 @@ class Shell:
         self.interruption: BaseException | None = None
         self.on_interrupt: Callable[[], None] = lambda: None
         self.news: trio.Event | None = None  # set at each step of a queue while somebody waits for that
+        self._mended = trio.Event()
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
         self.checkpoint_wanted: Callable[[], None] = lambda: None
@@ -244,7 +245,7 @@ class Shell:
         assert type(decided) is list
         step = Step()
         taken: dict[bytes, bytes] = {}
-        mark = self.journal.next_seq
+        mark = self.mark()
         try:
             for actor, group, decision in decided:
                 if len(decision.events) < len(group) or decision.sources is not None:
@@ -252,7 +253,7 @@ class Shell:
                 actor.accept(decision, [each.payload for each in group], step)
                 actor.wake()
         except Exception as error:  # a bug, half applied: nothing was handed over, and every queue it reached is read anew
-            self.journal.next_seq = mark
+            self.back_to(mark)
             for actor, _, _ in decided:
                 actor.crash(error)
             raise
@@ -301,6 +302,34 @@ class Shell:
 
         self.writer.after_sealing(now_sealed, call)
         return await call.wait_through()  # it will run, so its caller keeps what it holds (the lock) until it has: one commit's time
+
+    @property
+    def sound(self) -> bool:
+        """Whether every queue's state in memory is what the journal says.
+
+        After a step that failed half-way it is not, until the supervisor has read it anew; until then no checkpoint, prune or
+        compaction may write of it, and no other queue's step may reach into it.
+        """
+        return not any(actor.doubtful for actor in self.actors.values())
+
+    def mark(self) -> tuple[int, int]:
+        """Where the journal stands before a step: its next number, its newest instant."""
+        return self.journal.next_seq, self.world.last_at
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """The step that began at `mark` has failed, and nothing of it was handed over."""
+        self.journal.next_seq, self.world.last_at = mark
+
+    async def mended(self) -> None:
+        """Wait until every state is sound, or the engine stops."""
+        while not self.sound and not self.stopping:
+            if self._mended.is_set():
+                self._mended = trio.Event()
+            await self._mended.wait()
+
+    def mend(self) -> None:
+        """A state is sound again, or will never be."""
+        self._mended.set()
 
     @contextlib.contextmanager
     def keeping_house(self) -> Iterator[None]:

@@ -48,9 +48,16 @@ class Snapshotter:
                 await self._finish()
                 if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
                     return False
-                await shell.sealed(lambda: shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now()))
+                begun = await shell.sealed(self._begin)
                 await self._finish()
-                return True
+                return begun
+
+    def _begin(self) -> bool:
+        shell = self._shell
+        if not shell.sound:
+            return False  # the next minute, or whoever asks next, will find it so
+        shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now())
+        return True
 
     async def _finish(self) -> None:
         """Write what is left of the checkpoint under way, if one is."""

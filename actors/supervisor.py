@@ -55,7 +55,7 @@ class Supervisor:
                 self._shell.limiters.forget(actor)
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error
-                    actor.stop_attempts()
+                    await self._read_anew(actor)  # nothing will run, but what checkpoints write of it must be true
                     await self._refuse(actor, error)
                     return
                 await trio.sleep(_PAUSES[min(len(deaths), len(_PAUSES)) - 1])
@@ -63,6 +63,11 @@ class Supervisor:
 
     async def restart(self, actor: QueueActor) -> None:
         """Rebuild the actor's state from what is durable and take charge again."""
+        await self._read_anew(actor)
+        actor.open(self._shell.boot, frozenset(), crashed=False)
+        self._shell.dependencies.look_again(actor)
+
+    async def _read_anew(self, actor: QueueActor) -> None:
         shell = self._shell
         actor.stop_attempts()
         shell.checkpoint.encode_all()  # a running checkpoint must not meet the state read anew
@@ -70,8 +75,7 @@ class Supervisor:
         state = self._reload(actor.name)
         shell.world.queues[actor.name] = state
         actor.adopt(state)
-        actor.open(shell.boot, frozenset(), crashed=False)
-        shell.dependencies.look_again(actor)
+        shell.mend()
 
     async def _refuse(self, actor: QueueActor, error: BaseException) -> None:
         """A broken queue answers everything with the reason, until the engine closes."""

@@ -234,6 +234,7 @@ class Witness:
         self._begin()
         for commit in self._history:
             self._take_in(*commit)
+        self.folded.start_anew()  # whoever compared meanwhile did so with a disk that is ahead of what was told anew
         self.moves = moves
         self._muted = False
         self.marks = {seq for seq in self.marks if seq <= self.oracle.last_seq}

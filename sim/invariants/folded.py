@@ -39,12 +39,16 @@ class Folded:
         self._anew = True  # the last fold is none of what the disk holds now
         self._since: list[tuple[int, Any]] = []
 
+    def start_anew(self) -> None:
+        """What was heard last is not what the disk holds now."""
+        self._anew = True
+        self._since.clear()
+
     def written(self, batch: Batch, events: Sequence[tuple[int, Any]]) -> None:
         if self._anew:
             return
         if any(table is Table.EVENTS for table, _ in batch.deletes):
-            self._anew = True
-            self._since.clear()
+            self.start_anew()
             return
         self._since += events
         if len(self._since) > PENDING_KEPT:

@@ -82,7 +82,9 @@ class LiveEqualsReplayed(Invariant):
 
     def _compare(self) -> None:
         shell = self.witness.shell
-        if shell is None or shell.stopping or shell.closed or shell.writer.failure is not None or not shell.writer.idle or not self._due():
+        if shell is None or shell.stopping or shell.closed or not shell.sound or not self._due():
+            return
+        if shell.writer.failure is not None or not shell.writer.idle:
             return
         self._compared_at = self.oracle.last_seq
         disk = self.witness.disk

@@ -33,6 +33,7 @@ from journeyman.kernel import (
     keys,
     policy,
     ready,
+    rearrange,
     recovery,
     state,
     submit,
@@ -170,7 +171,7 @@ BUGS = (
     Bug("a step of the clock does not move a parking", ((world.rebase, "queue.parked_until += delta_us", "pass"),), seed=100),
     # orders about many, and about what waits
     Bug("dry run acts", ((bulk.Bulk._each, "if dry_run:", "if False:"),), seed=74),
-    Bug("priority forgotten", ((apply._reprioritised, "task.priority = event.priority", "task.priority += 0"),), seed=0),
+    Bug("priority forgotten", ((rearrange.reprioritised, "task.priority = event.priority", "task.priority += 0"),), seed=0),
     Bug("a moved task slips", ((agenda.Agenda.withdraw, "self.leave(task)", "self.leave(task)\n    task.first_due += 1"),), seed=207),
     # namespaces
     Bug("a plugin reaches what is another's", ((scope.Scope.reaches, "not self.namespace or", "True or"),), seed=7),

@@ -1,0 +1,70 @@
+"""A bug in a queue's own code: the step it strikes in is undone, the queue is read anew, and nothing of the half-done step is ever written.
+
+Simulation has no fault for this, for it simulates the world and not our mistakes; so the mistake is planted.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import trio
+
+from journeyman import Constant, Queue, QueueBroken, Retention, Retry
+from journeyman.actors.recorder import Recorder
+from journeyman.sim import Faults, World, simulate
+from tests.sim.planted import Bug, planted
+
+EVERY = 23  # events
+MISTAKE = f"""    step.items.append((seq, event))
+    shell.taken = getattr(shell, "taken", 0) + 1
+    if shell.taken % {EVERY} == 0 and actor.name == "media" and kind not in (QueueOpened, TasksPruned):
+        raise RuntimeError("a bug")
+    return seq"""
+HALF = Bug(
+    "every so many events a step fails when it has applied a part",
+    (
+        (
+            Recorder.take,
+            "    step.items.append((seq, event))\n    return seq",
+            MISTAKE,
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_of_a_failed_step_is_written(seed: int) -> None:
+    chance = Random(seed)
+    retention = Retention(succeeded=chance.choice((0, 5, None)), failed=20)
+    queues = [Queue(name, concurrency=3, retry=Retry(attempts=2, backoff=Constant(3)), retention=retention) for name in ("mail", "media")]
+    send, play = (queue.handler(_handler, name=queue.name) for queue in queues)
+    died = 0
+
+    async def scenario(world: World) -> None:
+        nonlocal died
+        async with world.engine(queues=queues) as engine:
+            for n in range(40):
+                try:
+                    target = chance.choice((send, play))
+                    if chance.random() < 0.3:
+                        await engine.submit_many([send.bind(n), play.bind(n)])
+                    else:
+                        await engine.submit(target.using(delay=chance.choice((0, 0, 5))), n)
+                    await trio.sleep(chance.choice((0, 0.01, 1)))
+                    if chance.random() < 0.3:
+                        await engine.prune(older_than=0)
+                except QueueBroken:
+                    died += 1
+            await trio.sleep(300)
+            assert (await engine.stats())["mail"].broken is False
+
+    with planted(HALF):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
+
+
+async def _handler(n: int) -> int:
+    await trio.sleep(0.1)
+    if n % 5 == 0:
+        raise ValueError("not this one")
+    return n
