@@ -44,9 +44,11 @@ class Gate:
         """
         if self._interval:
             lag = min(ENTRY_LAG, self._interval)
-            # A start whose cost was more than the burst stands further ahead than any entry of now could.
-            latest = max(self._burst * self._interval, ahead)
-            self._tat = max(self._tat, trio.current_time() + min(latest, max(0.0, ahead + lag)))
+            full = self._burst * self._interval
+            entered = max(0.0, ahead + lag)
+            if ahead <= full + 1e-6:  # else a start of a higher cost has put it so far ahead
+                entered = min(entered, full)
+            self._tat = max(self._tat, trio.current_time() + entered)
 
     async def hold(self, attempt: Attempt) -> None:
         """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).

@@ -204,7 +204,7 @@ class QueueActor:
     @property
     def weight(self) -> int:
         """Its share of what queues share."""
-        return 1
+        return self.state.policy.weight
 
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""

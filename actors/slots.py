@@ -1,8 +1,8 @@
-"""The slots of the whole engine (`Engine(max_concurrency=)`), shared so that no queue starves another.
+"""The slots of the whole engine (`Engine(max_concurrency=)`), or of a namespace, shared so that no queue starves another.
 
 Problem.  A queue that ends an attempt is the first to know of the free slot; if it may take it back at once, a busy queue keeps
-all slots for ever.  Choice: queues that were refused stand in line, and whoever stands in line is served before anyone comes
-twice.  How many slots are taken is counted from live attempts each time (law 7); only the line itself is kept.
+all slots for ever.  Choice: queues that were refused stand in line (actors/turns.py), and are served in proportion to their weights.  How
+many slots are taken is counted from live attempts each time (law 7); only the line itself is kept.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from journeyman.actors.turns import Turns
+
 
 class Claimant(Protocol):
+    @property
+    def weight(self) -> int: ...
+
     def live(self) -> int:
         """Attempts, stragglers included, that hold a slot now."""
         ...
@@ -25,39 +30,37 @@ class Slots:
     def __init__(self, limit: int | None, claimants: Callable[[], list[Claimant]]) -> None:
         self._limit = limit
         self._claimants = claimants
-        self._line: list[Claimant] = []
+        self._turns: Turns[Claimant] = Turns()
 
     def grant(self, claimant: Claimant) -> int | None:
         """How many attempts `claimant` may start now; None: as many as it likes."""
-        if self._limit is None:
-            return None
-        free = self._free()
-        ahead = self._line.index(claimant) if claimant in self._line else len(self._line)
-        if free <= ahead:
-            return 0
-        others = len(self._line) - (1 if claimant in self._line else 0)
-        return max(1, free // (others + 1)) if others else free
+        return None if self._limit is None else self._turns.share(claimant, self._free())
 
     def used(self, claimant: Claimant, started: int, wants_more: bool) -> None:
-        """Tell what became of a grant: a claimant that still wants goes to the end of the line.
+        """Tell what became of a grant: a claimant that still wants stands in line, behind those that have had less.
 
         One that leaves its place may not have used what it was woken for (its rate, or a pause, holds it back): then it is the turn of
         those behind it, and nobody else would tell them.
         """
         if self._limit is None:
             return
-        leaves = claimant in self._line and bool(started or not wants_more)
-        if leaves:
-            self._line.remove(claimant)
-        if wants_more and claimant not in self._line:
-            self._line.append(claimant)
+        turns = self._turns
+        leaves = turns.leave(claimant) if started or not wants_more else False
+        if started:
+            turns.took(claimant, started)
+        if wants_more:
+            turns.join(claimant)
         if leaves:
             self.freed()
 
+    def forget(self, claimant: Claimant) -> None:
+        """It is gone, for now or for good: nobody waits behind it."""
+        self.used(claimant, 0, False)
+
     def freed(self) -> None:
         """An attempt ended: wake as many of the line as there are slots."""
-        if self._limit is not None and self._line:
-            for claimant in self._line[: max(0, self._free())]:
+        if self._limit is not None and len(self._turns):
+            for claimant in self._turns.first(max(0, self._free())):
                 claimant.wake()
 
     def free(self) -> int | None:

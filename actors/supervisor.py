@@ -52,7 +52,7 @@ class Supervisor:
                     "queue actor died; restarting it from the journal", extra={"queue": shown_name(actor.name), "deaths": len(deaths)}
                 )
                 actor.break_off(self._broken(shown_name(actor.name), error))
-                self._shell.limiters.forget(actor)
+                self._shell.forget_turns(actor)
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error
                     await self._read_anew(actor)  # nothing will run, but what checkpoints write of it must be true

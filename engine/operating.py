@@ -20,7 +20,7 @@ from journeyman.kernel.commands import Cancel, Clear, Command, Configure, Pause,
 from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.limiters import check_shared
-from journeyman.kernel.policy import OnCrash, Policy, Rate, Retention, Retry
+from journeyman.kernel.policy import FairBy, OnCrash, Policy, Rate, Retention, Retry
 
 
 class Operations(Questions):
@@ -142,6 +142,8 @@ class Operations(Questions):
         per_key: int | Unset = UNSET,
         key_order: Literal["strict", "relaxed"] | Unset = UNSET,
         aging: Limit = UNSET,
+        fair_by: FairBy | Unset | None = UNSET,
+        weight: int | Unset = UNSET,
         reason: str = "",
         by: str = "api",
     ) -> QueuePolicy:
@@ -155,7 +157,7 @@ class Operations(Questions):
         given = {
             "concurrency": concurrency, "retry": retry, "on_crash": on_crash, "rate": rate, "timeout": timeout, "heartbeat": heartbeat,
             "retention": retention, "max_pending": max_pending, "max_payload": max_payload, "per_key": per_key, "key_order": key_order,
-            "aging": aging,
+            "aging": aging, "fair_by": fair_by, "weight": weight,
         }  # fmt: skip
         session = self._opened()
         actor = self._actor(session, queue)

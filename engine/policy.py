@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.kernel.backoff import backoff_of, compile_backoff
-from journeyman.kernel.policy import PARAMETERS, OnCrash, Policy, Rate, Retention, Retry
+from journeyman.kernel.policy import PARAMETERS, FairBy, OnCrash, Policy, Rate, Retention, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class QueuePolicy:
     per_key: int
     key_order: Literal["strict", "relaxed"]
     aging: float | None
+    fair_by: FairBy | None
+    weight: int
     changed: bool
 
 
@@ -64,6 +66,8 @@ def policy_in_force(actor: QueueActor) -> QueuePolicy:
         per_key=policy.per_key,
         key_order=policy.key_order,
         aging=_seconds(policy.aging_us),
+        fair_by=policy.fair_by,
+        weight=policy.weight,
         changed=actor.state.changed_live,
     )
 

@@ -17,7 +17,7 @@ from journeyman.engine.names import check_name
 from journeyman.engine.spec import UNSET, Limit
 from journeyman.kernel.bounds import PAYLOAD_DEFAULT_MAX_BYTES
 from journeyman.kernel.duration import Seconds
-from journeyman.kernel.policy import KeyOrder, OnCrash, Policy, Rate, Retention, Retry
+from journeyman.kernel.policy import FairBy, KeyOrder, OnCrash, Policy, Rate, Retention, Retry
 
 if TYPE_CHECKING:
     from journeyman.engine.context import Context
@@ -66,7 +66,9 @@ class Queue:
     max_pending: waiting tasks, beyond which submits raise QueueFull.  max_payload: bytes of a task's encoded arguments, inclusive.
     per_key: attempts at once of tasks with one serialization key (`using(key=)`).  key_order: "strict" (first in, first out per key,
     whatever retries and snoozes) or "relaxed" (later tasks of a key pass one that waits for its backoff or snooze).  aging: seconds of
-    waiting that outweigh one point of priority, so that low priorities do not starve; None: they may.
+    waiting that outweigh one point of priority, so that low priorities do not starve; None: they may.  fair_by: "owner" or "key": slots and
+    rate are shared among owners (`using(owner=)`), or among keys, in turns; None: first come, first served.  weight: of this queue beside
+    others that want the engine's slots (`Engine(max_concurrency=)`) or draw from the same limiter.
 
     InvalidName or ValueError if one of them is out of range.
     """
@@ -87,6 +89,8 @@ class Queue:
         per_key: int = 1,
         key_order: KeyOrder = "strict",
         aging: Seconds | None = None,
+        fair_by: FairBy | None = None,
+        weight: int = 1,
     ) -> None:
         self._name = check_name(name, "queue name")
         for value, kind, what in ((retry, Retry, "retry"), (rate, Rate, "rate"), (retention, Retention, "retention")):
@@ -108,6 +112,8 @@ class Queue:
             per_key=per_key,
             key_order=key_order,
             aging=aging,
+            fair_by=fair_by,
+            weight=weight,
         )
         self._handlers: dict[str, Handler[..., Any]] = {}
         self._sealed = False

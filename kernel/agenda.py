@@ -5,7 +5,7 @@ waiting.  Choice: everything here is derived from the tasks, rebuilt on load, ke
 of equality or of what is stored.  A waiting task is in exactly one of:
 
 - `later`, a heap by due instant, until `advance` finds that it has come;
-- `ready`, the line of those that may start;
+- `ready`, the line of those that may start, or a line for each tenant (kernel/shares.py);
 - `suspects`, the line of those that one more crash would end: they start one at a time among themselves, so that a poison task
   is told apart from its bystanders, and they stand aside so that they are not passed over at each pick;
 - `blocked`, for those that still wait for other tasks (`after`); they have no part in their key's line yet;
@@ -25,8 +25,10 @@ from typing import Final
 from journeyman.kernel.bounds import STALE_MIN
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import TERMINAL, WAITING, State
+from journeyman.kernel.policy import FairBy
 from journeyman.kernel.ready import Ready
 from journeyman.kernel.roster import Roster
+from journeyman.kernel.shares import Shares
 from journeyman.kernel.taskstate import TaskState
 
 PENDING: Final = State.PENDING
@@ -39,21 +41,24 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "blocked", "crashes", "handlers", "keys", "later", "parked",
-        "pending", "ready", "rosters", "running", "suspects", "suspects_out", "waiting",
+        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "blocked", "crashes", "fair_by", "handlers", "keys", "later", "parked",
+        "pending", "ready", "rosters", "running", "shares", "suspects", "suspects_out", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.handlers: Collection[str] | None = None  # names this process has; None: all
         self.crashes = 0  # of the policy: at this many (and one at least) a task is a suspect
         self.aging_us: int | None = None  # of the policy
+        self.fair_by: FairBy | None = None  # of the policy
         self.keys = Keys()
         self.clear()
 
     def clear(self) -> None:
         """Forget every task."""
         self.later: list[Due] = []
-        self.ready, self.suspects = Ready(self.aging_us), Ready(self.aging_us)
+        self.shares = None if self.fair_by is None else Shares(self.fair_by, self.aging_us)
+        self.ready: Ready | Shares = Ready(self.aging_us) if self.shares is None else self.shares
+        self.suspects = Ready(self.aging_us)
         self.keys.lines.clear()
         self.parked: dict[bytes, str] = {}
         self.blocked: set[bytes] = set()
@@ -278,6 +283,8 @@ class Agenda:
             if task.state is State.RUNNING:
                 if self.is_suspect(task):
                     self.suspects_out[task.id] = task
+                if self.shares is not None:
+                    self.shares.began(task)
                 continue
             self.waiting += 1
             if (deadline := task.deadline_at) is not None:

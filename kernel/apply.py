@@ -115,6 +115,8 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     task.last_seq = seq
     if task.crashes and agenda.is_suspect(task):
         agenda.suspects_out[id] = task
+    if agenda.shares is not None:
+        agenda.shares.began(task)
     if task.options is not None:
         agenda.started(task)
     if tat_at:
@@ -153,6 +155,8 @@ def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int
         agenda.running.count -= 1
         if task.crashes:
             agenda.suspects_out.pop(id, None)
+        if agenda.shares is not None:
+            agenda.shares.ended(task)
     agenda.rosters[final].add(task)
     if task.options is not None:
         state.claims.drop(task)
@@ -219,6 +223,8 @@ def _return(state: QueueState, id: bytes, rest: State, due_at: int, due_kind: in
     state.agenda.running.count -= 1
     if task.crashes:
         state.agenda.suspects_out.pop(id, None)
+    if state.agenda.shares is not None:
+        state.agenda.shares.ended(task)
     task.state = rest
     task.due_at = due_at
     task.due_kind = due_kind

@@ -32,6 +32,7 @@ PRIORITY_MIN: Final = -(1 << 31)
 PRIORITY_MAX: Final = (1 << 31) - 1
 
 # --- policies ---------------------------------------------------------------------------------------------------------
+WEIGHT_MAX: Final = 1_000  # of a queue among others
 CONCURRENCY_MAX: Final = 100_000
 ATTEMPTS_MAX: Final = 1 << 53
 FACTOR_MAX: Final = 1_000_000  # of an exponential backoff

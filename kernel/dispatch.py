@@ -78,12 +78,11 @@ def startable(state: QueueState, now: int, env: Env, n: int) -> list[TaskState]:
     if n <= 0:
         return []
     may = _filter(state, now, env)
+    suspect = agenda.suspects.best(1, may) if agenda.suspects.count and suspects_allowed(state, env) else []
+    if agenda.shares is not None:
+        return agenda.shares.best(n, may, suspect[0] if suspect else None)
     chosen = agenda.ready.best(n, may)
-    if agenda.suspects.count and suspects_allowed(state, env):
-        suspect = agenda.suspects.best(1, may)
-        if suspect:
-            chosen = sorted(chosen + suspect, key=agenda.ready.key)[:n]
-    return chosen
+    return sorted(chosen + suspect, key=agenda.ready.key)[:n] if suspect else chosen
 
 
 def _filter(state: QueueState, now: int, env: Env) -> Callable[[TaskState], bool] | None:

@@ -48,6 +48,8 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
     if reasons:
         return reasons
     if any(other is not task for other in state.agenda.ready.best(1)):
+        if (fair_by := state.policy.fair_by) is not None:
+            return [Reason("order", f"each {fair_by} in its turn, and others of its own {fair_by} may be ahead of it too")]
         return [Reason("order", "others are ahead of it; it starts when its turn comes")]
     return [Reason("next", "nothing is in its way; it is about to start")]
 

@@ -23,12 +23,14 @@ from journeyman.kernel.bounds import (
     PAYLOAD_DEFAULT_MAX_BYTES,
     PAYLOAD_MAX_BYTES,
     PPM,
+    WEIGHT_MAX,
 )
 from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.ratelimit import Rate
 
 OnCrash = Literal["retry", "interrupt"]
+FairBy = Literal["owner", "key"]
 KeyOrder = Literal["strict", "relaxed"]
 KeepPayload = bool | Literal["failed"]
 
@@ -129,6 +131,8 @@ class Policy:
     key_order: KeyOrder = "strict"
     aging_us: int | None = None
     limiter: str | None = None  # whose rate it is, where several queues share one (kernel/limiters.py)
+    fair_by: FairBy | None = None  # whose turn it is among owners, or among keys (kernel/shares.py)
+    weight: int = 1  # of the queue among those that share the engine's slots, or a limiter
 
     @classmethod
     def compile(
@@ -146,6 +150,8 @@ class Policy:
         per_key: int = 1,
         key_order: KeyOrder = "strict",
         aging: Seconds | None = None,
+        fair_by: FairBy | None = None,
+        weight: int = 1,
     ) -> Self:
         """The policy these public values mean.  ValueError names the first one out of range."""
         retry, retention = retry or Retry(), retention or Retention()
@@ -153,6 +159,8 @@ class Policy:
             raise ValueError(f'on_crash must be "retry" or "interrupt", not {on_crash!r}')
         if key_order not in ("strict", "relaxed"):
             raise ValueError(f'key_order must be "strict" or "relaxed", not {key_order!r}')
+        if fair_by not in (None, "owner", "key"):
+            raise ValueError(f'fair_by must be "owner", "key" or None, not {fair_by!r}')
         return cls(
             concurrency=_whole(concurrency, "concurrency", 1, CONCURRENCY_MAX),
             attempts=retry.attempts,
@@ -175,6 +183,8 @@ class Policy:
             key_order=key_order,
             aging_us=_optional_us(aging, "aging", 1),
             limiter=None if rate is None else rate.name,
+            fair_by=fair_by,
+            weight=_whole(weight, "weight", 1, WEIGHT_MAX),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -228,11 +238,14 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "per_key": ("per_key",),
     "key_order": ("key_order",),
     "aging": ("aging_us",),
+    "fair_by": ("fair_by",),
+    "weight": ("weight",),
 }
 
 BackoffFunction = Callable[[int], float]
 
 __all__ = [
-    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "KeepPayload", "KeyOrder", "Linear", "OnCrash", "Policy",
+    "PARAMETERS", "Backoff", "BackoffFunction", "Constant", "Exponential", "FairBy", "KeepPayload", "KeyOrder", "Linear", "OnCrash",
+    "Policy",
     "Priority", "Rate", "Retention", "Retry", "Seconds",
 ]  # fmt: skip

@@ -87,8 +87,12 @@ class Ready:
             if not heap or (line and line[0] < heap[0]):
                 return [line[0][3]]
             return [heap[0][3]]
-        walk = (entry[3] for entry in self._in_order() if entry[3].entry is entry)
+        walk = self.in_order()
         return list(islice(walk if may is None else filter(may, walk), n))
+
+    def in_order(self) -> Iterator[TaskState]:
+        """All of them, best first.  Not to be used across a change."""
+        return (entry[3] for entry in self._in_order() if entry[3].entry is entry)
 
     def _in_order(self) -> Iterator[Entry]:
         """All entries, dead ones too, best first: a merge of the deque and of a best-first walk of the heap."""

@@ -129,8 +129,10 @@ class QueueState:
         """What of the policy decides where a waiting task stands."""
         policy, agenda = self.policy, self.agenda
         keys, strict = agenda.keys, policy.key_order == "strict"
-        if (agenda.crashes, agenda.aging_us, keys.per_key, keys.strict) != (policy.crashes, policy.aging_us, policy.per_key, strict):
-            agenda.crashes, agenda.aging_us, keys.per_key, keys.strict = policy.crashes, policy.aging_us, policy.per_key, strict
+        stands = (agenda.crashes, agenda.aging_us, agenda.fair_by, keys.per_key, keys.strict)
+        if stands != (policy.crashes, policy.aging_us, policy.fair_by, policy.per_key, strict):
+            agenda.crashes, agenda.aging_us, agenda.fair_by = policy.crashes, policy.aging_us, policy.fair_by
+            keys.per_key, keys.strict = policy.per_key, strict
             self.rebuild()
 
     # --- loading and forgetting -------------------------------------------------------------------------------------------

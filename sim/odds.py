@@ -17,7 +17,7 @@ from uuid import UUID
 from zlib import crc32
 
 # Rows that are younger than the first seeds which tests and documents name.
-NEWER = frozenset({"aging", "configure", "cost", "key", "key_order", "name", "park", "per_key"})
+NEWER = frozenset({"aging", "configure", "cost", "fair_by", "key", "key_order", "name", "park", "per_key", "weight"})
 
 Draw = Callable[[Random], Any]
 Odds = Mapping[str, tuple[float, Draw]]
@@ -145,6 +145,8 @@ POLICY: Odds = {
     "per_key": (0.25, pick(2, 3)),
     "key_order": (0.3, pick("relaxed")),
     "aging": (0.15, pick(0.5, 60)),
+    "fair_by": (0.25, pick("owner", "key", "key")),
+    "weight": (0.2, pick(2, 5)),
 }
 
 ENGINE: Odds = {

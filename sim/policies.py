@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.dependencies import RunsAfter
+from journeyman.sim.invariants.fairness import TenantsInTurn
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
@@ -57,6 +58,8 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "per_key": Watched(KeysWithinLimit, "fewer than `per_key` of its key run before each start", ("per_key",)),
     "key_order": Watched(KeysInOrder, "fewer than `per_key` of its key run or come before it", ("key_order",)),
     "aging_us": Watched(BestFirst, "first due instant less priority times aging", ("aging",)),
+    "fair_by": Watched(TenantsInTurn, "no tenant passed over by one that runs more, or has had its turn since", ("fair_by",)),
+    "weight": Watched(EngineWithinLimit, "whose turn it is does not change how many run", ("weight",)),
     # of an engine
     "max_concurrency": Watched(EngineWithinLimit, "fewer than `max_concurrency` run before each start", ("max_concurrency",)),
     "durability": Watched(AcknowledgedIsDurable, "acknowledged is durable; relaxed: until a power cut", ("durability",)),
@@ -92,7 +95,6 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "overlap": Watched(OverlapAsPromised, "no unfinished task of the same schedule", ("overlap",)),
     # of later issues (`using` has no such options yet)
     "namespace": Watched(NamespaceWithinBudget, "fewer than its bounds run and wait; only its own is shown", ("namespaces",)),
-    "fairness": NOT_BUILT,
 }
 LATER: Final = frozenset(name for name, watched in POLICIES.items() if watched is NOT_BUILT)
 

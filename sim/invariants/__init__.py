@@ -7,6 +7,7 @@ from typing import Final
 from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgree, RefusalsAreTrue
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.dependencies import RunsAfter
+from journeyman.sim.invariants.fairness import TenantsInTurn
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import (
@@ -70,6 +71,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     KeysWithinLimit,
     KeysInOrder,
     BestFirst,
+    TenantsInTurn,
     StartsWithinRate,
     EntriesWithinRate,
     OneOfAKey,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Any
 
+from journeyman.sim.invariants.fairness import tenant_of
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 
@@ -124,7 +125,8 @@ class BestFirst(Invariant):
     """Of what may start, the best starts first: higher priority, then earlier first due instant, then earlier submission.
 
     Tasks that stand aside are passed over: parked ones, those that wait for others, suspects, which wait for each other, and those whose
-    key is another's.  With aging, the first due instant less `priority * aging` comes before all that.
+    key is another's.  With aging, the first due instant less `priority * aging` comes before all that.  With `fair_by`, all of it is said
+    of the tasks of one tenant (invariants/fairness.py).
     """
 
     name = "the best ready task starts first"
@@ -166,8 +168,11 @@ class BestFirst(Invariant):
         if not ready or ready[0][4] is work:
             return
         place = self._place(work)
+        fair_by = self.oracle.lane(event.queue).policy.get("fair_by")
         for entry in sorted(self._ahead(ready, place), key=lambda entry: entry[:3]):
             other = entry[4]
+            if fair_by is not None and tenant_of(other, fair_by) != tenant_of(work, fair_by):
+                continue
             if not self._stands_aside(other, event.at):
                 self.broken(f"{work} is started at seq {seq} ahead of {other}")
                 return

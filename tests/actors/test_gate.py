@@ -60,6 +60,18 @@ def test_a_restart_gives_no_free_entry(ahead: float, burst: int, expected: list[
     assert on_a_jumping_clock(program) == pytest.approx(expected)
 
 
+def test_after_a_dear_start_a_restart_waits_for_all_of_it() -> None:
+    """Found by simulation (swarm seed 2044): its entry may have come as late after the start as any other."""
+
+    async def program() -> list[float]:
+        gate = Gate()
+        gate.set(20, 1_000_000, 1)
+        gate.resume(0.35)
+        return await entries(gate, 2)
+
+    assert on_a_jumping_clock(program) == pytest.approx([0.4, 0.45])
+
+
 def test_without_a_rate_the_gate_is_open() -> None:
     async def program() -> list[float]:
         gate = Gate()

@@ -10,6 +10,8 @@ from journeyman.sim import World, simulate
 
 
 class Lane:
+    weight = 1
+
     def __init__(self) -> None:
         self.running = 0
         self.woken = 0

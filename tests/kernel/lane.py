@@ -27,6 +27,7 @@ from journeyman.kernel.decide import decide
 from journeyman.kernel.events import DUE_BY_DURATION, Event, Options, TaskRetried
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, observed
 from journeyman.kernel.policy import Policy
+from journeyman.kernel.shares import tenant_of
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -182,7 +183,13 @@ def check_indexes(state: QueueState, now: int) -> None:
     due = [t for t in due if t.id not in behind]
     order = sorted(due, key=state.agenda.ready.key)
     check_keys(state, behind)
-    assert state.agenda.ready.best(len(tasks) + 1) == [t for t in order if not state.agenda.is_suspect(t)]
+    picked = state.agenda.ready.best(len(tasks) + 1)
+    if (fair_by := state.policy.fair_by) is not None:  # whose turn it is comes first; within a tenant the order is as ever
+        picked = sorted(picked, key=lambda t: order.index(t))
+        shares = state.agenda.shares
+        assert shares is not None
+        assert shares.tenants == len({tenant_of(t, fair_by) for t in (*picked, *state.running.values())})
+    assert picked == [t for t in order if not state.agenda.is_suspect(t)]
     assert state.agenda.suspects.best(len(tasks) + 1) == [t for t in order if state.agenda.is_suspect(t)]
     waits: dict[bytes, set[bytes]] = {}
     for t in tasks:

@@ -35,6 +35,7 @@ from journeyman.kernel import (
     ready,
     rearrange,
     recovery,
+    shares,
     state,
     submit,
     tats,
@@ -190,11 +191,28 @@ BUGS = (
         ),
         seed=0,
     ),
+    Bug("a tenant's turn is not counted", ((shares.Shares.began, "tenant.turn = self._turns", "pass"),), seed=2),
+    Bug(
+        "a tenant's runs are not counted",
+        ((shares.Shares._place, "(tenant.running, tenant.turn, tenant)", "(0, tenant.turn, tenant)"),),
+        seed=267,
+    ),
+    Bug(
+        "tenants forgotten by a change of policy",
+        (
+            (
+                state.QueueState._tell_agenda,
+                "policy.aging_us, policy.fair_by, policy.per_key",
+                "policy.aging_us, agenda.fair_by, policy.per_key",
+            ),
+        ),
+        seed=37,
+    ),
     Bug("max_concurrency off by one", ((slots.Slots._free, "return self._limit -", "return self._limit + 1 -"),), seed=2),
     Bug(
         "an unused slot is not passed on",
         ((slots.Slots.used, "if leaves:\n        self.freed()", "if False:\n        self.freed()"),),
-        seed=0,
+        seed=74,
         run=workloads.shared,
     ),
     Bug("max_pending takes one too many", ((submit.submit, "- env.reserved", "- env.reserved + 1"),), seed=9),

@@ -154,6 +154,31 @@ def tokens(seed: int) -> Trace:
     return simulate(scenario, seed=seed)
 
 
+def tenants(seed: int) -> Trace:
+    """A flood of one owner, a few tasks of others, and a crash among them."""
+    chance = Random(seed)
+    mail = Queue("mail", concurrency=chance.choice((1, 3)), fair_by="owner", rate=chance.choice((None, Rate(5, burst=3))))
+
+    @mail.handler
+    async def send() -> None:
+        await trio.sleep(chance.choice((0.2, 3)))
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            await engine.submit_many([(send.using(owner=("user", "flood")),)] * 60)
+            for n in range(12):
+                await engine.ready()
+                with contextlib.suppress(EngineCrashed):
+                    await engine.submit(send.using(owner=("user", chance.choice("abc"))))
+                    await trio.sleep(chance.uniform(0, 3))
+                if n == 6:
+                    await world.crash()
+            await engine.ready()
+            await engine.drain(timeout=5_000)
+
+    return simulate(scenario, seed=seed)
+
+
 def crowd(seed: int) -> Trace:
     """Odd seeds: many prunes, until they are folded into one record.  Even ones: more tasks than fit one piece of a checkpoint, and crashes
     among them.  Either way an id that is used again when its task has expired.
@@ -224,7 +249,7 @@ def cut_off(seed: int) -> Trace:
     return simulate(scenario, seed=seed, faults=Faults(bit_flip=0.01, read_error=0.01))
 
 
-OTHERS = (leaky, stubborn, suspects, shared, tokens, retained, cut_off, crowd)
+OTHERS = (leaky, stubborn, suspects, shared, tokens, tenants, retained, cut_off, crowd)
 
 
 def recurring(seed: int) -> Trace:
