@@ -46,12 +46,14 @@ class SharedLimiter:
     def used(self, actor: QueueActor, cost: int, wants_more: bool) -> None:
         """What became of it: `actor` started so much, and whether only tokens keep the rest waiting."""
         turns = self._turns
-        passes_on = turns.leave(actor) if cost or not wants_more else False
+        passes_on = bool(cost) or (actor in turns and not wants_more)
         if cost:
-            turns.took(actor, cost)
-        if wants_more:
+            turns.took(actor, cost, wants_more)
+        elif wants_more:
             turns.join(actor)
-        if cost or passes_on:
+        else:
+            turns.leave(actor)
+        if passes_on:
             self._call()
 
     def forget(self, actor: QueueActor) -> None:

@@ -45,11 +45,13 @@ class Slots:
         if self._limit is None:
             return
         turns = self._turns
-        leaves = turns.leave(claimant) if started or not wants_more else False
+        leaves = claimant in turns and bool(started or not wants_more)
         if started:
-            turns.took(claimant, started)
-        if wants_more:
+            turns.took(claimant, started, wants_more)
+        elif wants_more:
             turns.join(claimant)
+        else:
+            turns.leave(claimant)
         if leaves:
             self.freed()
 

@@ -12,10 +12,12 @@ Rejected: first in, first out (a claimant that takes five at once gets five time
 
 from __future__ import annotations
 
-from heapq import nsmallest
+from heapq import heapify, heapreplace, nsmallest
 from typing import Final, Generic, Protocol, TypeVar
 
 _WHOLE: Final = 1 << 20  # what one unit of amount moves a claimant of weight 1; enough for weights to divide it evenly enough
+
+_ONE_BY_ONE: Final = 64  # so much is given out exactly; of more, a share is near enough
 
 
 class Claimant(Protocol):
@@ -52,7 +54,7 @@ class Turns(Generic[C]):
         return len(self._line)
 
     def share(self, claimant: C, free: int) -> int:
-        """How much of `free` is `claimant`'s now: all, if nobody else stands in line; at least 1 if it is its turn; 0 if it is not."""
+        """How much of `free` is `claimant`'s now: all, if nobody else stands in line; 0 if it is not its turn."""
         line = self._line
         mine = line.get(claimant)
         if not line or (mine is not None and len(line) == 1):
@@ -61,14 +63,29 @@ class Turns(Generic[C]):
         ahead = sum(1 for other, its in line.items() if other is not claimant and its < place)
         if free <= ahead:
             return 0
-        weights = sum(other.weight for other in line if other is not claimant)
-        return max(1, min(free - ahead, free * claimant.weight // (weights + claimant.weight)))
+        if free > _ONE_BY_ONE:
+            weights = sum(other.weight for other in line if other is not claimant)
+            return max(1, min(free - ahead, free * claimant.weight // (weights + claimant.weight)))
+        # Given out one by one to whoever is first, as if all could use all of it: what one leaves, the next is told of.
+        places = [(*its, other.weight, other is claimant) for other, its in line.items() if other is not claimant]
+        places.append((*place, claimant.weight, True))
+        heapify(places)
+        count = 0
+        for _ in range(free):
+            had, tie, weight, own = places[0]
+            count += own
+            heapreplace(places, (had + _WHOLE // weight, tie, weight, own))
+        return count
 
-    def took(self, claimant: C, amount: int) -> None:
-        """It was served: it goes on from a place so much further back."""
-        place = self._place(claimant)
+    def took(self, claimant: C, amount: int, wants_more: bool) -> None:
+        """It was served, and stands in line again, so much further back, or wants no more for now."""
+        mine = self._line.pop(claimant, None)
+        place = self._place(claimant) if mine is None else mine[0]
         self._clock = max(self._clock, place)
-        self._had[claimant] = place + amount * _WHOLE // claimant.weight
+        had = self._had[claimant] = place + amount * _WHOLE // claimant.weight
+        if wants_more:  # it has not rested: its place is its own, wherever the line is
+            self._ties += 1
+            self._line[claimant] = (had, self._ties)
         if len(self._had) > 2 * len(self._line) + 64:
             self._had = {other: had for other, had in self._had.items() if had > self._clock}
 
@@ -79,7 +96,7 @@ class Turns(Generic[C]):
             self._line[claimant] = (self._place(claimant), self._ties)
 
     def leave(self, claimant: C) -> bool:
-        """It wants no more, or was served; whether it stood in line."""
+        """It wants no more; whether it stood in line."""
         return self._line.pop(claimant, None) is not None
 
     def first(self, n: int = 1) -> list[C]:

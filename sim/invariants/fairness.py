@@ -65,7 +65,9 @@ class TenantsInTurn(Invariant):
 
     def _stands_aside(self, work: Work, now: int, crashes: int) -> bool:
         deadline = work.options.get("deadline_at")
-        if work.due_at > now or (deadline is not None and deadline < now) or (work.crashes and work.crashes >= crashes):
+        if work.due_at > now or (deadline is not None and deadline < now):
+            return True
+        if work.waits_for or (work.crashes and work.crashes >= crashes):
             return True
         key = work.options.get("key")
         if key is not None and len(self.oracle.lane(work.queue).keyed.get(key, {})) > 1:
