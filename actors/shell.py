@@ -107,6 +107,7 @@ class Shell:
         self.on_interrupt: Callable[[], None] = lambda: None
         self.news: trio.Event | None = None  # set at each step of a queue while somebody waits for that
         self._mended = trio.Event()
+        self._spoiled: Exception | None = None  # what broke off the keeping of the house; it is over then
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
         self.checkpoint_wanted: Callable[[], None] = lambda: None
@@ -344,9 +345,12 @@ class Shell:
 
         Whoever asked for it need not be one of the engine's own tasks, so the error would not end the engine by itself.
         """
+        if self._spoiled is not None:
+            raise self._spoiled
         try:
             yield
         except Exception as error:
+            self._spoiled = error
             if not self.closed:
                 self.fail(error)
             raise
