@@ -77,13 +77,19 @@ class Tap:
         self.limiter: SharedLimiter | None = None
 
     def turn(self) -> None:
-        """The queue has a policy, perhaps another one."""
+        """The queue has a policy, perhaps another one: what is decided from here on goes by it."""
         actor = self._actor
         policy = actor.state.policy
         limiter = None if policy.limiter is None else actor.shell.limiters.of(policy.limiter, actor.name)
         if self.limiter is not None and self.limiter is not limiter:
             self.limiter.forget(actor)
-        self.limiter, self.gate = limiter, self._own if limiter is None else limiter.gate
+        self.limiter = limiter
+
+    def regulate(self) -> None:
+        """That policy is durable: entries go by it too.  What was started under the one before has entered by then, or waits at the gate."""
+        actor, limiter = self._actor, self.limiter
+        policy = actor.state.policy
+        self.gate = self._own if limiter is None else limiter.gate
         if limiter is None or actor.lane is not None:  # one that is only stored starts nothing, and its numbers may be old
             self.gate.set(*(policy.rate or (0, 1, 1)))
 

@@ -88,6 +88,7 @@ class QueueActor:
             state.set_handlers(self._handler_names)
         self.figures.recount(state.tasks.values())
         self.policy_changed()
+        self.tap.regulate()
 
     def declare(self, lane: Lane) -> None:
         """The queue, so far only stored, is declared in this process now."""
@@ -191,10 +192,6 @@ class QueueActor:
     def backlog(self) -> int:
         """Messages that have not been looked at."""
         return len(self._mailbox)
-
-    @property
-    def idle(self) -> bool:
-        return not self._mailbox
 
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
@@ -393,6 +390,7 @@ class QueueActor:
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        self.tap.regulate()
         self.tap.resume(now)
         self.recurrence.rebuild()
         self.shell.writer.record(step)

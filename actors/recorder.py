@@ -11,6 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from journeyman.actors.call import Call
+from journeyman.actors.limiters import Tap
 from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply, apply_new
 from journeyman.kernel.commands import Accepted, Decision
@@ -67,6 +68,7 @@ class Recorder:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
         elif kind is QueueConfigured:
             actor.policy_changed()
+            step.effects.append((Tap.regulate, actor.tap))
         elif kind is ScheduleDeclared or kind is ScheduleRemoved:
             actor.recurrence.plan(event.name)  # type: ignore[union-attr]
         shell.world.last_at = max(shell.world.last_at, event.at)

@@ -169,7 +169,7 @@ class Runtime:
         self.closing = True
         try:
             with trio.move_on_after(CLEANUP_SECONDS):
-                while not all(actor.idle or actor.broken is not None for actor in shell.actors.values()):
+                while not all(not actor.backlog or actor.broken is not None for actor in shell.actors.values()):
                     for actor in shell.actors.values():
                         actor.wake()
                     await trio.lowlevel.checkpoint()
