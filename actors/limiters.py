@@ -86,7 +86,7 @@ class Tap:
         self.limiter = limiter
 
     def regulate(self) -> None:
-        """That policy is durable: entries go by it too.  What was started under the one before has entered by then, or waits at the gate."""
+        """That policy is durable: entries go by it too.  What was started before it has entered by then, or waits at the gate."""
         actor, limiter = self._actor, self.limiter
         policy = actor.state.policy
         self.gate = self._own if limiter is None else limiter.gate
