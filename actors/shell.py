@@ -17,6 +17,7 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
 from journeyman.actors.dependencies import Dependencies, names
+from journeyman.actors.keepsake import Keepsake
 from journeyman.actors.limiters import Limiters
 from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
@@ -41,23 +42,6 @@ from journeyman.kernel.state import TaskState
 from journeyman.kernel.world import JournalState, fold
 
 T = TypeVar("T")
-
-
-class Keepsake:
-    """How a task ended that its queue drops at once, for whoever still holds its handle."""
-
-    __slots__ = ("__weakref__", "result", "task")
-
-    def __init__(self) -> None:
-        self.task: TaskState | None = None
-        self.result = b""
-
-    def keep(self, task: TaskState) -> None:
-        """It has ended so, and that is durable."""
-        self.task = task
-
-    def keep_result(self, result: bytes) -> None:
-        self.result = result
 
 
 class Shell:

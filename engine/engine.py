@@ -17,7 +17,7 @@ import trio
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import Clock
-from journeyman.actors.shell import Keepsake
+from journeyman.actors.keepsake import Keepsake
 from journeyman.actors.submission import Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step

@@ -11,7 +11,7 @@ from journeyman.kernel.lifecycle import State
 
 if TYPE_CHECKING:
     from journeyman.actors.attempt import Attempt
-    from journeyman.actors.shell import Keepsake
+    from journeyman.actors.keepsake import Keepsake
     from journeyman.engine.engine import Door
     from journeyman.engine.task import Task
 

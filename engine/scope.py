@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from journeyman.actors.keepsake import Keepsake
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import Runtime
-from journeyman.actors.shell import Keepsake, Shell
+from journeyman.actors.shell import Shell
 from journeyman.engine.handler import Handler
 from journeyman.engine.ids import IdSource
 from journeyman.engine.reading import Reader

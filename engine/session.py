@@ -18,9 +18,10 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.clock import Clock, KernelClock, SystemClock
+from journeyman.actors.keepsake import Keepsake
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
-from journeyman.actors.shell import Keepsake, Shell
+from journeyman.actors.shell import Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
 from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
 from journeyman.engine.handler import Handler, NamedHandler, named_handler

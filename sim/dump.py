@@ -74,11 +74,16 @@ def _timers(world: World) -> Iterator[str]:
 
 
 def _stack(world: World) -> Iterator[str]:
-    """The innermost lines of the scenario's own task, trio's left out."""
-    frames = []
+    """The innermost lines of the scenario's own task, trio's and ours left out but for the one that was called."""
+    frames: list[str] = []
+    inside = False
     for frame, line in world.nursery.parent_task.iter_await_frames():
-        file = frame.f_code.co_filename
-        if "trio" not in file.replace("\\", "/").split("/"):
+        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
+        if "trio" in file.replace("\\", "/").split("/"):
+            continue
+        ours = module.startswith("journeyman.")
+        if not ours or not inside:
             short = "/".join(file.replace("\\", "/").split("/")[-2:])
             frames.append(f"  {short}:{line} {frame.f_code.co_name}: {linecache.getline(file, line).strip()}")
+        inside = ours
     yield from frames[-8:]

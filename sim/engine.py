@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.shell import Keepsake
+from journeyman.actors.keepsake import Keepsake
 from journeyman.engine import Engine, EngineStopped, Namespace, Queue, Task
 from journeyman.engine.engine import Door
 from journeyman.engine.limits import Terms
