@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from journeyman.engine import Engine
+from journeyman.engine import Engine, Namespace
 from journeyman.sim.batch import run_seed, run_seeds
-from journeyman.sim.engine import CALLS, SimEngine
+from journeyman.sim.engine import CALLS, SimEngine, SimNamespace
 from tests.sources import ROOT, sources
 
 SEEDS = range(12)
@@ -52,8 +52,9 @@ def test_many_processes_give_what_one_gives(here: list[str]) -> None:
 
 # --- production code --------------------------------------------------------------------------------------------------
 
-# What the simulated engine has instead of the production one's: its life (one object over many boots), and the fate of a call.
-LIFE = {"__init__", "__aenter__", "__aexit__", "_opened", "stop", "wait_for"}
+# What the simulated engine has instead of the production one's: its life (one object over many boots), and the fate of a call; the door
+# of a plugin shares that fate.
+LIFE = {"__init__", "__aenter__", "__aexit__", "_opened", "_plugin", "stop", "wait_for"}
 # Where sim puts something into another layer's object, and what: handlers of the user's that misbehave on order, put back at the end.
 ASSIGNED = {("sim/trouble.py", "handler.function")}
 
@@ -61,6 +62,13 @@ ASSIGNED = {("sim/trouble.py", "handler.function")}
 def test_the_simulated_engine_overrides_what_it_says() -> None:
     replaced = {name for name in vars(SimEngine) if hasattr(Engine, name) and (not name.startswith("__") or name in LIFE)}
     assert replaced - {"__doc__", "__module__"} <= LIFE | set(CALLS), sorted(replaced)
+
+
+def test_the_simulated_door_of_a_plugin_overrides_what_it_says() -> None:
+    replaced = {name for name in vars(SimNamespace) if hasattr(Namespace, name) and not name.startswith("__")}
+    assert replaced <= {"wait_for"} | set(CALLS), sorted(replaced)
+    for name in replaced - {"wait_for"}:
+        assert inspect.unwrap(vars(SimNamespace)[name]) is getattr(Engine, name)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -84,7 +92,7 @@ def test_nothing_of_the_engine_is_assigned() -> None:
                 targets = node.targets if isinstance(node, ast.Delete) else [node.target]
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("setattr", "delattr"):
                 first = ast.unparse(node.args[0])
-                assert first in ("SimEngine", "_run", "self"), f"{source.name}:{node.lineno} setattr on {first}"
+                assert first in ("SimEngine", "SimNamespace", "_run", "self"), f"{source.name}:{node.lineno} setattr on {first}"
             for target in targets:
                 if isinstance(target, ast.Attribute):
                     owner = ast.unparse(target.value)
