@@ -216,7 +216,7 @@ BUGS = (
         run=workloads.shared,
     ),
     Bug("max_pending takes one too many", ((submit.submit, "- env.reserved", "- env.reserved + 1"),), seed=9),
-    Bug("max_pending refuses one too early", ((submit.submit, "if room <= 0:", "if room <= 1:"),), seed=46),
+    Bug("max_pending refuses one too early", ((submit.submit, "len(entry.replaced)) <= 0:", "len(entry.replaced)) <= 1:"),), seed=46),
     Bug(
         "rate token given twice",
         (
