@@ -44,6 +44,7 @@ from journeyman.kernel import (
 from journeyman.kernel import limiters as kernel_limiters
 from tests.sim import workloads
 from tests.sim.bug import Bug as Bug
+from tests.sim.planted_links import LINKS
 from tests.sim.planted_schedules import SCHEDULES
 
 SEEDS = 2_000
@@ -79,6 +80,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 
 
 BUGS = (
+    *LINKS,
     *SCHEDULES,
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
