@@ -213,7 +213,7 @@ class QueueActor:
         if state.paused is not None or self.broken is not None:
             return False
         counts = state.counts(self.shell.now())
-        if counts[State.RETRYING] or has_ready(state):
+        if counts[State.RETRYING] or has_ready(state) or state.agenda.next_token() is not None:
             return True
         return any(task.attempt for task in state.listed(State.SCHEDULED, self.shell.now()))  # snoozed
 

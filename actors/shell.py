@@ -135,13 +135,6 @@ class Shell:
             count += len(actor.state.agenda.suspects_out)
         return count
 
-    def forget_turns(self, actor: QueueActor) -> None:
-        """It has died: whoever waits in line behind it goes on."""
-        self.limiters.forget(actor)
-        self.slots.forget(actor)
-        if actor.budget is not None:
-            actor.budget.slots.forget(actor)
-
     def freed(self, task: TaskState) -> None:
         """A run of `task` has ended: its slot is another's.  So is its turn, if one more crash would end it: those run one at a time over
         all queues, and no other queue would hear of it.

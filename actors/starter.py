@@ -38,7 +38,13 @@ class Starter:
         self._loaded: dict[bytes, tuple[list[Any], dict[str, Any]]] = {}
 
     def dispatch(self, now: int, step: Step) -> None:
-        """Start what may start.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
+        """Start what may start."""
+        state = self._actor.state
+        while self._start(now, step) and state.policy.rate_per_key is not None:
+            state.agenda.advance(now)  # of a key, one at a time: the next may have a token too
+
+    def _start(self, now: int, step: Step) -> int:
+        """How many were started.  Arguments that no longer fit are found here, before the start is decided (DECISIONS 17)."""
         actor, shell = self._actor, self._actor.shell
         state = actor.state
         full = len(state.running) >= state.policy.concurrency
@@ -48,7 +54,7 @@ class Starter:
             if actor.budget is not None:
                 actor.budget.slots.used(actor, 0, False)
             actor.tap.used(0)
-            return
+            return 0
         while True:
             granted = shell.slots.grant(actor)
             shared = None if actor.budget is None else actor.budget.slots.grant(actor)
@@ -76,6 +82,7 @@ class Starter:
                 shell.slots.used(actor, started, more and started >= granted)
             if shared is not None and actor.budget is not None:
                 actor.budget.slots.used(actor, started, more and started >= shared)
+        return len(launches)
 
     def forget(self, task: bytes) -> None:
         """Arguments read for a start that has not come are no longer its arguments."""

@@ -52,7 +52,7 @@ class Supervisor:
                     "queue actor died; restarting it from the journal", extra={"queue": shown_name(actor.name), "deaths": len(deaths)}
                 )
                 actor.break_off(self._broken(shown_name(actor.name), error))
-                self._shell.forget_turns(actor)
+                self._forget_turns(actor)
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error
                     await self._read_anew(actor)  # nothing will run, but what checkpoints write of it must be true
@@ -76,6 +76,13 @@ class Supervisor:
         shell.world.queues[actor.name] = state
         actor.adopt(state)
         shell.mend()
+
+    def _forget_turns(self, actor: QueueActor) -> None:
+        """Whoever stands in line behind it goes on."""
+        self._shell.limiters.forget(actor)
+        self._shell.slots.forget(actor)
+        if actor.budget is not None:
+            actor.budget.slots.forget(actor)
 
     async def _refuse(self, actor: QueueActor, error: BaseException) -> None:
         """A broken queue answers everything with the reason, until the engine closes."""

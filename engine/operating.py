@@ -144,6 +144,7 @@ class Operations(Questions):
         aging: Limit = UNSET,
         fair_by: FairBy | Unset | None = UNSET,
         weight: int | Unset = UNSET,
+        rate_per_key: Rate | Unset | None = UNSET,
         reason: str = "",
         by: str = "api",
     ) -> QueuePolicy:
@@ -157,7 +158,7 @@ class Operations(Questions):
         given = {
             "concurrency": concurrency, "retry": retry, "on_crash": on_crash, "rate": rate, "timeout": timeout, "heartbeat": heartbeat,
             "retention": retention, "max_pending": max_pending, "max_payload": max_payload, "per_key": per_key, "key_order": key_order,
-            "aging": aging, "fair_by": fair_by, "weight": weight,
+            "aging": aging, "fair_by": fair_by, "weight": weight, "rate_per_key": rate_per_key,
         }  # fmt: skip
         session = self._opened()
         actor = self._actor(session, queue)

@@ -40,6 +40,7 @@ class QueuePolicy:
     aging: float | None
     fair_by: FairBy | None
     weight: int
+    rate_per_key: Rate | None
     changed: bool
 
 
@@ -50,7 +51,7 @@ def policy_in_force(actor: QueueActor) -> QueuePolicy:
         concurrency=policy.concurrency,
         retry=_retry(policy, actor),
         on_crash=policy.on_crash,
-        rate=None if policy.rate is None else Rate(policy.rate[0], policy.rate[1] / 1_000_000, policy.rate[2], policy.limiter),
+        rate=None if policy.rate is None else _rate(policy.rate, policy.limiter),
         timeout=_seconds(policy.timeout_us),
         heartbeat=_seconds(policy.heartbeat_us),
         retention=Retention(
@@ -68,13 +69,14 @@ def policy_in_force(actor: QueueActor) -> QueuePolicy:
         aging=_seconds(policy.aging_us),
         fair_by=policy.fair_by,
         weight=policy.weight,
+        rate_per_key=None if policy.rate_per_key is None else _rate(policy.rate_per_key),
         changed=actor.state.changed_live,
     )
 
 
 def changes_of(parameters: Mapping[str, Any], actor: QueueActor) -> dict[str, Any]:
     """The facts (`Policy.facts`) that these parameters of `Queue` change.  ValueError if one is out of range, or names code."""
-    for name, kind in (("retry", Retry), ("rate", Rate), ("retention", Retention)):
+    for name, kind in (("retry", Retry), ("rate", Rate), ("rate_per_key", Rate), ("retention", Retention)):
         value = parameters.get(name)
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{name} must be a {kind.__name__}, such as {name}={kind.__name__}(...), not {value!r}")
@@ -97,6 +99,10 @@ def _retry(policy: Policy, actor: QueueActor) -> Retry:
             policy.attempts, actor.backoff if known and actor.backoff else _Elsewhere(name), _jitter(policy), actor.retry_on, policy.crashes
         )
     return Retry(policy.attempts, backoff, _jitter(policy), actor.retry_on, policy.crashes)
+
+
+def _rate(rate: tuple[int, int, int], name: str | None = None) -> Rate:
+    return Rate(rate[0], rate[1] / 1_000_000, rate[2], name)
 
 
 def _jitter(policy: Policy) -> float:

@@ -69,6 +69,7 @@ class Queue:
     waiting that outweigh one point of priority, so that low priorities do not starve; None: they may.  fair_by: "owner" or "key": slots and
     rate are shared among owners (`using(owner=)`), or among keys, in turns; None: first come, first served.  weight: of this queue beside
     others that want the engine's slots (`Engine(max_concurrency=)`) or draw from the same limiter.
+    rate_per_key: starts per time of the tasks of each serialization key; those without a key are not bound by it.
 
     InvalidName or ValueError if one of them is out of range.
     """
@@ -91,9 +92,11 @@ class Queue:
         aging: Seconds | None = None,
         fair_by: FairBy | None = None,
         weight: int = 1,
+        rate_per_key: Rate | None = None,
     ) -> None:
         self._name = check_name(name, "queue name")
-        for value, kind, what in ((retry, Retry, "retry"), (rate, Rate, "rate"), (retention, Retention, "retention")):
+        rates = ((rate, Rate, "rate"), (rate_per_key, Rate, "rate_per_key"))
+        for value, kind, what in ((retry, Retry, "retry"), *rates, (retention, Retention, "retention")):
             if value is not None and not isinstance(value, kind):
                 raise ValueError(f"{what} must be a {kind.__name__}, such as {what}={kind.__name__}(...), not {value!r}")
         if rate is not None and rate.name is not None:
@@ -114,6 +117,7 @@ class Queue:
             aging=aging,
             fair_by=fair_by,
             weight=weight,
+            rate_per_key=rate_per_key,
         )
         self._handlers: dict[str, Handler[..., Any]] = {}
         self._sealed = False

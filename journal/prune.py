@@ -27,6 +27,7 @@ from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.store import Batch, Table
 from journeyman.journal.tally import Tally
 from journeyman.kernel.events import TasksPruned
+from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
@@ -138,6 +139,8 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> 
         residue = {"tat_at": queue.tat_at, "tat_seq": queue.tat_seq}
     if shared := queue.limiters.facts():
         residue["limiters"] = shared
+    if of_keys := queue.key_tats.facts({key for task in tasks if (key := key_of(task)) is not None}):
+        residue["key_tats"] = of_keys
     residue |= queue.claims.residue(tasks, by_hand=by != "retention")
     entries = sorted([task.seqs[0], task.seqs[-1], len(task.seqs)] for task in tasks)
     return TasksPruned(now, queue.name, queue.qseq + 1, queue.epoch, entries, residue, by)

@@ -10,6 +10,7 @@ of equality or of what is stored.  A waiting task is in exactly one of:
   is told apart from its bystanders, and they stand aside so that they are not passed over at each pick;
 - `blocked`, for those that still wait for other tasks (`after`); they have no part in their key's line yet;
 - `parked`, id -> why, for a handler this process does not have or arguments that no longer fit: never looked at by a pick;
+- `tokens`, for those whose key has a rate and no token, or another task that is about to start (kernel/keyrates.py);
 - the back of its key's line, if its serialization key is busy (kernel/keys.py).
 
 `task.entry` is a task's only live heap entry; all others of it are dead and dropped when they surface.  `advance` changes nothing
@@ -23,6 +24,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from journeyman.kernel.bounds import STALE_MIN
+from journeyman.kernel.keyrates import KeyTokens
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import TERMINAL, WAITING, State
 from journeyman.kernel.policy import FairBy
@@ -30,6 +32,7 @@ from journeyman.kernel.ready import Ready
 from journeyman.kernel.roster import Roster
 from journeyman.kernel.shares import Shares
 from journeyman.kernel.taskstate import TaskState
+from journeyman.kernel.tats import Tats
 
 PENDING: Final = State.PENDING
 NO_HANDLER: Final = "no handler here"
@@ -41,8 +44,8 @@ class Agenda:
     """The indexes of one queue."""
 
     __slots__ = (
-        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "blocked", "crashes", "fair_by", "handlers", "keys", "later", "parked",
-        "pending", "ready", "rosters", "running", "shares", "suspects", "suspects_out", "waiting",
+        "_dead_later", "_deadlines", "_live_deadlines", "aging_us", "blocked", "crashes", "fair_by", "handlers", "key_rate", "key_tats",
+        "keys", "later", "parked", "pending", "ready", "rosters", "running", "shares", "suspects", "suspects_out", "tokens", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,6 +53,8 @@ class Agenda:
         self.crashes = 0  # of the policy: at this many (and one at least) a task is a suspect
         self.aging_us: int | None = None  # of the policy
         self.fair_by: FairBy | None = None  # of the policy
+        self.key_rate: tuple[int, int, int] | None = None  # of the policy
+        self.key_tats = Tats()  # of the queue: a fact, here to be read
         self.keys = Keys()
         self.clear()
 
@@ -59,6 +64,7 @@ class Agenda:
         self.shares = None if self.fair_by is None else Shares(self.fair_by, self.aging_us)
         self.ready: Ready | Shares = Ready(self.aging_us) if self.shares is None else self.shares
         self.suspects = Ready(self.aging_us)
+        self.tokens = None if self.key_rate is None else KeyTokens(self.key_rate, self.key_tats, self.ready, self.aging_us)
         self.keys.lines.clear()
         self.parked: dict[bytes, str] = {}
         self.blocked: set[bytes] = set()
@@ -126,7 +132,7 @@ class Agenda:
         if task.entry is None:
             self.parked.pop(task.id, None)
         else:
-            (self.suspects if task.crashes and self.is_suspect(task) else self.ready).remove(task)
+            self._unline(task)
 
     def _hold_or_step_out(self, task: TaskState, key: str) -> None:
         """A task that has a key is due later: it keeps its key, or lets others pass."""
@@ -158,8 +164,18 @@ class Agenda:
             self.parked[task.id] = NO_HANDLER
         elif task.crashes and self.is_suspect(task):
             self.suspects.push(task)
+        elif self.tokens is not None and (key := key_of(task)) is not None:
+            self.tokens.push(task, key)
         else:
             self.ready.push(task)
+
+    def _unline(self, task: TaskState) -> None:
+        if task.crashes and self.is_suspect(task):
+            self.suspects.remove(task)
+        elif self.tokens is not None and (key := key_of(task)) is not None:
+            self.tokens.remove(task, key)
+        else:
+            self.ready.remove(task)
 
     def leave(self, task: TaskState) -> None:
         """`task` waits no longer.  The caller puts it on its next roster."""
@@ -179,10 +195,8 @@ class Agenda:
         if task.entry is None:
             self.parked.pop(task.id, None)
             self.blocked.discard(task.id)
-        elif task.crashes and self.is_suspect(task):
-            self.suspects.remove(task)
         else:
-            self.ready.remove(task)
+            self._unline(task)
 
     def withdraw(self, task: TaskState) -> None:
         """`task` waits no longer, and gives up its place in its key's line too: `wait` finds it another.  For a change of its place."""
@@ -212,6 +226,18 @@ class Agenda:
             self.rosters[shown].count -= 1
             self.pending.add(task)
             self._admit(task)
+        if self.tokens is not None:
+            self.tokens.advance(now)
+
+    def next_token(self) -> int | None:
+        """The next instant at which a serialization key that is waited for has a token; after `advance`."""
+        tokens = self.tokens
+        if tokens is None:
+            return None
+        instants = [tokens.token_at(task, key) for task in self.suspects.in_order() if (key := key_of(task)) is not None]
+        if (at := tokens.next_at()) is not None:
+            instants.append(at)
+        return min(instants, default=None)
 
     def next_due(self) -> int | None:
         """The earliest due instant that has not been advanced past."""
@@ -250,7 +276,7 @@ class Agenda:
         """Set a waiting task aside until `unpark`; one that is not due yet cannot be parked."""
         if task.shown is not PENDING or task.entry is None:  # not due, parked already, or behind others of its key
             return
-        (self.suspects if task.crashes and self.is_suspect(task) else self.ready).remove(task)
+        self._unline(task)
         self.parked[task.id] = reason
         if not self.keys.strict and (key := key_of(task)) is not None:
             self._step_out(task, key)
@@ -303,8 +329,14 @@ class Agenda:
                 (suspects if self.is_suspect(task) else ready).append(task)
         heapify(self.later)
         heapify(self._deadlines)
-        self.ready.load(ready)
         self.suspects.load(suspects)
+        if self.tokens is None:
+            self.ready.load(ready)
+            return
+        self.ready.load([task for task in ready if key_of(task) is None])
+        for task in ready:
+            if (key := key_of(task)) is not None:
+                self.tokens.push(task, key)
 
     def _load_keys(self, tasks: Iterable[TaskState]) -> frozenset[bytes]:
         """The lines of all keys anew; who stands behind others in one."""

@@ -119,12 +119,11 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
         agenda.shares.began(task)
     if task.options is not None:
         agenda.started(task)
-    if tat_at:
-        if options is None or "limiter" not in options:
-            state.tat_at = tat_at
-            state.tat_seq = seq
-        else:
-            state.limiters.took(options["limiter"], tat_at, at, seq)
+    if options is not None:
+        state.charged(task, event, seq)
+    elif tat_at:
+        state.tat_at = tat_at
+        state.tat_seq = seq
 
 
 def _succeeded(state: QueueState, event: TaskSucceeded, seq: int) -> None:
@@ -365,6 +364,7 @@ def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
         state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq
     state.limiters.merge(event.residue.get("limiters"))
+    state.key_tats.merge(event.residue.get("key_tats"))
     state.claims.absorb(event.residue or {})
     state.claims.pass_by(event.at)
 

@@ -13,10 +13,11 @@ from typing import Final
 
 from journeyman.kernel.commands import Accepted, Decision, Dispatch, Env, Expire
 from journeyman.kernel.events import AttemptStarted, Event, Options, TaskCancelled
+from journeyman.kernel.keyrates import KeyTokens
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.limiters import limiter_at
-from journeyman.kernel.ratelimit import allowed_at, conforming, interval_us
+from journeyman.kernel.ratelimit import after_start, allowed_at, conforming, interval_us
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -40,11 +41,18 @@ def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decisi
         n = min(n, conforming(rate, at, now))
         if (name := state.policy.limiter) is not None:
             options = {"limiter": name}
-    tokens = env.tokens
+    key_rate, tokens = state.policy.rate_per_key, env.tokens
+    charged: set[str] = set()
     events: list[Event] = []
     queue, qseq, epoch = state.name, state.qseq, state.epoch
     for task in startable(state, now, env, n):
         cost = 1 if task.options is None else task.options.get("cost", 1)
+        words = options
+        if key_rate is not None and (key := key_of(task)) is not None:
+            if key in charged:
+                continue  # one at a time: the next of the key is looked at when this one has started
+            charged.add(key)
+            words = {**(options or {}), "key_tat_at": after_start(key_rate, state.key_tats.get(key), now, cost)}
         if rate is not None:
             if allowed_at(rate, tat_at, cost) > now:
                 break  # and no cheaper one slips past it
@@ -54,7 +62,7 @@ def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decisi
                 tokens -= cost
             tat_at += cost * interval
         qseq += 1
-        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, cost, tat_at, task.due_at, options)))
+        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, cost, tat_at, task.due_at, words)))
     return _new(Decision, (events, [Accepted(None, False, len(events))]))
 
 
@@ -78,11 +86,23 @@ def startable(state: QueueState, now: int, env: Env, n: int) -> list[TaskState]:
     if n <= 0:
         return []
     may = _filter(state, now, env)
-    suspect = agenda.suspects.best(1, may) if agenda.suspects.count and suspects_allowed(state, env) else []
+    suspect: list[TaskState] = []
+    if agenda.suspects.count and suspects_allowed(state, env):
+        suspect = agenda.suspects.best(1, may if agenda.tokens is None else _with_token(agenda.tokens, now, may))
     if agenda.shares is not None:
         return agenda.shares.best(n, may, suspect[0] if suspect else None)
     chosen = agenda.ready.best(n, may)
     return sorted(chosen + suspect, key=agenda.ready.key)[:n] if suspect else chosen
+
+
+def _with_token(tokens: KeyTokens, now: int, may: Callable[[TaskState], bool] | None) -> Callable[[TaskState], bool]:
+    """As `may`, and its key has a token."""
+
+    def has(task: TaskState) -> bool:
+        key = key_of(task)
+        return (key is None or tokens.token_at(task, key) <= now) and (may is None or may(task))
+
+    return has
 
 
 def _filter(state: QueueState, now: int, env: Env) -> Callable[[TaskState], bool] | None:

@@ -29,9 +29,9 @@ class Reason(NamedTuple):
 def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reason]:
     """At least one reason for any task the state holds, running and ended ones included; [] for one it does not hold.
 
-    Kinds: running, cancelling, ended, paused, parked until, stopping, not due, waits for, backoff, rate limited until, no free slot,
-    no engine slot, no handler here, unfit, straggler, key busy, suspect, deadline, order (others are ahead of it), next (nothing is in
-    its way), unique key taken (by an ended one, `unique_for`).  The engine adds: no namespace slot.
+    Kinds: running, cancelling, ended, paused, parked until, stopping, not due, waits for, backoff, rate limited until, no free slot, no
+    engine slot, no handler here, unfit, straggler, key busy, key rate limited until, suspect, deadline, order (others are ahead of it),
+    next (nothing is in its way), unique key taken (by an ended one, `unique_for`).  The engine adds: no namespace slot.
     """
     task = state.tasks.get(task_id)
     if task is None:
@@ -89,7 +89,7 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
         reasons.append(Reason("unfit", f"it is parked: {why}"))
     if task.id in env.stragglers:
         reasons.append(Reason("straggler", "the thread of its last attempt has not ended yet; it is not run twice at a time"))
-    reasons += _of_key(state, task, env)
+    reasons += _of_key(state, task, now, env)
     if state.agenda.is_suspect(task) and not suspects_allowed(state, env):
         text = f"{task.crashes} of its runs died with the process; such tasks run one at a time, and one is running"
         reasons.append(Reason("suspect", text))
@@ -99,7 +99,7 @@ def _of_task(state: QueueState, task: TaskState, now: int, env: Env) -> list[Rea
     return reasons
 
 
-def _of_key(state: QueueState, task: TaskState, env: Env) -> list[Reason]:
+def _of_key(state: QueueState, task: TaskState, now: int, env: Env) -> list[Reason]:
     """Others of its serialization key that it waits for."""
     key, keys = key_of(task), state.agenda.keys
     if key is None:
@@ -109,6 +109,10 @@ def _of_key(state: QueueState, task: TaskState, env: Env) -> list[Reason]:
         return [Reason("key busy", f"key {key!r} takes {keys.per_key} at a time, in order; ahead of it: {ahead}")]
     if key in env.straggler_keys and keys.room(key, env.straggler_keys[key]) <= 0:
         return [Reason("key busy", f"the thread of an attempt with key {key!r} has not ended yet; it holds the key until it does")]
+    rate, tokens = state.policy.rate_per_key, state.agenda.tokens
+    if rate is not None and tokens is not None and (at := tokens.token_at(task, key)) > now:
+        text = f"key {key!r} may start {rate[0]} per {_seconds(rate[1])}; the next in {_seconds(at - now)} at the earliest"
+        return [Reason("key rate limited until", text, at)]
     return []
 
 

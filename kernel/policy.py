@@ -132,6 +132,7 @@ class Policy:
     aging_us: int | None = None
     limiter: str | None = None  # whose rate it is, where several queues share one (kernel/limiters.py)
     fair_by: FairBy | None = None  # whose turn it is among owners, or among keys (kernel/shares.py)
+    rate_per_key: tuple[int, int, int] | None = None  # as rate, of each serialization key (kernel/keyrates.py)
     weight: int = 1  # of the queue among those that share the engine's slots, or a limiter
 
     @classmethod
@@ -152,6 +153,7 @@ class Policy:
         aging: Seconds | None = None,
         fair_by: FairBy | None = None,
         weight: int = 1,
+        rate_per_key: Rate | None = None,
     ) -> Self:
         """The policy these public values mean.  ValueError names the first one out of range."""
         retry, retention = retry or Retry(), retention or Retention()
@@ -161,6 +163,8 @@ class Policy:
             raise ValueError(f'key_order must be "strict" or "relaxed", not {key_order!r}')
         if fair_by not in (None, "owner", "key"):
             raise ValueError(f'fair_by must be "owner", "key" or None, not {fair_by!r}')
+        if rate_per_key is not None and rate_per_key.name is not None:
+            raise ValueError("rate_per_key has no name: each key of each queue has a limiter of its own")
         return cls(
             concurrency=_whole(concurrency, "concurrency", 1, CONCURRENCY_MAX),
             attempts=retry.attempts,
@@ -184,6 +188,7 @@ class Policy:
             aging_us=_optional_us(aging, "aging", 1),
             limiter=None if rate is None else rate.name,
             fair_by=fair_by,
+            rate_per_key=None if rate_per_key is None else rate_per_key.compiled(),
             weight=_whole(weight, "weight", 1, WEIGHT_MAX),
         )
 
@@ -192,6 +197,7 @@ class Policy:
         facts = {name: getattr(self, name) for name in _FIELDS}
         facts["backoff"] = list(self.backoff)
         facts["rate"] = None if self.rate is None else list(self.rate)
+        facts["rate_per_key"] = None if self.rate_per_key is None else list(self.rate_per_key)
         return facts
 
     @classmethod
@@ -202,6 +208,8 @@ class Policy:
             known["backoff"] = tuple(known["backoff"])
         if known.get("rate") is not None:
             known["rate"] = tuple(known["rate"])
+        if known.get("rate_per_key") is not None:
+            known["rate_per_key"] = tuple(known["rate_per_key"])
         return cls(**known)
 
     def expiry(self, state: State, end_at: int) -> int | None:
@@ -240,6 +248,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "aging": ("aging_us",),
     "fair_by": ("fair_by",),
     "weight": ("weight",),
+    "rate_per_key": ("rate_per_key",),
 }
 
 BackoffFunction = Callable[[int], float]

@@ -14,6 +14,8 @@ from typing import Any
 
 from journeyman.kernel.agenda import Agenda
 from journeyman.kernel.claims import Claims
+from journeyman.kernel.events import AttemptStarted
+from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.schedule import ScheduleState
@@ -26,7 +28,7 @@ class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "limiters", "name", "parked_seq",
+        "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "key_tats", "limiters", "name", "parked_seq",
         "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks", "tat_at",
         "tat_seq", "unfinished", "waits",
     )  # fmt: skip
@@ -47,6 +49,7 @@ class QueueState:
         self.parked_seq = 0
         self.tat_at = 0  # the rate limiter's theoretical arrival time
         self.tat_seq = 0
+        self.key_tats = Tats()  # of the rates of its serialization keys
         self.limiters = Tats()  # those of the shared limiters it has drawn from
         self.schedules: dict[str, ScheduleState] = {}
         self.schedules_seq = 0
@@ -56,6 +59,7 @@ class QueueState:
         self.claims = Claims()
         self.waits = Waits()
         self.agenda = Agenda()
+        self.agenda.key_tats = self.key_tats
         self.agenda.crashes = self.policy.crashes
 
     def __repr__(self) -> str:
@@ -88,6 +92,7 @@ class QueueState:
             "tat_at": self.tat_at,
             "tat_seq": self.tat_seq,
             "limiters": self.limiters.facts(),
+            "key_tats": self.key_tats.facts(),
             "schedules": [schedule.row() for _, schedule in sorted(self.schedules.items())],
             "schedules_seq": self.schedules_seq,
             "holds": self.claims.facts(),
@@ -113,6 +118,7 @@ class QueueState:
         if facts["tat_seq"] >= self.tat_seq:  # equal: a clock step moved the limiter, and a start before it is pruned
             self.tat_at, self.tat_seq = facts["tat_at"], facts["tat_seq"]
         self.limiters.merge(facts.get("limiters"))
+        self.key_tats.merge(facts.get("key_tats"))
         if facts.get("schedules_seq", 0) >= self.schedules_seq:  # equal: a clock step moved them
             self.schedules = {row[0]: ScheduleState.from_row(row) for row in facts.get("schedules", ())}
             self.schedules_seq = facts.get("schedules_seq", 0)
@@ -129,11 +135,24 @@ class QueueState:
         """What of the policy decides where a waiting task stands."""
         policy, agenda = self.policy, self.agenda
         keys, strict = agenda.keys, policy.key_order == "strict"
-        stands = (agenda.crashes, agenda.aging_us, agenda.fair_by, keys.per_key, keys.strict)
-        if stands != (policy.crashes, policy.aging_us, policy.fair_by, policy.per_key, strict):
+        stands = (agenda.crashes, agenda.aging_us, agenda.fair_by, agenda.key_rate, keys.per_key, keys.strict)
+        if stands != (policy.crashes, policy.aging_us, policy.fair_by, policy.rate_per_key, policy.per_key, strict):
             agenda.crashes, agenda.aging_us, agenda.fair_by = policy.crashes, policy.aging_us, policy.fair_by
+            agenda.key_rate = policy.rate_per_key
             keys.per_key, keys.strict = policy.per_key, strict
             self.rebuild()
+
+    def charged(self, task: TaskState, event: AttemptStarted, seq: int) -> None:
+        """A start has taken of limiters that are not the queue's own alone, or of its key's."""
+        at, tat_at, options = event.at, event.tat_at, event.options or {}
+        if (name := options.get("limiter")) is not None:
+            self.limiters.took(name, tat_at, at, seq)
+        elif tat_at:
+            self.tat_at, self.tat_seq = tat_at, seq
+        if (key_tat_at := options.get("key_tat_at")) is not None and (key := key_of(task)) is not None:
+            self.key_tats.took(key, key_tat_at, at, seq)
+            if self.agenda.tokens is not None:
+                self.agenda.tokens.charged(key)
 
     # --- loading and forgetting -------------------------------------------------------------------------------------------
 

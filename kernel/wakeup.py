@@ -29,6 +29,11 @@ def next_wakeup(state: QueueState, now: int, env: Env) -> int | None:
         if due_at is not None:
             token = allowed_at(rate, limiter_at(state, env)) if rate is not None and turn else now
             instants.append(max(due_at, token, held_until))
+        key_at = agenda.next_token()
+        if key_at is not None:
+            token = allowed_at(rate, limiter_at(state, env)) if rate is not None and turn else now
+            if (at := max(key_at, token, held_until)) > now:
+                instants.append(at)
         if (held_until > now or (rate is not None and turn)) and (best := startable(state, now, env, 1)):
             at = max(held_until, token_at(state, best[0], env) if turn else now)
             if at > now:

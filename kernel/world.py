@@ -126,6 +126,7 @@ def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
         queue.tat_at += delta_us
         queue.tat_seq = seq
     queue.limiters.move(delta_us, seq)
+    queue.key_tats.move(delta_us, seq)
     queue.claims.move(delta_us)
     queue.rebuild()
 

@@ -75,6 +75,7 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a queue parked": "a handler asked that nothing of its queue start for a while",
     "queues share a limiter": "a second queue has drawn from a limiter with a name",
     "a tenant waits beside another": "a queue that is shared by tenants ran two of them",
+    "a key waits for its token": "a task with a key whose rate is limited was started later than it was due",
     "an entry held or late": "a handler was entered more than 50 ms after its start",
     "a task replaced by another of its key": "unique=, on_conflict='replace'",
     "a taken unique key answered with its task": "unique=, on_conflict='return'",

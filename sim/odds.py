@@ -17,7 +17,7 @@ from uuid import UUID
 from zlib import crc32
 
 # Rows that are younger than the first seeds which tests and documents name.
-NEWER = frozenset({"aging", "configure", "cost", "fair_by", "key", "key_order", "name", "park", "per_key", "weight"})
+NEWER = frozenset({"aging", "configure", "cost", "fair_by", "key", "key_order", "name", "park", "per_key", "rate_per_key", "weight"})
 
 Draw = Callable[[Random], Any]
 Odds = Mapping[str, tuple[float, Draw]]
@@ -147,6 +147,7 @@ POLICY: Odds = {
     "aging": (0.15, pick(0.5, 60)),
     "fair_by": (0.25, pick("owner", "key", "key")),
     "weight": (0.2, pick(2, 5)),
+    "rate_per_key": (0.25, lambda chance: {"limit": 1, "per": chance.choice((0.5, 10, 60)), "burst": chance.choice((1, 1, 3))}),
 }
 
 ENGINE: Odds = {

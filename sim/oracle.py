@@ -69,6 +69,8 @@ class Oracle:
         lane = self.lane(event.queue)
         lane.waiting -= work.waits
         lane.running[work.id] = work
+        if "key_tat_at" in (event.options or {}):
+            lane.key_tats[work.options["key"]] = event.options["key_tat_at"]
         name = (event.options or {}).get("limiter")
         if name is not None:
             self.limiters[event.queue.rpartition(chr(31))[0], name] = event.tat_at
@@ -268,6 +270,7 @@ class Oracle:
         self.limiters = {name: tat_at + event.delta_us for name, tat_at in self.limiters.items()}
         for lane in self.lanes.values():
             lane.tat_at += event.delta_us if lane.tat_at else 0
+            lane.key_tats = {key: tat_at + event.delta_us for key, tat_at in lane.key_tats.items()}
             lane.parked_until += event.delta_us if lane.parked_until else 0
             lane.holds = {key: (until_at + event.delta_us, holder, at) for key, (until_at, holder, at) in lane.holds.items()}
         self.timetable.stepped(seq, event)

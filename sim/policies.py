@@ -21,7 +21,7 @@ from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import StartsWhenDue
 from journeyman.sim.invariants.limits import BestFirst, ConcurrencyWithinLimit, EngineWithinLimit, ParkingIsKept, RoomWithinLimit
 from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
-from journeyman.sim.invariants.rates import StartsWithinRate
+from journeyman.sim.invariants.rates import StartsWithinKeyRate, StartsWithinRate
 from journeyman.sim.invariants.recurring import FiresAtItsTimes, FiresOnce, MisfiresAsPromised, OverlapAsPromised
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, PayloadsKeptAsPromised
 from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
@@ -59,6 +59,7 @@ POLICIES: Final[Mapping[str, Watched]] = {
     "key_order": Watched(KeysInOrder, "fewer than `per_key` of its key run or come before it", ("key_order",)),
     "aging_us": Watched(BestFirst, "first due instant less priority times aging", ("aging",)),
     "fair_by": Watched(TenantsInTurn, "no tenant passed over by one that runs more, or has had its turn since", ("fair_by",)),
+    "rate_per_key": Watched(StartsWithinKeyRate, "one leaking bucket a key", ("rate_per_key",)),
     "weight": Watched(EngineWithinLimit, "whose turn it is does not change how many run", ("weight",)),
     # of an engine
     "max_concurrency": Watched(EngineWithinLimit, "fewer than `max_concurrency` run before each start", ("max_concurrency",)),

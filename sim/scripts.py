@@ -203,6 +203,8 @@ def policy_of(facts: Mapping[str, Any]) -> dict[str, Any]:
         policy["retry"] = Retry(**retry)
     if "rate" in policy:
         policy["rate"] = Rate(**policy["rate"])
+    if policy.get("rate_per_key") is not None:
+        policy["rate_per_key"] = Rate(**policy["rate_per_key"])
     if "retention" in policy:
         policy["retention"] = Retention(**policy["retention"])
     return policy

@@ -86,6 +86,7 @@ class Lane:
         self.parked_until = 0
         self.epoch = 0
         self.tat_at = 0
+        self.key_tats: dict[str, int] = {}
         self.waiting = 0
         self.running: dict[bytes, Work] = {}
         self.keyed: dict[str, dict[bytes, Work]] = {}  # unfinished tasks by serialization key

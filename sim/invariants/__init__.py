@@ -30,7 +30,7 @@ from journeyman.sim.invariants.limits import (
 from journeyman.sim.invariants.namespaces import NamespaceWithinBudget
 from journeyman.sim.invariants.operators import OrdersAreDone, PolicyStaysAsOrdered
 from journeyman.sim.invariants.promptness import StartsPromptly
-from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinRate
+from journeyman.sim.invariants.rates import EntriesWithinRate, StartsWithinKeyRate, StartsWithinRate
 from journeyman.sim.invariants.records import ChainHolds, NumbersWithoutGaps, TimeGoesOn
 from journeyman.sim.invariants.recurring import (
     FiresAtItsTimes,
@@ -73,6 +73,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     BestFirst,
     TenantsInTurn,
     StartsWithinRate,
+    StartsWithinKeyRate,
     EntriesWithinRate,
     OneOfAKey,
     DebouncedAsPromised,

@@ -8,6 +8,7 @@ from typing import Any
 
 from journeyman.sim.invariants.fairness import tenant_of
 from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.rates import key_token_at
 from journeyman.sim.oracle import Work
 
 
@@ -186,6 +187,9 @@ class BestFirst(Invariant):
         if work.due_at > now or (deadline is not None and deadline < now):
             return True
         if work.waits_for or (work.crashes and work.crashes >= self.oracle.lane(work.queue).limit("crashes", 3)):
+            return True
+        token = key_token_at(self.oracle.lane(work.queue), work)
+        if token is not None and token > now:
             return True
         return self._behind_others(work, now) or self.witness.parked(work)
 

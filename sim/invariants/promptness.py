@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
+from journeyman.sim.invariants.rates import key_token_at
 from journeyman.sim.oracle import Work
 
 PATIENCE_US: Final = 61_000_000  # instants of the wall clock may be a minute late (DECISIONS 1)
@@ -40,5 +41,7 @@ class StartsPromptly(Invariant):
             name = lane.policy.get("limiter")
             tat_at = lane.tat_at if name is None else self.oracle.limiters.get((event.queue.rpartition(chr(31))[0], name), 0)
             cause = max(cause, tat_at - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
+        if (token := key_token_at(lane, work)) is not None:
+            cause = max(cause, token)
         if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")

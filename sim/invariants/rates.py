@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journeyman.sim.invariants.invariant import Invariant
-from journeyman.sim.oracle import Work
+from journeyman.sim.oracle import Lane, Work
 
 ENTRY_LAG_US: Final = 50_000  # what the gate allows for between a start and its entry when an engine is opened again (actors/gate.py)
 ROUNDING_US: Final = 2  # the gate counts in floats, on trio's clock
@@ -133,3 +133,37 @@ class EntriesWithinRate(Invariant):
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
         if forget(self._buckets, event.queue, self.oracle.lane(event.queue).policy, event.policy):
             self._since[event.queue] = seq
+
+
+def key_token_at(lane: Lane, work: Work) -> int | None:
+    """The instant from which the rate of its key lets it start; None: there is no such rate, or it has no key."""
+    rate, key = lane.policy.get("rate_per_key"), work.options.get("key")
+    if rate is None or key is None:
+        return None
+    return int(lane.key_tats.get(key, 0) - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
+
+
+class StartsWithinKeyRate(Invariant):
+    """Journalled starts of one serialization key, each by its cost, keep to its rate in any window, over restarts too."""
+
+    name = "starts within the rate of their key"
+
+    def __init__(self, witness: Any) -> None:
+        super().__init__(witness)
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def started(self, seq: int, event: Any, work: Work | None) -> None:
+        rate = self.oracle.lane(event.queue).policy.get("rate_per_key")
+        if rate is None or work is None or (key := work.options.get("key")) is None:
+            return
+        if not self._buckets.setdefault((event.queue, key), Bucket()).drop(event.at, rate, cost=work.cost):
+            self.broken(f"{work} is started at seq {seq} though key {key!r} has no token")
+        self.witness.reach("a key waits for its token", event.at > event.eligible_at)
+
+    def configured(self, seq: int, event: Any, work: Work | None) -> None:
+        if self.oracle.lane(event.queue).policy.get("rate_per_key") != event.policy.get("rate_per_key"):
+            self._buckets = {whose: bucket for whose, bucket in self._buckets.items() if whose[0] != event.queue}
+
+    def clock_stepped(self, seq: int, event: Any, work: Work | None) -> None:
+        for bucket in self._buckets.values():
+            bucket.at += event.delta_us

@@ -25,6 +25,7 @@ from journeyman.kernel.commands import (
 )
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import DUE_BY_DURATION, Event, Options, TaskRetried
+from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, observed
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.shares import tenant_of
@@ -182,6 +183,8 @@ def check_indexes(state: QueueState, now: int) -> None:
     behind = {id for line in state.agenda.keys.lines.values() for id in line.places}
     due = [t for t in due if t.id not in behind]
     order = sorted(due, key=state.agenda.ready.key)
+    if (tokens := state.agenda.tokens) is not None:  # of a key, the best stands where it may start, and only if it has a token
+        order = [t for t in order if (key := key_of(t)) is None or state.agenda.is_suspect(t) or not tokens.holds(t, key)]
     check_keys(state, behind)
     picked = state.agenda.ready.best(len(tasks) + 1)
     if (fair_by := state.policy.fair_by) is not None:  # whose turn it is comes first; within a tenant the order is as ever

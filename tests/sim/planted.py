@@ -30,6 +30,7 @@ from journeyman.kernel import (
     backoff,
     dispatch,
     ending,
+    keyrates,
     keys,
     policy,
     ready,
@@ -242,6 +243,19 @@ BUGS = (
         ((limiters.SharedLimiter.used, "if passes_on:", "if False:"),),
         seed=0,
         run=workloads.tokens,
+    ),
+    Bug(
+        "a key's token given twice", ((keyrates.KeyTokens.token_at, "allowed_at(self._rate,", "-1 + 0 * allowed_at(self._rate,"),), seed=33
+    ),
+    Bug(
+        "a key's tokens forgotten by a checkpoint",
+        ((state.QueueState.merge_facts, 'self.key_tats.merge(facts.get("key_tats"))', "pass"),),
+        seed=33,
+    ),
+    Bug(
+        "nobody wakes for a key's token",
+        ((keyrates.KeyTokens.next_at, "return at", "return None"),),
+        seed=748,
     ),
     Bug("entries not held", ((gate.Gate.hold, "> trio.current_time():", "> trio.current_time() + 3600:"),), seed=10),
     Bug(
