@@ -97,7 +97,7 @@ class Recorder:
         journal.next_seq = first + len(events)
         step.items += zip(range(first, journal.next_seq), events, strict=True)
         step.payloads += zip(range(first, journal.next_seq), payloads, strict=True)
-        actor.fresh.keep_all([event.task for event in events], payloads)
+        actor.fresh.keep_new([event.task for event in events], payloads, step.effects)
         actor.shell.world.last_at = max(actor.shell.world.last_at, events[0].at)
         actor.figures.tasks_submitted([event.handler for event in events], events[0].at)
 
@@ -107,7 +107,7 @@ class Recorder:
         if type(event) is TaskSubmitted:
             actor = self._actor
             step.payloads.append((seq, payload))
-            actor.fresh.keep(event.task, payload)
+            actor.fresh.keep_new([event.task], [payload], step.effects)
             actor.figures.tasks_submitted([event.handler], event.at)
 
     def _take_mixed(self, events: Sequence[Any], payloads: Sequence[bytes], sources: Sequence[int], step: Step) -> None:
@@ -125,7 +125,7 @@ class Recorder:
         step.payloads.append((self.take(event, step), payload))
         if actor.state.waits.on:
             actor.shell.dependencies.linked(actor, [event], step)
-        actor.fresh.keep(event.task, payload)
+        actor.fresh.keep_new([event.task], [payload], step.effects)
         actor.figures.tasks_submitted([event.handler], event.at)
 
     def _take_moved(self, event: TaskRescheduled, payload: bytes, step: Step) -> None:
@@ -135,7 +135,7 @@ class Recorder:
         step.payloads.append((self.take(event, step), payload))
         actor.fresh.forget(event.task)
         actor.starter.forget(event.task)
-        actor.fresh.keep(event.task, payload)
+        actor.fresh.keep_new([event.task], [payload], step.effects)
 
     def _ended(self, event: Any, step: Step) -> None:
         actor = self._actor
