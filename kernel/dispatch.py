@@ -32,6 +32,20 @@ def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decisi
     n = free_slots(state, env)
     if n <= 0:
         return Decision([], [Accepted()])
+    policy = state.policy
+    if policy.rate is not None or policy.rate_per_key is not None:
+        return _limited(state, now, env, n)
+    events: list[Event] = []
+    queue, qseq, epoch = state.name, state.qseq, state.epoch
+    for task in startable(state, now, env, n):
+        qseq += 1
+        cost = 1 if task.options is None else task.options.get("cost", 1)
+        events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, cost, 0, task.due_at, None)))
+    return _new(Decision, (events, [Accepted(None, False, len(events))]))
+
+
+def _limited(state: QueueState, now: int, env: Env, n: int) -> Decision:
+    """At most `n` starts, where the queue or its keys have a rate."""
     rate = state.policy.rate
     tat_at = interval = 0
     options: Options = None
