@@ -85,6 +85,10 @@ class Agenda:
     def wait(self, task: TaskState) -> None:
         """`task` waits from now on: at rest it is pending, scheduled or retrying."""
         self.waiting += 1
+        if task.options is None and task.state is PENDING:  # most of them
+            self.pending.add(task)
+            self._line_up(task)
+            return
         if task.options is not None and (deadline := task.options.get("deadline_at")) is not None:
             due = self._live_deadlines[task.id] = (deadline, task.seq, task)
             heappush(self._deadlines, due)
@@ -100,7 +104,7 @@ class Agenda:
 
     def _admit(self, task: TaskState) -> None:
         """A task that is due takes its place: in the line of its key first, if it has one."""
-        if task.options is None:
+        if task.options is None:  # it was due later
             self._line_up(task)
             return
         if task.waits_for is not None:
@@ -195,8 +199,10 @@ class Agenda:
         if task.entry is None:
             self.parked.pop(task.id, None)
             self.blocked.discard(task.id)
-        else:
+        elif task.crashes or self.tokens is not None:
             self._unline(task)
+        else:
+            self.ready.remove(task)
 
     def withdraw(self, task: TaskState) -> None:
         """`task` waits no longer, and gives up its place in its key's line too: `wait` finds it another.  For a change of its place."""
