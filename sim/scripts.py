@@ -48,7 +48,8 @@ def act(world: World, ctx: Context, name: str, value: Any, at: int) -> Any:
     """One act that awaits nothing; a result if the script ends here.  `at`: where in the script."""
     match name, value:
         case "effect", _:
-            key = f"{ctx.id} run {ctx.attempt} act {at}"
+            life = ctx._attempt.task.seq  # an id may be used again when its task has been dropped
+            key = f"{ctx.id} of {life} run {ctx.attempt} act {at}"
             world.effects.append(key)
             # With relaxed durability a power cut may take back the start, and with it the number, of a run that had begun.
             if world.effects.count(key) > 1 and not any(engine.machine.disk.relaxed for engine in world.engines):

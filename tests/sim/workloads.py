@@ -13,6 +13,7 @@ from journeyman.engine import (
     DuplicateTask,
     EngineStopped,
     Exponential,
+    NotWaiting,
     Queue,
     Rate,
     Retention,
@@ -249,7 +250,37 @@ def cut_off(seed: int) -> Trace:
     return simulate(scenario, seed=seed, faults=Faults(bit_flip=0.01, read_error=0.01))
 
 
-OTHERS = (leaky, stubborn, suspects, shared, tokens, tenants, retained, cut_off, crowd)
+def operated(seed: int) -> Trace:
+    """An operator moves what waits for its backoff, lowers a limit below what runs, and a schedule meets a full queue."""
+    chance = Random(seed)
+    mail = Queue("mail", concurrency=4, retry=Retry(attempts=3, backoff=Exponential(30)), max_pending=6)
+
+    @mail.handler
+    async def send(how: str) -> None:
+        await trio.sleep(5)
+        if how == "fail":
+            raise OSError("no")
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine:
+            await engine.schedule("often", send, every=7, args=("well",), overlap="allow")
+            handles = [await engine.submit(send, "fail") for _ in range(4)]
+            await trio.sleep(1)
+            await engine.configure("mail", concurrency=1)
+            await trio.sleep(chance.uniform(5, 20))
+            with contextlib.suppress(NotWaiting):
+                await engine.reprioritise(handles[0].id, 20)
+                await engine.reschedule(handles[1].id, delay=chance.choice((0, 100)))
+            await engine.pause("mail")
+            await trio.sleep(120)
+            await engine.resume("mail")
+            await engine.unschedule("often")
+            await engine.drain()
+
+    return simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
+
+
+OTHERS = (leaky, stubborn, suspects, shared, tokens, tenants, retained, cut_off, operated, crowd)
 
 
 def recurring(seed: int) -> Trace:
