@@ -228,9 +228,7 @@ BUGS = (
         ),
         seed=10,
     ),
-    Bug(
-        "limiter forgotten over a restart", ((state.QueueState.merge_facts, 'if facts["tat_seq"] >= self.tat_seq:', "if False:"),), seed=2
-    ),
+    Bug("limiter forgotten over a restart", ((state.QueueState.merge_facts, 'if facts["tat_seq"] >= self.tat_seq:', "if False:"),), seed=2),
     Bug(
         "a shared limiter knows one queue's starts",
         ((kernel_limiters.limiter_at, "max(state.limiters.get(name), env.limiter_at)", "state.limiters.get(name)"),),
