@@ -295,3 +295,26 @@ async def test_row_38_room_for_a_nested_submit_is_decided_at_the_call_and_given_
         await (await engine.submit(parent)).wait(timeout=5)
         assert refused == [1, 2], "what the failed run reserved was given back"
         assert await engine.count("small") == 2
+
+
+# row 71
+async def test_row_71_a_task_submitted_by_a_task_names_its_parent() -> None:
+    queue = Queue("q", concurrency=3)
+
+    @queue.handler
+    async def child(n: int) -> int:
+        return n
+
+    @queue.handler
+    async def parent(ctx: Context) -> list[str]:
+        return [ctx.submit(child, n).id for n in range(3)]
+
+    async with Engine(None, [queue]) as engine:
+        first = await engine.submit(parent)
+        other = await engine.submit(child, 7)
+        ids = await first.result()
+        await engine.drain()
+        assert [task.id for task in await engine.list(parent=first.id)] == list(reversed(ids))
+        assert await engine.count(parent=first.id, state="succeeded") == 3
+        assert {(await engine.get(id)).parent for id in ids} == {first.id}
+        assert (await engine.get(other.id)).parent is None
