@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT
+from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT, storable
 from journeyman.actors.lane import Runnable
 from journeyman.kernel.bounds import PROGRESS_MESSAGE_MAX
 from journeyman.kernel.commands import Heartbeat, Progress
@@ -106,7 +106,7 @@ class Attempt:
             if fraction_ppm is not None:
                 self.fraction_ppm = fraction_ppm
             if message is not None:
-                self.message = message[:PROGRESS_MESSAGE_MAX]
+                self.message = storable(message, PROGRESS_MESSAGE_MAX)
             now = trio.current_time()
             if now - self.sampled_at < 1.0:
                 return

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from journeyman.actors.instants import instant_us
 from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze
-from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_TRACEBACK_MAX
+from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_TRACEBACK_MAX, REASON_MAX
 from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.events import Error
@@ -39,6 +39,11 @@ def describe(error: BaseException) -> Error:
         _tail(_text(lambda: "".join(traceback.format_exception(error))), ERROR_TRACEBACK_MAX),
         [c.__qualname__ for c in kind.__mro__ if c is not object],
     )
+
+
+def storable(value: object, most: int) -> str:
+    """Text that a handler gave, as the journal can hold it: bounded, and nothing that UTF-8 cannot store."""
+    return _bounded(_text(lambda: str(value)), most)
 
 
 def _text(make: Callable[[], str]) -> str:
@@ -91,7 +96,7 @@ def outcome_of(
         return Failed(elapsed_us, describe(error), why or TIMEOUT, True, None, options)
     error = unwrap(error)
     if isinstance(error, Cancel):
-        return Stopped(elapsed_us, error.reason, "handler", options)
+        return Stopped(elapsed_us, storable(error.reason, REASON_MAX), "handler", options)
     if isinstance(error, Snooze):
         if error.until is not None:
             return Snoozed(elapsed_us, 0, instant_us(error.until, "until"), options)

@@ -18,6 +18,7 @@ from itertools import islice
 
 from journeyman.actors.call import Call
 from journeyman.engine.errors import NotRetryable
+from journeyman.engine.names import check_words
 from journeyman.engine.operating import Operations, due_of
 from journeyman.engine.questions import StateLike
 from journeyman.engine.reading import Filters
@@ -55,6 +56,7 @@ class Bulk(Operations):
         dry_run: bool = False,
     ) -> int:
         """Cancel every task that matches and has not ended; `running=False` leaves those that run alone.  QueueNotFound."""
+        check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
         filters = _of(filters, WAITING | {State.RUNNING} if running else WAITING)
@@ -81,6 +83,7 @@ class Bulk(Operations):
 
         Those whose arguments were dropped are passed over.  QueueNotFound; NotRetryable for any other state.
         """
+        check_words(reason, by)
         session = self._opened()
         wanted = State(state)
         filters = self._filters(session, queue, wanted, owner, parent, handler=handler, source=source, tag=tag, key=key)
@@ -111,6 +114,7 @@ class Bulk(Operations):
         dry_run: bool = False,
     ) -> int:
         """As `reschedule`, for every task that matches and waits.  They keep their order among each other.  QueueNotFound."""
+        check_words(reason, by)
         session = self._opened()
         delay_us, due_at = due_of(delay, at)
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
@@ -140,6 +144,7 @@ class Bulk(Operations):
         dry_run: bool = False,
     ) -> int:
         """As `reprioritise`, for every task that matches, waits and has another priority.  QueueNotFound."""
+        check_words(reason, by)
         session = self._opened()
         chosen = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)

@@ -7,7 +7,27 @@ Names are kept in every event and shown on every screen, so they are short, prin
 from __future__ import annotations
 
 from journeyman.engine.errors import InvalidName
-from journeyman.kernel.bounds import NAME_MAX_BYTES
+from journeyman.kernel.bounds import BY_MAX, NAME_MAX_BYTES, REASON_MAX
+
+
+def check_words(reason: object, by: object) -> None:
+    """What an order is to say of itself on the record: `reason` up to 1,024 characters, `by` up to 128.  ValueError if they cannot be."""
+    for value, what, most in ((reason, "reason", REASON_MAX), (by, "by", BY_MAX)):
+        if not isinstance(value, str):
+            raise ValueError(f"{what} must be a str, not {type(value).__name__}")
+        if len(value) > most:
+            raise ValueError(f"{what} has {len(value):,} characters; at most {most:,} are kept, so say it shorter")
+        if not is_storable(value):
+            raise ValueError(f"{what} {value!r} holds a lone surrogate, which UTF-8 cannot store")
+
+
+def is_storable(text: str) -> bool:
+    """Whether UTF-8 can hold it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_name(name: object, what: str = "name") -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from journeyman.actors.instants import instant_us
 from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
+from journeyman.engine.names import check_words
 from journeyman.engine.policy import QueuePolicy, changes_of, policy_in_force
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
 from journeyman.engine.spec import UNSET, Limit, Unset, whole
@@ -31,6 +32,7 @@ class Operations(Questions):
 
         NotCancellable for one that has ended, and with `running=False` for one that runs.  TaskNotFound.
         """
+        check_words(reason, by)
         session = self._opened()
         actor = await self._owner(session, id, NotCancellable)
         answer = await actor.ask(Cancel(id_of(id), reason, by, running)).wait()
@@ -42,6 +44,7 @@ class Operations(Questions):
         """Give an ended task a fresh budget and send it to the back of its queue.  NotRetryable unless it failed, was cancelled
         or interrupted.
         """
+        check_words(reason, by)
         session = self._opened()
         task = session.reader.find(id_of(id))
         if task is None:
@@ -64,11 +67,13 @@ class Operations(Questions):
 
         NotWaiting for one that runs or has ended, TaskNotFound; ValueError unless exactly one of the two is given.
         """
+        check_words(reason, by)
         delay_us, due_at = due_of(delay, at)
         await self._change(id, lambda task: Reschedule(task, delay_us, due_at, reason, by))
 
     async def reprioritise(self, id: str, priority: int, *, reason: str = "", by: str = "api") -> None:
         """Give a task that waits another priority: higher first.  NotWaiting for one that runs or has ended, TaskNotFound."""
+        check_words(reason, by)
         chosen = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
         await self._change(id, lambda task: Reprioritise(task, chosen, reason, by))
 
@@ -83,6 +88,7 @@ class Operations(Questions):
 
     async def clear(self, queue: str, *, reason: str = "cleared", by: str = "api") -> int:
         """Cancel everything of `queue` that waits; running tasks are untouched.  How many were cancelled."""
+        check_words(reason, by)
         session = self._opened()
         actor = self._actor(session, queue)
         left = actor.state.agenda.waiting + actor.backlog  # what waits now; what comes while we work is not meant
@@ -108,6 +114,7 @@ class Operations(Questions):
 
         Succeeded and cancelled ones unless `states` names others.
         """
+        check_words("", by)
         session = self._opened()
         queues = [actor.name for actor in (session.queues() if queue is None else [self._actor(session, queue)])]
         wanted = frozenset(State(state) for state in ([states] if isinstance(states, str) else states))
@@ -118,11 +125,13 @@ class Operations(Questions):
 
     async def pause(self, queue: str, *, reason: str = "", by: str = "api") -> None:
         """Start nothing more on `queue` until `resume`, restarts included.  What runs goes on."""
+        check_words(reason, by)
         session = self._opened()
         unless_refused(await self._actor(session, queue).ask(Pause(by, reason)).wait())
 
     async def resume(self, queue: str, *, reason: str = "", by: str = "api") -> None:
         """Let `queue` start tasks again: undoes `pause`, and a handler's RetryLater(scope="queue")."""
+        check_words(reason, by)
         session = self._opened()
         unless_refused(await self._actor(session, queue).ask(Resume(by, reason)).wait())
 
@@ -155,6 +164,7 @@ class Operations(Questions):
         backoff, an expiry) stay.  Returns the policy in force.  ValueError for a value out of range, and then nothing has changed;
         QueueNotFound.
         """
+        check_words(reason, by)
         given = {
             "concurrency": concurrency, "retry": retry, "on_crash": on_crash, "rate": rate, "timeout": timeout, "heartbeat": heartbeat,
             "retention": retention, "max_pending": max_pending, "max_payload": max_payload, "per_key": per_key, "key_order": key_order,

@@ -13,6 +13,7 @@ import trio
 from journeyman.actors.budget import Budget
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
+from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.history import HistoryEvent, history_of
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.reading import Filters
@@ -186,7 +187,13 @@ class Questions:
         parent: str | None = None,
         **plain: str | None,
     ) -> Filters:
-        """What `list` and `count` were given, checked.  `plain`: filters that are taken as they are."""
+        """What `list` and `count` were given, checked.  `plain`: filters that are a str; a handler may be given as itself."""
+        handler: object = plain.get("handler")
+        if isinstance(handler, (Handler, NamedHandler)):
+            plain["handler"] = handler.name
+        for what, value in (("queue", queue), ("parent", parent), *plain.items()):
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"the filter {what} must be a str, not {value!r}")
         stored = None if queue is None else self._actor(session, queue).name
         if owner is not None and (isinstance(owner, str) or len(owner) != 2):
             raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")

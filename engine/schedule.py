@@ -21,7 +21,7 @@ from journeyman.actors.instants import instant_us
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.recurrence import calendar_of, declare, holder
 from journeyman.engine.errors import PayloadTooLarge, ScheduleNotFound
-from journeyman.engine.names import check_name
+from journeyman.engine.names import check_name, check_words
 from journeyman.engine.operating import Operations
 from journeyman.engine.questions import unless_refused
 from journeyman.engine.scope import Scope
@@ -108,6 +108,7 @@ class Schedules(Operations):
         ValueError for what cannot be meant, ImportError for cron without cronsim; TypeError, InvalidPayload, PayloadTooLarge for the
         arguments; HandlerNotFound, QueueNotFound, QueueBroken, JournalFull.
         """
+        check_words("", by)
         session = self._opened()
         check_name(name, "schedule name")
         target, actor = resolve(session, handler)
@@ -138,6 +139,7 @@ class Schedules(Operations):
 
     async def unschedule(self, name: str, *, reason: str = "", by: str = "api") -> None:
         """Have it fire no more; durable on return.  Tasks that it submitted stay.  ScheduleNotFound."""
+        check_words(reason, by)
         session = self._opened()
         actor, own_name = await self._place(session, name)
         unless_refused(await actor.ask(Unschedule(own_name, by, reason)).wait())

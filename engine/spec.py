@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol
 from journeyman.actors.instants import instant_us
 from journeyman.engine.after import Identified, Name, check_after_failure, names_of
 from journeyman.engine.ids import id_bytes
-from journeyman.engine.names import check_name
+from journeyman.engine.names import check_name, is_storable
 from journeyman.engine.unique import OnConflict, check_on_conflict, check_unique, unique_options
 from journeyman.kernel.bounds import ATTEMPTS_MAX, BURST_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
 from journeyman.kernel.commands import Submit
@@ -264,9 +264,13 @@ def _tags(tags: Collection[str]) -> list[str]:
 
 def _meta(meta: Mapping[str, str | int | bool | None]) -> dict[str, str | int | bool | None]:
     size = 0
+    if not isinstance(meta, Mapping):
+        raise ValueError(f"meta must be a mapping, not {meta!r}")
     for key, value in meta.items():
         check_name(key, "meta key")
         if isinstance(value, str):
+            if not is_storable(value):
+                raise ValueError(f"meta {key!r} holds a lone surrogate, which UTF-8 cannot store")
             size += len(value.encode("utf-8"))
         elif value is not None and (not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63):
             raise ValueError(f"meta {key!r} must be str, int of 64 bits, bool or None, not {value!r}")
