@@ -39,16 +39,12 @@ class Gate:
     def resume(self, ahead: float) -> None:
         """After an open: the journal's limiter stands `ahead` seconds from now (negative: it has run out).
 
-        The last entries before the close came after their journalled starts; they are taken to have come `ENTRY_LAG` after them, and
-        never later than now.
+        The last entries before the close came after their journalled starts; they are taken to have come `ENTRY_LAG` after them.  That none
+        can have come later than now is no bound to go by: what the last one cost, and so what it owes, is not known any more.
         """
         if self._interval:
             lag = min(ENTRY_LAG, self._interval)
-            full = self._burst * self._interval
-            entered = max(0.0, ahead + lag)
-            if ahead <= full + 1e-6:  # else a start of a higher cost has put it so far ahead
-                entered = min(entered, full)
-            self._tat = max(self._tat, trio.current_time() + entered)
+            self._tat = max(self._tat, trio.current_time() + max(0.0, ahead + lag))
 
     async def hold(self, attempt: Attempt) -> None:
         """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).

@@ -41,12 +41,12 @@ def test_entries_are_spaced() -> None:
 @pytest.mark.parametrize(
     ("ahead", "burst", "expected"),
     [
-        (0.05, 1, [0.05, 0.1]),  # the last start is this very instant: a whole interval to wait
+        (0.05, 1, [0.1, 0.15]),  # the last start is this very instant: a whole interval, and the lag that its entry may have had
         (0.0, 1, [0.05, 0.1]),  # it was an interval ago, and its entry may have been just now
         (-0.03, 1, [0.02, 0.07]),
         (-0.05, 1, [0.0, 0.05]),  # two intervals ago: no debt
         (-9.0, 1, [0.0, 0.05]),
-        (0.1, 2, [0.05, 0.1]),  # the burst is spent
+        (0.1, 2, [0.1, 0.15]),  # the burst is spent
         (-9.0, 2, [0.0, 0.0, 0.05]),
     ],
 )
