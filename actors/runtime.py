@@ -114,8 +114,10 @@ class Runtime:
 
     @trio.lowlevel.enable_ki_protection
     async def declare(self, lane: Lane) -> None:
-        """A queue declared while the engine runs; durable on return."""
+        """A queue declared while the engine runs; durable on return.  What ended the engine, if it has ended."""
         shell = self.shell
+        if shell.closed:
+            raise self._stopped_error() if self.failure is None else self.failure
         lanes = dict(self._lanes)
         lanes[lane.name] = lane
         self._lanes = lanes
