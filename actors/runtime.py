@@ -116,7 +116,7 @@ class Runtime:
     async def declare(self, lane: Lane) -> None:
         """A queue declared while the engine runs; durable on return.  What ended the engine, if it has ended."""
         shell = self.shell
-        if shell.closed:
+        if self._closing.is_set():
             raise self._stopped_error() if self.failure is None else self.failure
         lanes = dict(self._lanes)
         lanes[lane.name] = lane
