@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.logs import about
+from journeyman.actors.surroundings import around
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Finish, Outcome, Refused
 from journeyman.kernel.decide import decide
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def finish(actor: QueueActor, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
     """What `attempt` of this actor's came to, and what goes with it: its result, the tasks it submitted, its slot."""
     command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
-    decision = decide(actor.state, [command], now, actor.env())
+    decision = decide(actor.state, [command], now, around(actor))
     submits, attempt.submits = attempt.submits, []  # a straggler comes here twice
     for submission in submits:
         submission.actor.reserved -= 1

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from journeyman.actors.gate import Gate
 from journeyman.actors.turns import Turns
-from journeyman.kernel.commands import Env
 from journeyman.kernel.namespace import namespace_of
 from journeyman.kernel.ratelimit import conforming
 
@@ -47,12 +46,7 @@ class SharedLimiter:
         """What became of it: `actor` started so much, and whether only tokens keep the rest waiting."""
         turns = self._turns
         passes_on = bool(cost) or (actor in turns and not wants_more)
-        if cost:
-            turns.took(actor, cost, wants_more)
-        elif wants_more:
-            turns.join(actor)
-        else:
-            turns.leave(actor)
+        turns.heard(actor, cost, wants_more)
         if passes_on:
             self._call()
 
@@ -98,11 +92,6 @@ class Tap:
         tat_at = self._actor.state.tat_at if self.limiter is None else self.limiter.tat_at
         if tat_at:
             self.gate.resume((tat_at - now) / 1_000_000)
-
-    def env(self, now: int, free_slots: int | None = None) -> Env:
-        """The queue's, with what concerns a shared limiter."""
-        env, limiter = self._actor.env(free_slots), self.limiter
-        return env if limiter is None else env._replace(limiter_at=limiter.tat_at, tokens=limiter.tokens(self._actor, now))
 
     def used(self, cost: int, wants_more: bool = False) -> None:
         """See `SharedLimiter.used`."""

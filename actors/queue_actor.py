@@ -6,18 +6,18 @@ Problem.  Submits, endings, operators and time all want to change the same state
 state, be durable before it shows, and cost microseconds.  Choice: everything is a message; one trio task drains them all in one
 synchronous step that never awaits, so nobody can see or change a half-decided state (law 2).  Submits that came together are
 decided together.  What may start now is decided at the end of the same step, so that a submit to an idle queue is recorded and
-started in one commit, and the end of one attempt and the start of the next share one. Rejected: a lock around the state, a task a message.
+started in one commit, and the end of one attempt and the start of the next share one. Rejected: a lock around the state
+(somebody always forgets it), a task a message (a scheduler hop each).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from journeyman.actors.attempt import Attempt, keys_of
+from journeyman.actors.attempt import Attempt
 from journeyman.actors.budget import Budget, tighter, with_room
 from journeyman.actors.call import Call
 from journeyman.actors.figures import Figures
@@ -28,6 +28,7 @@ from journeyman.actors.limiters import Tap
 from journeyman.actors.recorder import Recorder
 from journeyman.actors.recurrence import Recurrence
 from journeyman.actors.starter import Starter, has_ready
+from journeyman.actors.surroundings import around, around_starts
 from journeyman.actors.writer import Step
 from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Submit
 from journeyman.kernel.decide import decide
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 _SUBMIT: Final = 0
 _ASK: Final = 1
 _FINISH: Final = 2
-_NOTHING: Final[Mapping[bytes, Any]] = MappingProxyType({})
-_new: Final = tuple.__new__
 
 
 class QueueActor:
@@ -67,7 +66,7 @@ class QueueActor:
         self.retry_on: tuple[type[BaseException], ...] = lane.retry_on if lane is not None else (Exception,)
         self.runnables: Mapping[str, Runnable] = lane.runnables if lane is not None else {}
         self.budget: Budget | None = lane.budget if lane is not None else None
-        self._handler_names = frozenset(self.runnables)
+        self.handler_names = frozenset(self.runnables)
         self._mailbox: list[tuple[int, Any, Any, Any]] = []
         self.starter = Starter(self)
         self.recurrence = Recurrence(self)
@@ -84,8 +83,8 @@ class QueueActor:
         self.fresh = FreshPayloads()  # may hold what a step that failed had brought
         self.starter.forget_all()
         self.shell.dependencies.adopted(self)
-        if state.handlers != self._handler_names:
-            state.set_handlers(self._handler_names)
+        if state.handlers != self.handler_names:
+            state.set_handlers(self.handler_names)
         self.figures.recount(state.tasks.values())
         self.policy_changed()
         self.tap.regulate()
@@ -97,8 +96,8 @@ class QueueActor:
         self.runnables = lane.runnables
         self.budget = lane.budget
         self.backoff = lane.backoff
-        self._handler_names = frozenset(lane.runnables)
-        self.state.set_handlers(self._handler_names)
+        self.handler_names = frozenset(lane.runnables)
+        self.state.set_handlers(self.handler_names)
         self.open(self.shell.boot, frozenset(), crashed=False)
 
     # --- what others may ask, all of it on the loop's thread ----------------------------------------------------------
@@ -196,7 +195,7 @@ class QueueActor:
     def view(self) -> Env:
         """What the kernel's readers (explain) must know of the world around the queue."""
         free = self.shell.slots.free()
-        return self.tap.env(self.shell.now(), free if self.budget is None else tighter(free, self.budget.slots.free()))
+        return around_starts(self, self.shell.now(), free if self.budget is None else tighter(free, self.budget.slots.free()))
 
     @property
     def weight(self) -> int:
@@ -277,7 +276,7 @@ class QueueActor:
         state = self.state
         if shell.news is not None and not state.running and (state.paused is not None or not has_ready(state)):
             shell.news.set()  # whoever waits for the queues to come to rest has reason to look
-        wake_at = next_wakeup(state, now, self.tap.env(now))
+        wake_at = next_wakeup(state, now, around_starts(self, now))
         shell.timer.set(self, self.recurrence.or_sooner(wake_at, now) if state.schedules else wake_at)
 
     def _undo(self, step: Step) -> None:
@@ -336,7 +335,7 @@ class QueueActor:
         """What these submits would come to; changes nothing.  `states`: of the tasks they name by `after`, if looked up already."""
         known = self.shell.known(commands) if known is None else known
         states = self.shell.dependencies.states(commands, self.name) if states is None else states
-        return decide(self.state, commands, now, with_room(self.env(known=known, states=states), self.budget))
+        return decide(self.state, commands, now, with_room(around(self, known=known, states=states), self.budget))
 
     def accept(self, decision: Decision, payloads: Sequence[bytes], step: Step) -> None:
         """Apply what was proposed in this same step."""
@@ -344,7 +343,7 @@ class QueueActor:
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
-        decision = decide(self.state, [command], now, self.env())
+        decision = decide(self.state, [command], now, around(self))
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             self.recorder.take(event, step)
             if type(event) is CancelRequested:
@@ -352,18 +351,6 @@ class QueueActor:
                 if attempt is not None:
                     step.effects.append((Attempt.cancel, attempt))
         return decision.answers[0]
-
-    def env(
-        self, free_slots: int | None = None, known: Mapping[bytes, TaskState] = _NOTHING, states: Mapping[bytes, str] = _NOTHING
-    ) -> Env:
-        shell = self.shell
-        return _new(
-            Env,
-            (
-                free_slots, self._handler_names, _NOTHING, self.stragglers, shell.suspects_running(), self.backoff, known, shell.stopping,
-                self.reserved, keys_of(self.stragglers.values()) if self.stragglers else _NOTHING, None, 0, None, states,
-            ),
-        )  # fmt: skip
 
     def policy_changed(self) -> None:
         policy = self.state.policy

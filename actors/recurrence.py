@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from journeyman.actors.budget import with_room
 from journeyman.actors.calendar import cron
 from journeyman.actors.call import Call
+from journeyman.actors.surroundings import around
 from journeyman.actors.writer import Step
 from journeyman.journal.errors import JournalError
 from journeyman.kernel.bounds import SECOND_US
@@ -131,7 +132,7 @@ class Recurrence:
                 return
             schedule = actor.state.schedules[name]
             command = Fire(name, wall, shell.mint(now), calendar_of(schedule))
-            events = decide(actor.state, [command], now, with_room(actor.env(), actor.budget)).events
+            events = decide(actor.state, [command], now, with_room(around(actor), actor.budget)).events
             if events:
                 payload = schedule.spec["payload"]
                 for event in events:

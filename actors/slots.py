@@ -46,12 +46,7 @@ class Slots:
             return
         turns = self._turns
         leaves = claimant in turns and bool(started or not wants_more)
-        if started:
-            turns.took(claimant, started, wants_more)
-        elif wants_more:
-            turns.join(claimant)
-        else:
-            turns.leave(claimant)
+        turns.heard(claimant, started, wants_more)
         if leaves:
             self.freed()
 

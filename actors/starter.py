@@ -14,6 +14,7 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.budget import tighter
 from journeyman.actors.executor import run_attempt
 from journeyman.actors.logs import about
+from journeyman.actors.surroundings import around, around_starts
 from journeyman.actors.writer import Step
 from journeyman.journal.digest import digest
 from journeyman.kernel.bounds import READ_AHEAD_BYTES, READ_AHEAD_TASKS
@@ -59,7 +60,7 @@ class Starter:
             granted = shell.slots.grant(actor)
             shared = None if actor.budget is None else actor.budget.slots.grant(actor)
             slots = tighter(granted, shared)
-            events = decide(state, [Dispatch()], now, actor.tap.env(now, slots)).events
+            events = decide(state, [Dispatch()], now, around_starts(actor, now, slots)).events
             if not events or self._load(events):
                 break
         launches: list[Attempt] = []
@@ -73,7 +74,7 @@ class Starter:
             actor.figures.started.add(len(launches), now)
             step.effects.append((self._launch, launches))
         if actor.tap.limiter is not None:
-            rest = actor.env(free_slots=None if slots is None else slots - len(launches))
+            rest = around(actor, free_slots=None if slots is None else slots - len(launches), suspects=shell.suspects_running())
             actor.tap.used(cost, free_slots(state, rest) > 0 and bool(startable(state, now, rest, 1)))
         if granted is not None or shared is not None:
             started = len(launches)

@@ -36,7 +36,7 @@ def unique_key(command: Submit) -> str | None:
 def renamed(command: Submit, taken: Mapping[bytes, bytes]) -> Submit:
     """The command, with the names of those it is to run after as they are: a taken unique key has led to another task."""
     options: Any = command.options
-    if not taken or options is None or taken.keys().isdisjoint(options.get("after", ())):
+    if options is None or taken.keys().isdisjoint(options.get("after", ())):
         return command
     after = list(dict.fromkeys(taken.get(id, id) for id in options["after"]))
     return command._replace(options={**options, "after": after})

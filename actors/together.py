@@ -55,7 +55,9 @@ def _decide_each(
     try:
         for actor in sorted(groups, key=lambda actor: actor.name):
             actor.state.advance(now)
-            commands = [renamed(each.command, taken) for each in groups[actor]]
+            commands = [each.command for each in groups[actor]]
+            if taken:
+                commands = [renamed(command, taken) for command in commands]
             decision = actor.propose(commands, now, states=states, known=known[actor])
             if len(decision.events) < len(decision.answers) or decision.sources is not None:
                 refused = next((answer for answer in decision.answers if type(answer) is Refused), None)

@@ -77,6 +77,15 @@ class Turns(Generic[C]):
             heapreplace(places, (had + _WHOLE // weight, tie, weight, own))
         return count
 
+    def heard(self, claimant: C, amount: int, wants_more: bool) -> None:
+        """What became of its share: it took so much, and wants more or does not."""
+        if amount:
+            self.took(claimant, amount, wants_more)
+        elif wants_more:
+            self.join(claimant)
+        else:
+            self.leave(claimant)
+
     def took(self, claimant: C, amount: int, wants_more: bool) -> None:
         """It was served, and stands in line again, so much further back, or wants no more for now."""
         mine = self._line.pop(claimant, None)

@@ -7,6 +7,7 @@ in the submitting task, and not in the worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.actors.attempt import Attempt
@@ -66,7 +67,7 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
     last: Any = None
     places: Places | None = None
     shared: tuple[SubmitSpec[..., Any], QueueActor, Callable[..., bytes], int] | None = None
-    items = items if isinstance(items, (list, tuple)) else list(items)
+    items = items if isinstance(items, (list, tuple)) else list(islice(items, SUBMIT_MANY_MAX + 1))
     for item in items:
         target, args, kwargs = call_of(item)
         if shared is None or target is not last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from datetime import UTC, datetime, timedelta
@@ -304,3 +305,16 @@ async def test_row_24_ids_are_uuid7_and_strictly_increasing() -> None:
         uuid = UUID(id)
         assert (uuid.version, str(uuid)) == (7, id)
         assert before.timestamp() - 0.001 <= (uuid.int >> 80) / 1000 <= datetime.now(UTC).timestamp() + 1
+
+
+# row 21
+async def test_row_21_items_without_end_are_refused_and_nothing_is_stored() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with Engine(None, [queue]) as engine:
+        with pytest.raises(ValueError, match="at most 100,000 tasks"):
+            await engine.submit_many(work.bind() for _ in itertools.count())
+        assert await engine.count() == 0

@@ -5,6 +5,7 @@ Simulation has no fault for this, for it simulates the world and not our mistake
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 
 import pytest
@@ -15,22 +16,15 @@ from journeyman.actors.recorder import Recorder
 from journeyman.sim import Faults, World, simulate
 from tests.sim.planted import Bug, planted
 
-EVERY = 23  # events
-MISTAKE = f"""    step.items.append((seq, event))
+
+def half(every: int, where: str = "kind not in (QueueOpened, TasksPruned)") -> Bug:
+    """Every so many events a step of queue "media" fails when it has applied a part; `where`: only at these."""
+    mistake = f"""    step.items.append((seq, event))
     shell.taken = getattr(shell, "taken", 0) + 1
-    if shell.taken % {EVERY} == 0 and actor.name == "media" and kind not in (QueueOpened, TasksPruned):
+    if shell.taken % {every} == 0 and actor.name == "media" and {where}:
         raise RuntimeError("a bug")
     return seq"""
-HALF = Bug(
-    "every so many events a step fails when it has applied a part",
-    (
-        (
-            Recorder.take,
-            "    step.items.append((seq, event))\n    return seq",
-            MISTAKE,
-        ),
-    ),
-)
+    return Bug("half a step", ((Recorder.take, "    step.items.append((seq, event))\n    return seq", mistake),))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -58,8 +52,9 @@ def test_nothing_of_a_failed_step_is_written(seed: int) -> None:
                     died += 1
             await trio.sleep(300)
             assert (await engine.stats())["mail"].broken is False
+            assert await engine.count(queue="mail", state=("pending", "scheduled", "retrying", "running")) == 0
 
-    with planted(HALF):
+    with planted(half(23)):
         simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
 
 
@@ -68,3 +63,22 @@ async def _handler(n: int) -> int:
     if n % 5 == 0:
         raise ValueError("not this one")
     return n
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_queue_that_was_given_up_leaves_its_slots_to_others(seed: int) -> None:
+    queues = [Queue(name, concurrency=3) for name in ("mail", "media")]
+    send, play = (queue.handler(_handler, name=queue.name) for queue in queues)
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=queues, max_concurrency=1) as engine:
+            for n in range(30):
+                with contextlib.suppress(QueueBroken):
+                    await engine.submit(play, n)
+                await engine.submit(send, n)
+            await trio.sleep(60)
+            assert (await engine.stats())["media"].broken
+            assert await engine.count(queue="mail", state=("pending", "running")) == 0
+
+    with planted(half(1, "kind.__name__ == 'AttemptStarted'")):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
