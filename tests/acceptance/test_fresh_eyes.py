@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import trio
+import trio.testing
 
 from journeyman.engine import (
     Constant,
@@ -23,7 +24,7 @@ from journeyman.engine import (
     State,
     TaskNotFound,
 )
-from tests.acceptance.virtual import TrioClock
+from tests.acceptance.virtual import TrioClock, told
 
 
 # row 32, row 44
@@ -40,11 +41,12 @@ async def test_row_44_a_thread_may_ask_whether_it_is_cancelled_before_it_is() ->
 
 
 # row 32
-async def test_row_32_a_thread_sees_its_time_out() -> None:
-    queue, seen = Queue("q", retry=Retry(attempts=1)), threading.Event()
+async def test_row_32_a_thread_sees_its_time_out(leaping_clock: trio.testing.MockClock) -> None:
+    queue, entered, seen = Queue("q", retry=Retry(attempts=1)), threading.Event(), threading.Event()
 
-    @queue.handler(timeout=0.05)
+    @queue.handler(timeout=30)
     def work(ctx: Context) -> None:
+        entered.set()
         for _ in range(400):
             if ctx.cancelled:
                 seen.set()
@@ -52,7 +54,10 @@ async def test_row_32_a_thread_sees_its_time_out() -> None:
             time.sleep(0.005)
 
     async with Engine(None, [queue]) as engine:
-        task = await (await engine.submit(work)).wait(timeout=5)
+        handle = await engine.submit(work)
+        await told(entered)
+        leaping_clock.jump(30)
+        task = await handle.wait(timeout=5)
         assert task.state is State.FAILED
         assert await trio.to_thread.run_sync(seen.wait, 5)
 

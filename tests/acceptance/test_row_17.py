@@ -86,12 +86,12 @@ async def test_row_17_a_parked_task_holds_its_key_and_drain_does_not_wait_for_it
 
 
 # row 17
-async def test_row_17_a_thread_that_outlives_its_attempt_keeps_the_key() -> None:
+async def test_row_17_a_thread_that_outlives_its_attempt_keeps_the_key(leaping_clock: trio.testing.MockClock) -> None:
     queue = Queue("q", concurrency=5)
     go, began = threading.Event(), trio.Event()
     token = trio.lowlevel.current_trio_token()
 
-    @queue.handler(timeout=0.05)
+    @queue.handler(timeout=30)
     def stuck() -> None:
         token.run_sync_soon(began.set)
         go.wait(10)
@@ -104,6 +104,7 @@ async def test_row_17_a_thread_that_outlives_its_attempt_keeps_the_key() -> None
         failed = await engine.submit(stuck.using(key="k"))
         await began.wait()
         behind = await engine.submit(quick.using(key="k"))
+        leaping_clock.jump(30)
         assert (await failed.wait(timeout=5)).state == "failed"
         assert [reason.kind for reason in (await engine.explain(behind.id)).reasons] == ["key busy"]
         go.set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from journeyman.engine import Constant, Context, Engine, JournalLocked, Queue, Rate, Retry, Task
 from tests.acceptance.virtual import TrioClock, told, until
@@ -127,10 +128,10 @@ async def test_row_32_the_deadline_is_shown_and_waiting_for_a_token_does_not_cou
 
 
 class Stuck:
-    """A thread handler that ignores its time-out until it is let go."""
+    """A thread handler that ignores its time-out (half a minute) until it is let go."""
 
     def __init__(self, **policy: object) -> None:
-        self.queue = Queue("q", timeout=0.05, retry=Retry(attempts=3, backoff=NO_PAUSE, jitter=0), **policy)  # type: ignore[arg-type]
+        self.queue = Queue("q", timeout=30, retry=Retry(attempts=3, backoff=NO_PAUSE, jitter=0), **policy)  # type: ignore[arg-type]
         self.entered, self.go, self.left = threading.Event(), threading.Event(), threading.Event()
         self.runs: list[int] = []
         self.saw_cancelled: list[bool] = []
@@ -155,8 +156,9 @@ class Stuck:
         self.deaf, self.other = deaf, other
 
 
-async def timed_out(engine: Engine, id: str) -> Task:
-    """The task once its first attempt has failed."""
+async def timed_out(engine: Engine, id: str, clock: trio.testing.MockClock) -> Task:
+    """The task once the time-out of its first attempt has struck."""
+    clock.jump(30)
 
     async def failed() -> bool:
         return (await engine.get(id)).failures == 1
@@ -166,14 +168,14 @@ async def timed_out(engine: Engine, id: str) -> Task:
 
 
 # row 32, row 80
-async def test_row_32_a_straggler_holds_its_slot_and_its_late_outcome_is_fenced() -> None:
+async def test_row_32_a_straggler_holds_its_slot_and_its_late_outcome_is_fenced(leaping_clock: trio.testing.MockClock) -> None:
     stuck = Stuck(concurrency=1)
     try:
         async with Engine(None, [stuck.queue]) as engine:
             handle = await engine.submit(stuck.deaf)
             waits = await engine.submit(stuck.other)
             await told(stuck.entered)
-            await timed_out(engine, handle.id)
+            await timed_out(engine, handle.id, leaping_clock)
             # The queue's only slot is the straggler's, though no task runs.
             assert (await engine.stats())["q"].stragglers == 1
             with pytest.raises(trio.TooSlowError):
@@ -196,13 +198,13 @@ async def test_row_32_a_straggler_holds_its_slot_and_its_late_outcome_is_fenced(
 
 
 # row 32
-async def test_row_32_other_slots_go_on_beside_a_straggler() -> None:
+async def test_row_32_other_slots_go_on_beside_a_straggler(leaping_clock: trio.testing.MockClock) -> None:
     stuck = Stuck(concurrency=2)
     try:
         async with Engine(None, [stuck.queue]) as engine:
             handle = await engine.submit(stuck.deaf)
             await told(stuck.entered)
-            await timed_out(engine, handle.id)
+            await timed_out(engine, handle.id, leaping_clock)
             assert await (await engine.submit(stuck.other)).result(timeout=5) == "ran"
             assert stuck.runs == [1]
             stuck.go.set()
@@ -212,7 +214,7 @@ async def test_row_32_other_slots_go_on_beside_a_straggler() -> None:
 
 
 # row 32
-async def test_row_32_a_straggler_counts_against_the_engines_slots() -> None:
+async def test_row_32_a_straggler_counts_against_the_engines_slots(leaping_clock: trio.testing.MockClock) -> None:
     stuck, second = Stuck(concurrency=1), Queue("second")
 
     @second.handler
@@ -223,7 +225,7 @@ async def test_row_32_a_straggler_counts_against_the_engines_slots() -> None:
         async with Engine(None, [stuck.queue, second], max_concurrency=1) as engine:
             handle = await engine.submit(stuck.deaf)
             await told(stuck.entered)
-            await timed_out(engine, handle.id)
+            await timed_out(engine, handle.id, leaping_clock)
             waits = await engine.submit(elsewhere)
             with pytest.raises(trio.TooSlowError):
                 await waits.wait(timeout=0.1)
@@ -234,14 +236,16 @@ async def test_row_32_a_straggler_counts_against_the_engines_slots() -> None:
 
 
 # row 32, row 56
-async def test_row_32_stop_with_a_straggler_is_false_and_keeps_the_lock_until_it_ends(tmp_path: Path) -> None:
+async def test_row_32_stop_with_a_straggler_is_false_and_keeps_the_lock_until_it_ends(
+    tmp_path: Path, leaping_clock: trio.testing.MockClock
+) -> None:
     stuck, again = Stuck(concurrency=1), Stuck(concurrency=1)
     again.go.set()
     try:
         async with Engine(tmp_path / "j", [stuck.queue]) as engine:
             handle = await engine.submit(stuck.deaf)
             await told(stuck.entered)
-            await timed_out(engine, handle.id)
+            await timed_out(engine, handle.id, leaping_clock)
             assert await engine.stop(grace=0.05) is False
         with pytest.raises(JournalLocked):
             await Engine(tmp_path / "j", [again.queue]).__aenter__()

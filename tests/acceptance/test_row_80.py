@@ -15,10 +15,10 @@ from tests.acceptance.virtual import TrioClock, told, until
 
 
 class Zombie:
-    """A thread handler that outlives its time-out and then does as it is told, in its own thread."""
+    """A thread handler that outlives its time-out of half a minute and then does as it is told, in its own thread."""
 
     def __init__(self, says: Any) -> None:
-        self.queue = Queue("q", timeout=0.05, retry=Retry(attempts=3, backoff=Constant(1000), jitter=0))
+        self.queue = Queue("q", timeout=30, retry=Retry(attempts=3, backoff=Constant(1000), jitter=0))
         self.entered, self.go = threading.Event(), threading.Event()
 
         @self.queue.handler
@@ -55,12 +55,15 @@ def beats(ctx: Context) -> None:
     [(ignore, ["success"]), (raises, ["failure"]), (progresses, ["progress", "success"]), (beats, ["heartbeat", "success"])],
     ids=["success", "failure", "progress", "heartbeat"],
 )
-async def test_row_80_the_word_of_a_stale_attempt_changes_nothing_and_is_journalled_once(says: Any, rejected: list[str]) -> None:
+async def test_row_80_the_word_of_a_stale_attempt_changes_nothing_and_is_journalled_once(
+    says: Any, rejected: list[str], leaping_clock: trio.testing.MockClock
+) -> None:
     zombie, store = Zombie(says), MemoryStore()
     try:
         async with Engine(None, [zombie.queue], store=store) as engine:
             handle = await engine.submit(zombie.work)
             await told(zombie.entered)
+            leaping_clock.jump(30)
 
             async def failed() -> bool:
                 return (await engine.get(handle.id)).failures == 1
@@ -87,7 +90,7 @@ async def test_row_80_the_word_of_a_stale_attempt_changes_nothing_and_is_journal
 
 
 # row 80
-async def test_row_80_a_stale_attempt_cannot_submit_with_its_success() -> None:
+async def test_row_80_a_stale_attempt_cannot_submit_with_its_success(leaping_clock: trio.testing.MockClock) -> None:
     made: list[str] = []
 
     def submits(ctx: Context) -> None:
@@ -102,6 +105,7 @@ async def test_row_80_a_stale_attempt_cannot_submit_with_its_success() -> None:
         async with Engine(None, [zombie.queue]) as engine:
             handle = await engine.submit(zombie.work)
             await told(zombie.entered)
+            leaping_clock.jump(30)
 
             async def failed() -> bool:
                 return (await engine.get(handle.id)).failures == 1

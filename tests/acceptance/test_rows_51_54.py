@@ -191,14 +191,16 @@ async def test_row_53_the_heartbeat_of_handler_and_task_win_over_the_queue(autoj
 
 
 # row 53, row 32
-async def test_row_53_a_thread_beats_and_a_silent_thread_is_given_up() -> None:
-    queue, go, entered = Queue("q", heartbeat=0.2, retry=Retry(attempts=1)), threading.Event(), threading.Event()
+async def test_row_53_a_thread_beats_and_a_silent_thread_is_given_up(leaping_clock: trio.testing.MockClock) -> None:
+    queue, go, entered = Queue("q", heartbeat=30, retry=Retry(attempts=1)), threading.Event(), threading.Event()
+    beaten, on = threading.Semaphore(0), threading.Semaphore(0)
 
     @queue.handler
     def beats(ctx: Context) -> str:
-        for _ in range(20):
+        for _ in range(4):
             ctx.heartbeat()
-            threading.Event().wait(0.03)
+            beaten.release()
+            on.acquire(timeout=20)
         return "lived"
 
     @queue.handler
@@ -209,9 +211,15 @@ async def test_row_53_a_thread_beats_and_a_silent_thread_is_given_up() -> None:
 
     try:
         async with Engine(None, [queue]) as engine:
-            assert await (await engine.submit(beats)).result(timeout=10) == "lived"
+            handle = await engine.submit(beats)
+            for _ in range(4):  # more than a minute in all, but never half a minute without a beat
+                assert await trio.to_thread.run_sync(lambda: beaten.acquire(timeout=10))
+                leaping_clock.jump(20)
+                on.release()
+            assert await handle.result(timeout=10) == "lived"
             handle = await engine.submit(silent)
             await told(entered)
+            leaping_clock.jump(30)
             task = await handle.wait(timeout=10)
             assert (task.state, task.failures) == ("failed", 1)
             go.set()

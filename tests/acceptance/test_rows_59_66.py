@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from journeyman.engine import Engine, JournalVersion, Queue
 from journeyman.journal.errors import JournalVersion as SameError
@@ -111,10 +112,12 @@ async def test_row_64_ordinary_life_says_nothing(caplog: pytest.LogCaptureFixtur
 
 
 # row 64
-async def test_row_64_what_an_operator_must_know_is_a_record_with_fields(caplog: pytest.LogCaptureFixture) -> None:
+async def test_row_64_what_an_operator_must_know_is_a_record_with_fields(
+    caplog: pytest.LogCaptureFixture, leaping_clock: trio.testing.MockClock
+) -> None:
     import threading
 
-    queue, entered, go = Queue("late", timeout=0.05), threading.Event(), threading.Event()
+    queue, entered, go = Queue("late", timeout=30), threading.Event(), threading.Event()
 
     @queue.handler
     def slow() -> None:
@@ -125,6 +128,7 @@ async def test_row_64_what_an_operator_must_know_is_a_record_with_fields(caplog:
         async with Engine(None, [queue]) as engine:
             handle = await engine.submit(slow)
             await told(entered)
+            leaping_clock.jump(30)
             await handle.wait(timeout=5)
             go.set()
             with trio.fail_after(5):

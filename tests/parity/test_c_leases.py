@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 
 import trio
+import trio.testing
 
 from journeyman import (
     Constant,
@@ -21,22 +22,26 @@ from journeyman.sim import Faults, World, simulate
 from tests.parity.virtual import simulated
 
 
-async def test_c_an_attempt_that_is_over_cannot_complete() -> None:
+async def test_c_an_attempt_that_is_over_cannot_complete(leaping_clock: trio.testing.MockClock) -> None:
     """C, Complete: it sets the status by id, whoever says so, so that a worker whose lease ran out overwrites what came after it.
 
     Mended: every word of a run bears its number; what a stale run says is put on record as rejected, and changes nothing.
     """
-    queue, let_go, gone = Queue("q", concurrency=2, retry=Retry(attempts=2, backoff=Constant(0))), threading.Event(), threading.Event()
+    queue = Queue("q", concurrency=2, retry=Retry(attempts=2, backoff=Constant(0)))
+    entered, let_go, gone = threading.Event(), threading.Event(), threading.Event()
 
-    @queue.handler(timeout=0.05)
+    @queue.handler(timeout=30)
     def work(ctx: Context) -> str:
         if ctx.attempt == 1:
+            entered.set()
             let_go.wait(10)  # does not look at ctx.cancelled
             gone.set()
         return f"of run {ctx.attempt}"
 
     async with Engine(None, [queue]) as engine:
         handle = await engine.submit(work)
+        await trio.to_thread.run_sync(entered.wait, 10)
+        leaping_clock.jump(30)
         with trio.fail_after(10):
             while not (await engine.get(handle.id)).failures:
                 await trio.lowlevel.checkpoint()
@@ -90,16 +95,18 @@ def test_c_everybody_at_once() -> None:
     assert set(ends) == {"succeeded", "failed", "cancelled"}
 
 
-async def test_c_the_beat_of_a_run_that_is_over() -> None:
+async def test_c_the_beat_of_a_run_that_is_over(leaping_clock: trio.testing.MockClock) -> None:
     """C, Heartbeat: one of a worker that no longer has the task is refused.
 
     Same: what a run that is over beats or tells of its progress changes nothing; it is on record once.
     """
-    queue, let_go, gone = Queue("q", concurrency=2, retry=Retry(attempts=2, backoff=Constant(0))), threading.Event(), threading.Event()
+    queue = Queue("q", concurrency=2, retry=Retry(attempts=2, backoff=Constant(0)))
+    entered, let_go, gone = threading.Event(), threading.Event(), threading.Event()
     second = trio.Event()
 
-    @queue.handler(timeout=0.05)
+    @queue.handler(timeout=30)
     def work(ctx: Context) -> None:
+        entered.set()
         let_go.wait(10)
         ctx.progress(0.9, "of a run that is over")
         ctx.heartbeat()
@@ -111,6 +118,8 @@ async def test_c_the_beat_of_a_run_that_is_over() -> None:
 
     async with Engine(None, [queue]) as engine:
         handle = await engine.submit(work.using(attempts=1))
+        await trio.to_thread.run_sync(entered.wait, 10)
+        leaping_clock.jump(30)
         task = await handle.wait(timeout=10)
         assert (task.state, task.message) == ("failed", None)
         let_go.set()
