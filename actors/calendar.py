@@ -26,7 +26,7 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from journeyman.actors.instants import EPOCH, instant_of
+from journeyman.journal.instants import EPOCH, instant_of
 from journeyman.kernel.bounds import SECOND_US
 
 _NAIVE: Final = EPOCH.replace(tzinfo=None)

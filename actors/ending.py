@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from journeyman.actors.instants import instant_us
 from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze
+from journeyman.journal.instants import instant_us
 from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_TRACEBACK_MAX, REASON_MAX
 from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped
 from journeyman.kernel.duration import microseconds

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from journeyman.cli import sim
+from journeyman.cli import look, sim
 
 app = typer.Typer(
     name="journeyman",
@@ -17,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+for part in (look,):
+    app.add_typer(part.commands)
 app.add_typer(sim.commands, name="sim")
 
 

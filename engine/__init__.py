@@ -31,7 +31,6 @@ from journeyman.engine.errors import (
 )
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
-from journeyman.engine.history import HistoryEvent
 from journeyman.engine.limits import Limits
 from journeyman.engine.policy import QueuePolicy
 from journeyman.engine.questions import Explanation
@@ -41,6 +40,7 @@ from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
 from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.journal.history import HistoryEvent
 from journeyman.kernel.explain import Reason
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Rate, Retention, Retry

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.instants import instant_of
+from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import local_name

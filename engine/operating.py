@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal
 
-from journeyman.actors.instants import instant_us
 from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
 from journeyman.engine.names import check_words
 from journeyman.engine.policy import QueuePolicy, changes_of, policy_in_force
 from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
 from journeyman.engine.spec import UNSET, Limit, Unset, whole
+from journeyman.journal.instants import instant_us
 from journeyman.kernel import commands
 from journeyman.kernel.bounds import OPERATION_CHUNK, PRIORITY_MAX, PRIORITY_MIN
 from journeyman.kernel.commands import Cancel, Clear, Command, Configure, Pause, Refused, Reprioritise, Reschedule, Resume

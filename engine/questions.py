@@ -14,12 +14,12 @@ from journeyman.actors.budget import Budget
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
 from journeyman.engine.handler import Handler, NamedHandler
-from journeyman.engine.history import HistoryEvent, history_of
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.reading import Filters
 from journeyman.engine.scope import Scope
 from journeyman.engine.stats import QueueStats, stats_of
 from journeyman.engine.task import Task
+from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.kernel.commands import Accepted, Answer, Refused
 from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State

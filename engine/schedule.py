@@ -17,7 +17,6 @@ import trio
 from journeyman.actors.calendar import cron as cron_of
 from journeyman.actors.calendar import shown, zone
 from journeyman.actors.call import Call
-from journeyman.actors.instants import instant_us
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.recurrence import calendar_of, declare, holder
 from journeyman.engine.errors import PayloadTooLarge, ScheduleNotFound
@@ -28,6 +27,7 @@ from journeyman.engine.scope import Scope
 from journeyman.engine.spec import SubmitSpec, Submittable
 from journeyman.engine.submitting import admit, resolve
 from journeyman.journal.digest import digest
+from journeyman.journal.instants import instant_us
 from journeyman.kernel.bounds import EVERY_MIN_US, PREVIEW_MAX, SCHEDULE_PAYLOAD_MAX_BYTES, SCHEDULES_MAX
 from journeyman.kernel.commands import Answer, Declare, Unschedule
 from journeyman.kernel.duration import Seconds, microseconds

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from journeyman.actors.instants import instant_us
 from journeyman.engine.after import Identified, Name, check_after_failure, names_of
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.names import check_name, is_storable
 from journeyman.engine.unique import OnConflict, check_on_conflict, check_unique, unique_options
+from journeyman.journal.instants import instant_us
 from journeyman.kernel.bounds import ATTEMPTS_MAX, BURST_MAX, META_MAX_BYTES, PRIORITY_MAX, PRIORITY_MIN, TAGS_MAX
 from journeyman.kernel.commands import Submit
 from journeyman.kernel.duration import Seconds, microseconds

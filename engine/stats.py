@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from journeyman.actors.instants import instant_of
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.policy import QueuePolicy, policy_in_force
+from journeyman.journal.instants import instant_of
 from journeyman.kernel.lifecycle import State
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from journeyman.actors.instants import instant_of
+from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed

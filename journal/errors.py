@@ -37,6 +37,13 @@ class JournalVersion(JournalError):
     """The journal was written by another version, which the message names."""
 
 
+class NoJournal(JournalError):
+    """Nothing is there to be read.  Users see a JournalError."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"there is no journal at {directory}")
+
+
 class NotAJournal(JournalError):
     """The database of another program stands where the journal should be; `directory` is where.  Users see a JournalError."""
 

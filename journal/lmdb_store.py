@@ -19,21 +19,21 @@ what it adds).
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Final, Literal, cast
 
 import lmdb
 
 from journeyman.journal.ballast import give_way
+from journeyman.journal.cursors import scan_down, scan_up
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
+from journeyman.journal.room import may_mean_full
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
 
 Durability = Literal["full", "relaxed"]
@@ -41,7 +41,6 @@ GIB: Final = 1 << 30
 MAX_READERS: Final = 1024
 HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
-_FULL_CODES: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT, -30772)  # LMDB reports a short write as EIO
 ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
 _NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
 
@@ -74,11 +73,12 @@ class LmdbStore:
         self._release = release
         self._marks = marks
         self._gate = threading.Lock()
+        self._pinned: tuple[int, lmdb.Transaction] | None = None  # by a snapshot: of which thread, and its transaction
         self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
         self._closed = False
         self._under_way = threading.Lock()  # released when a commit needs the interpreter no longer
         self._under_way.acquire()
-        self._env = _open(path, durability, readonly, locking and not readonly, map_size)
+        self._env = _open(path, durability, readonly, locking, map_size)
         try:
             self._tables = self._open_tables()
         except BaseException:
@@ -182,8 +182,7 @@ class LmdbStore:
         """What a failed commit means to whoever must act.  Its outcome is unknown either way."""
         if isinstance(failure, JournalError):
             return failure
-        code = failure.args[0] if failure.args and isinstance(failure.args[0], int) else _code_of(failure)
-        if isinstance(failure, lmdb.DiskError) or code in _FULL_CODES or (code is None and isinstance(failure, OSError)):
+        if isinstance(failure, lmdb.DiskError) or may_mean_full(failure):
             with contextlib.suppress(OSError):
                 if self.space()[0] < _NEARLY_FULL:
                     return JournalFull(
@@ -212,15 +211,7 @@ class LmdbStore:
     def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False, limit: int) -> Items:
         with self._reading() as txn:
             cursor = txn.cursor(self._tables[table])
-            if reverse:
-                return _scan_down(cursor, start, stop, limit)
-            if not (cursor.set_range(start) if start else cursor.first()):
-                return []
-            pairs = cast("Items", list(islice(cursor.iternext(), limit)))
-        if stop is not None:
-            while pairs and pairs[-1][0] >= stop:
-                pairs.pop()
-        return pairs
+            return scan_down(cursor, start, stop, limit) if reverse else scan_up(cursor, start, stop, limit)
 
     def last(self, table: Table) -> tuple[bytes, bytes] | None:
         with self._reading() as txn:
@@ -265,10 +256,36 @@ class LmdbStore:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[lmdb.Transaction]:
+        if self._pinned is not None and self._pinned[0] == threading.get_ident():
+            with _translated(self.path):
+                yield self._pinned[1]
+            return
         with self._gate:
             self._check()
-            with _translated(self.path), self._env.begin() as txn:
+            with _translated(self.path), self._begin_reading() as txn:
                 yield txn
+
+    def _begin_reading(self) -> lmdb.Transaction:
+        try:
+            return self._env.begin()
+        except lmdb.MapResizedError:  # the engine beside this tool has grown the map; no read of ours is open
+            self._env.set_mapsize(0)
+            return self._env.begin()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let this thread's reads see one and the same commit, whatever an engine writes meanwhile.  For tools (`readonly`).
+
+        While it lasts, no page that this commit needs is used again, and the file of a busy journal grows: keep it short.
+        """
+        with self._gate:
+            self._check()
+            with _translated(self.path), self._begin_reading() as txn:
+                self._pinned = (threading.get_ident(), txn)
+                try:
+                    yield
+                finally:
+                    self._pinned = None
 
     # --- marks, life ---
 
@@ -346,19 +363,6 @@ def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_
         )  # fmt: skip
 
 
-def _scan_down(cursor: lmdb.Cursor, start: bytes, stop: bytes | None, limit: int) -> Items:
-    if stop is None:
-        found = cursor.last()
-    else:
-        found = cursor.prev() if cursor.set_range(stop) else cursor.last()
-    if not found:
-        return []
-    pairs = cast("Items", list(islice(cursor.iterprev(), limit)))
-    while pairs and pairs[-1][0] < start:
-        pairs.pop()
-    return pairs
-
-
 @contextlib.contextmanager
 def _translated(path: str) -> Iterator[None]:
     """LMDB's errors, as what the operator must do."""
@@ -382,11 +386,8 @@ def _translated(path: str) -> Iterator[None]:
     except lmdb.DiskError as failure:
         raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure
     except lmdb.Error as failure:
+        if "already open in this process" in str(failure):
+            raise JournalError(
+                f"the journal at {path} is open in this process: ask its engine, or read it from another process"
+            ) from failure
         raise JournalError(f"LMDB cannot use the journal at {path}: {failure}") from failure
-
-
-def _code_of(failure: BaseException) -> int | None:
-    """The errno that LMDB put into its message; py-lmdb does not keep the number."""
-    text = str(failure)
-    named = (code for code in (errno.EIO, errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in text)
-    return next(named, -30772 if "SHORT_WRITE" in text else None)

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from journeyman.journal.ballast import lay_ballast
 from journeyman.journal.entered import EnteredMarks
-from journeyman.journal.errors import JournalError, JournalFull, NotAJournal
+from journeyman.journal.errors import JournalError, JournalFull, NoJournal, NotAJournal
 from journeyman.journal.filesystem import check_directory, make_directory, refuse_unsafe, sync_directory
 from journeyman.journal.identity import (
     check_features,
@@ -33,7 +33,7 @@ from journeyman.journal.identity import (
     write_sidecar,
 )
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
-from journeyman.journal.lock import OwnerLock
+from journeyman.journal.lock import OwnerLock, owner_of
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
@@ -104,15 +104,18 @@ def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_si
 
 def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> LmdbStore:
     if not os.path.isdir(directory):
-        raise JournalError(f"there is no journal at {directory}")
+        raise NoJournal(directory)
     refuse_unsafe(directory, allow_unsafe_fs)
     refuse_lost_data(directory)
-    examine(directory, thorough=False)
+    if not os.path.exists(os.path.join(directory, "data.mdb")):
+        raise NoJournal(directory)
+    if owner_of(directory) is None:  # an engine that has it open has looked itself, and writes while the child would look
+        examine(directory, thorough=False)
     store = LmdbStore(directory, readonly=True, map_size=map_size)
     try:
         identity = None if store.empty else read_identity(store)
         if identity is None:
-            raise JournalError(f"there is no journal at {directory}")
+            raise NoJournal(directory)
         check_features(identity, readonly=True)
     except BaseException:
         store.close()

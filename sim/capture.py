@@ -19,11 +19,11 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from journeyman.actors.attempt import Attempt
-from journeyman.actors.instants import instant_of, instant_us
 from journeyman.engine import Door, Handle
 from journeyman.engine.ids import id_bytes, id_text
 from journeyman.engine.spec import UNSET, SubmitSpec, Submittable, Target, Unset
 from journeyman.engine.submitting import call_of, spec_of
+from journeyman.journal.instants import instant_of, instant_us
 from journeyman.kernel.duration import Seconds, microseconds
 
 _NOTHING: Final = "  nothing at all"

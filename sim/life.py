@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from journeyman.engine import Engine, Handle, State, Task
-from journeyman.engine.history import HistoryEvent
+from journeyman.journal.history import HistoryEvent
 
 # How an event ends the run it belongs to.
 _ENDINGS: Final = {

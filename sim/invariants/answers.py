@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from journeyman.actors.instants import instant_of
 from journeyman.engine import DuplicateTask, NotCancellable, NotRetryable, QueueFull, Task, TaskNotFound
 from journeyman.engine.ids import id_bytes
 from journeyman.journal.cbor import CodecError, decode
+from journeyman.journal.instants import instant_of
 from journeyman.journal.store import Table
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import STATES, Work

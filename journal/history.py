@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from journeyman.actors.instants import instant_of
+from journeyman.journal.instants import instant_of
 from journeyman.journal.record import Ignored
 from journeyman.kernel.events import Event
 from journeyman.kernel.ids import id_text

@@ -1,0 +1,98 @@
+"""How a command ends: exit codes, and errors as what the operator must do.
+
+    0    done                                          5    there is no journal here, or it is another program's
+    1    done, and found what must not be (damage,     6    an engine has the journal open, and this needs it alone
+         a difference, a broken promise)               7    no room on the disk
+    2    a wrong call                                  8    the journal cannot be read for another reason, which is named
+    3    the journal is damaged                        130  stopped by Ctrl-C
+    4    the journal is of another version             141  whoever read the output has gone
+
+Errors go to stderr, one or a few lines and never a traceback, so that stdout stays what was asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NoReturn, TypeVar
+
+import typer
+
+from journeyman.journal.errors import JournalCorrupt, JournalFull, JournalLocked, JournalVersion, NoJournal, NotAJournal
+from journeyman.kernel.errors import JourneymanError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Exit(IntEnum):
+    """Exit codes; the head of this file says what they mean."""
+
+    DONE = 0
+    FOUND = 1
+    WRONG_CALL = 2
+    DAMAGED = 3
+    VERSION = 4
+    NO_JOURNAL = 5
+    LOCKED = 6
+    FULL = 7
+    FAILED = 8
+    STOPPED = 130
+    UNHEARD = 141
+
+
+class WrongCall(Exception):
+    """What was asked for makes no sense; the message says what would."""
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
+    """Make a function a command of `app` whose errors end as the head of this file says."""
+
+    def register(run: F) -> F:
+        @functools.wraps(run)
+        def answered(*args: Any, **kwargs: Any) -> None:
+            try:
+                run(*args, **kwargs)
+                sys.stdout.flush()
+            except KeyboardInterrupt:
+                fail("stopped", Exit.STOPPED)
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+                raise typer.Exit(Exit.UNHEARD) from None
+            except WrongCall as error:
+                fail(str(error), Exit.WRONG_CALL)
+            except JourneymanError as error:
+                fail(str(error), code_of(error))
+
+        answered.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
+        app.command(name)(answered)
+        return run
+
+    return register
+
+
+def code_of(error: JourneymanError) -> Exit:
+    """What an error of the journal's means for the exit code."""
+    if isinstance(error, JournalCorrupt):
+        return Exit.DAMAGED
+    if isinstance(error, JournalVersion):
+        return Exit.VERSION
+    if isinstance(error, JournalLocked):
+        return Exit.LOCKED
+    if isinstance(error, JournalFull):
+        return Exit.FULL
+    if isinstance(error, NoJournal | NotAJournal):
+        return Exit.NO_JOURNAL
+    return Exit.FAILED
+
+
+def fail(message: str, code: Exit) -> NoReturn:
+    """Say it on stderr and end."""
+    typer.echo(f"journeyman: {message}", err=True)
+    raise typer.Exit(code)
+
+
+__all__ = ["Exit", "WrongCall", "code_of", "command", "fail"]

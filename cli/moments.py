@@ -1,0 +1,65 @@
+"""Moments, durations and ids as people type them."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from journeyman.cli.failures import WrongCall
+from journeyman.journal.instants import EPOCH
+from journeyman.journal.view import Moment
+
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|m|h|d|w)")
+
+
+def moment(text: str) -> Moment:
+    """`1234` (a seq), `2026-11-22T10:00:00Z` (an instant, with its zone), `now`, or `90s`, `2h30m` (so long ago).  WrongCall."""
+    if text.isdigit():
+        return int(text)
+    if text == "now":
+        return datetime.now(UTC)
+    ago = _seconds(text)
+    if ago is not None:
+        return EPOCH + timedelta(microseconds=time.time_ns() // 1_000) - timedelta(seconds=ago)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongCall(
+            f"{text!r} is no moment: give a seq (1234), an instant (2026-11-22T10:00:00Z) or how long ago (90s, 2h30m)"
+        ) from None
+    if found.tzinfo is None:
+        raise WrongCall(f"{text!r} does not say which time zone it means: write {text}Z for UTC, or an offset such as +01:00")
+    return found
+
+
+def duration(text: str) -> float:
+    """Seconds, of `90`, `90s`, `2h30m`, `500ms`.  WrongCall."""
+    found = _seconds(text)
+    if found is None:
+        try:
+            found = float(text)
+        except ValueError:
+            raise WrongCall(f"{text!r} is no duration: write 90s, 2h30m, 500ms or 3d") from None
+    return found
+
+
+def task_id(text: str) -> bytes:
+    """The 16 bytes of a task's id.  WrongCall."""
+    try:
+        return UUID(text).bytes
+    except ValueError:
+        raise WrongCall(f"{text!r} is no task id: ids are UUIDs, such as 0198c3a4-1f5e-7c3a-9b1e-3f2d5a6b7c8d") from None
+
+
+def _seconds(text: str) -> float | None:
+    pieces = _DURATION.findall(text)
+    if not pieces or "".join(number + unit for number, unit in pieces) != text:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in pieces)
+
+
+__all__ = ["duration", "moment", "task_id"]

@@ -1,0 +1,79 @@
+"""What must not be shown: fields of arguments, results and `meta` whose names tell of secrets.
+
+A name is hidden if one of the patterns is in it, whatever its case and however its words are joined: `token` hides `api_token`, `apiToken`
+and `X-Token`, but not `tokens_used`, which is a word of its own.  Patterns with * or ? are matched against the whole name.  Positional
+arguments have no names in the journal; `send.0` hides the first one of handler `send`.
+
+Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  Error
+messages and tracebacks are shown as they are: what a handler puts into an exception's text cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+USUAL: Final = (
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key", "authorization",
+    "auth", "cookie", "session_id", "credential", "credentials", "ssn", "iban", "card_number", "cvv", "cvc", "pin",
+)  # fmt: skip
+VARIABLE: Final = "JOURNEYMAN_REDACT"
+HIDDEN: Final = "[hidden]"
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_JOINT: Final = re.compile(r"[^a-z0-9]+")
+
+
+class Redaction:
+    """Hides by name; `reveal` hides nothing."""
+
+    def __init__(self, names: Iterable[str] = (), *, reveal: bool = False) -> None:
+        configured = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+        wanted = [*USUAL, *configured, *names]
+        self.reveal = reveal
+        self._globs = [name.lower() for name in wanted if "*" in name or "?" in name]
+        self._words = [_words(name) for name in wanted if "*" not in name and "?" not in name and "." not in name]
+        self._places = {name.lower() for name in wanted if "." in name}
+        self._known: dict[str, bool] = {}
+
+    def hides(self, name: str) -> bool:
+        """Whether a field of this name is hidden."""
+        if self.reveal:
+            return False
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._matches(name)
+            if len(self._known) > 10_000:
+                self._known.clear()
+        return found
+
+    def _matches(self, name: str) -> bool:
+        whole, words = name.lower(), f"_{_words(name)}_"
+        return any(f"_{word}_" in words for word in self._words) or any(fnmatchcase(whole, glob) for glob in self._globs)
+
+    def value(self, value: Any) -> Any:
+        """`value` with what must not be shown in it replaced; a copy where anything was."""
+        if self.reveal:
+            return value
+        if isinstance(value, Mapping):
+            return {key: HIDDEN if isinstance(key, str) and self.hides(key) else self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+    def call(self, handler: str, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a task."""
+        shown = [
+            HIDDEN if not self.reveal and f"{handler}.{place}".lower() in self._places else self.value(value)
+            for place, value in enumerate(args)
+        ]
+        return shown, self.value(dict(kwargs))
+
+
+def _words(name: str) -> str:
+    return _JOINT.sub("_", _HUMP.sub("_", name).lower()).strip("_")
+
+
+__all__ = ["HIDDEN", "Redaction"]

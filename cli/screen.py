@@ -1,0 +1,145 @@
+"""Where a command's answer goes: a table for people, or JSON for programs, and progress on stderr.
+
+With --json a command prints one JSON document, or one a line where there is no bound to how many (log, export).  Tables are plain text that
+survives a pipe; colours and progress bars appear only on a terminal.  Everything that came out of a payload has been through a `Redaction`
+before it comes here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from journeyman.journal.instants import instant_of
+
+JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show fields that are hidden because of their names.")]
+Redact = Annotated[list[str] | None, typer.Option("--redact", metavar="NAME", help="Hide fields of this name too; can be repeated.")]
+
+_PIPE: Final = 200  # columns of a table that nobody's window bounds
+_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class Screen:
+    """One command's output."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE)
+        self.errors = Console(stderr=True, highlight=False)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """A line for people."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A line for people that is not part of the answer."""
+        self.errors.print(text, markup=False, soft_wrap=True)
+
+    def json(self, value: Any) -> None:
+        """One JSON document, on one line."""
+        sys.stdout.write(json.dumps(jsonable(value), ensure_ascii=False, sort_keys=False, allow_nan=False) + "\n")
+
+    def table(self, title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> None:
+        """A table; the columns named in `right` hold numbers."""
+        numbers = set(right)
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=column in numbers)
+        for row in rows:
+            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        self.console.print(table)
+
+    def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        """Names and values, a line each."""
+        known = [(name, "" if value is None else str(value)) for name, value in pairs]
+        width = max((len(name) for name, _ in known), default=0)
+        for name, value in known:
+            self.say(f"{name:<{width}}  {value}")
+
+    @contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Bar]:
+        """A progress bar on stderr while the block runs, if somebody can see it."""
+        columns = (
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=self.errors, transient=True, disable=not self.errors.is_terminal) as progress:
+            yield Bar(progress, progress.add_task(what, total=total, rate=""))
+
+
+class Bar:
+    """Of one `Screen.progress`."""
+
+    def __init__(self, progress: Progress, task: Any) -> None:
+        self._progress, self._task = progress, task
+
+    def to(self, done: int, total: int | None = None) -> None:
+        """So much is done, of so much."""
+        speed = self._progress.tasks[0].speed if self._progress.tasks else None
+        self._progress.update(self._task, completed=done, total=total, rate="" if not speed else f"{speed:,.0f}/s")
+
+
+def jsonable(value: Any) -> Any:
+    """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""
+    if value is None or isinstance(value, bool | int | str):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else repr(value)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).hex()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((jsonable(item) for item in value), key=repr)
+    return str(value)
+
+
+def instant(us: int | None) -> str:
+    """An instant in microseconds for people: UTC, to the millisecond."""
+    if us is None:
+        return ""
+    return instant_of(us).strftime("%Y-%m-%d %H:%M:%S.") + f"{us // 1_000 % 1_000:03d}Z"
+
+
+def span(us: float | None) -> str:
+    """A duration in microseconds for people, to about three figures."""
+    if us is None:
+        return ""
+    for limit, unit, size in ((1_000, "us", 1), (1_000_000, "ms", 1_000), (120_000_000, "s", 1_000_000)):
+        if abs(us) < limit:
+            return f"{us / size:.3g} {unit}"
+    for limit, unit, size in ((2 * 3_600_000_000, "min", 60_000_000), (2 * 86_400_000_000, "h", 3_600_000_000)):
+        if abs(us) < limit:
+            return f"{us / size:.1f} {unit}"
+    return f"{us / 86_400_000_000:.1f} d"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in _SIZES:
+        if abs(count) < 1024 or unit == _SIZES[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+__all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span"]

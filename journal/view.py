@@ -1,0 +1,187 @@
+"""A journal as tools see it: for reading only, beside a running engine or without one.
+
+Problem.  An operator asks while the engine works, and the journal may be many times larger than memory.  Choice: events are read by the
+page, each page in a read transaction of its own, so nothing is pinned while the caller thinks or prints; records never change, so pages
+read at different moments still fit together, and what prune takes between two of them was going to be gone anyway.  Rows, counts and
+indexes do change, so what is made of several of them (the state, a listing, a proof) is read in one snapshot, which ends before the answer
+is given.
+
+A moment is a seq, or an instant: an aware datetime.  An instant means the last event at or before it.  Instants are kernel time, which
+never goes back but for a journalled step of the clock; beside such a step an instant may name the wrong side of it, a seq never does.
+
+Rejected: a copy of the database to read from (a minute and a disk for a glance); asking the running engine (an operator asks most when it
+does not answer).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+from journeyman.journal.history import HistoryEvent, history_of
+from journeyman.journal.instants import instant_us
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.lock import owner_of
+from journeyman.journal.log import Journal, seq_key
+from journeyman.journal.opening import open_store
+from journeyman.journal.record import Ignored
+from journeyman.journal.recovery import Recovered, recover
+from journeyman.journal.store import Gauge, Table
+from journeyman.kernel.events import Event
+from journeyman.kernel.taskstate import TaskState
+
+Moment = int | datetime
+_PAGE: Final = 5_000  # records; some ten milliseconds
+_NO_SEQ: Final = (1 << 64) - 2
+
+
+def open_journal(path: str | os.PathLike[str], *, allow_unsafe_fs: bool = False) -> JournalView:
+    """Open the journal in the directory `path` for reading, whether or not an engine has it open.
+
+    Nothing is ever written.  Without an engine, a child process looks at the data first, as damage may kill whoever reads it.
+    JournalError (there is none), JournalCorrupt, JournalVersion.
+    """
+    return JournalView(open_store(path, readonly=True, allow_unsafe_fs=allow_unsafe_fs))
+
+
+class JournalView:
+    """An open journal.  A context manager; not for several threads at once."""
+
+    def __init__(self, store: LmdbStore) -> None:
+        self.store = store
+        self.path = store.path
+        self._journal = Journal(store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    # --- where it stands ----------------------------------------------------------------------------------------------
+
+    @property
+    def owner(self) -> int | None:
+        """The process whose engine has it open now; None for none, 0 for one in another container."""
+        return owner_of(self.path)
+
+    def now(self) -> int:
+        """Kernel time as an engine would have it now, microseconds UTC: the wall clock's, but never before the newest event."""
+        newest = self._journal.event(self.last_seq) if self.last_seq else None
+        return max(time.time_ns() // 1_000, 0 if newest is None else newest.at)
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest event that is still there; 0 if there is none."""
+        pairs = self.store.scan(Table.EVENTS, limit=1)
+        return int.from_bytes(pairs[0][0], "big") if pairs else 0
+
+    @property
+    def last_seq(self) -> int:
+        """The newest durable event; 0 if there is none."""
+        pair = self.store.last(Table.EVENTS)
+        return 0 if pair is None else int.from_bytes(pair[0], "big")
+
+    def gauge(self) -> Gauge:
+        """How full it is; bytes."""
+        return self.store.gauge()
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of data.mdb on disk."""
+        return os.stat(os.path.join(self.path, "data.mdb")).st_blocks * 512
+
+    def seq_at(self, moment: Moment) -> int:
+        """The last seq that belongs to `moment`; 0 if that is before everything.  ValueError for a naive datetime."""
+        if isinstance(moment, int):
+            return moment
+        wanted = instant_us(moment, "a moment")
+        low, high = 0, self.last_seq  # `low` is at or before the instant
+        while low < high:
+            middle = (low + high + 1) // 2
+            page = self._journal.read(middle, high, limit=1)
+            if not page:
+                high = middle - 1
+            elif page[0][1].at <= wanted:
+                low = max(middle, page[0][0])
+            else:
+                high = middle - 1
+        return low
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def events(self, since: Moment = 1, until: Moment | None = None, *, page: int = _PAGE) -> Iterator[tuple[int, Event]]:
+        """(seq, event) with since <= seq <= until, oldest first; kinds that this version may pass over are left out.
+
+        `since` as an instant: the first event after everything before it.  What is written meanwhile is read too, if `until` is None.
+        JournalCorrupt or JournalVersion names the first record that cannot be read.
+        """
+        first = since if isinstance(since, int) else self._first_at(since)
+        last = _NO_SEQ if until is None else self.seq_at(until)
+        while first <= last and (found := self._journal.read(first, last, limit=page)):
+            first = found[-1][0] + 1
+            for seq, event in found:
+                if not isinstance(event, Ignored):
+                    yield seq, event
+
+    def _first_at(self, instant: datetime) -> int:
+        wanted = instant_us(instant, "since")
+        low, high = 1, self.last_seq + 1  # everything before `low` is before the instant
+        while low < high:
+            middle = (low + high) // 2
+            page = self._journal.read(middle, high, limit=1)
+            if page and page[0][1].at < wanted:
+                low = page[0][0] + 1
+            else:
+                high = middle
+        return low
+
+    def payload(self, seq: int, digest: bytes | None = None) -> bytes | None:
+        """The arguments or result that belong to event `seq`, encoded; None if there are none, or they were dropped.  With their
+        `digest`: JournalCorrupt if they are not what was stored.
+        """
+        return self._journal.payload(seq, digest)
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def newest(self) -> Iterator[Recovered]:
+        """The newest durable state, and a snapshot to read tables in that fit it: memory's tasks, and the catalog of ended ones on disk.
+
+        Costs what recovery costs: the unfinished tasks and the events since the newest checkpoint.
+        """
+        with self.store.snapshot():
+            found = recover(self.store)
+            found.state.rebuild()
+            yield found
+
+    def task(self, id: bytes) -> TaskState | None:
+        """The task as it stands; None if there is none (any more).  A running engine may hide one a little earlier, when it expires."""
+        with self.newest() as found:
+            for queue in found.state.queues.values():
+                if id in queue.tasks:
+                    return queue.tasks[id]
+            return found.catalog.get(id, 0)
+
+    def history(self, id: bytes) -> list[HistoryEvent]:
+        """The task's whole life, oldest event first; [] for one that is not there."""
+        task = self.task(id)
+        if task is None:
+            return []
+        found = (history_of(seq, event, task.queue) for seq, event in self._journal.events(list(task.seqs)))
+        return [event for event in found if event is not None]
+
+    def records(self, first: int, last: int, limit: int) -> list[tuple[bytes, bytes]]:
+        """Raw (key, value) pairs of table EVENTS: for proofs and copies."""
+        return self.store.scan(Table.EVENTS, seq_key(first), seq_key(last + 1), limit=limit)
+
+
+__all__ = ["JournalView", "Moment", "open_journal"]
