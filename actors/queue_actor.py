@@ -30,7 +30,7 @@ from journeyman.actors.recurrence import Recurrence
 from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.surroundings import around, around_starts
 from journeyman.actors.writer import Step
-from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Submit
+from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Retry, Submit
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import CancelRequested, QueueEvent, TaskEvent
 from journeyman.kernel.lifecycle import State
@@ -343,6 +343,9 @@ class QueueActor:
 
     def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
         """Decide one command and apply what it came to."""
+        if type(command) is Retry and command.task not in self.state.tasks:
+            # Looked up now and not when it was asked for: a prune may have taken it since.
+            command = command._replace(ended=self.shell.catalog.get(command.task, 0))
         decision = decide(self.state, [command], now, around(self))
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
             self.recorder.take(event, step)

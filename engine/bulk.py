@@ -89,12 +89,9 @@ class Bulk(Operations):
         filters = self._filters(session, queue, wanted, owner, parent, handler=handler, source=source, tag=tag, key=key)
         if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):
             raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
-
-        def order(task: TaskState) -> Command:
-            held = task.id in session.shell.actors[task.queue].state.tasks
-            return Retry(task.id, reason, by, None if held else task)
-
-        return await self._each(session, filters, lambda task: task.keep_payload, order, dry_run, oldest_first=True)
+        return await self._each(
+            session, filters, lambda task: task.keep_payload, lambda task: Retry(task.id, reason, by), dry_run, oldest_first=True
+        )
 
     async def reschedule_all(
         self,

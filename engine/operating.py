@@ -53,11 +53,7 @@ class Operations(Questions):
         if task.state in TERMINAL and not task.keep_payload:
             raise NotRetryable(f"the arguments of task {id} were dropped at its end (Retention.payload); submit it anew")
         actor = session.shell.actors[task.queue]
-        answer = await actor.ask(commands.Retry(task.id, reason, by, None if task.id in actor.state.tasks else task)).wait()
-        if type(answer) is Refused and answer.error == "TaskNotFound" and (task := session.reader.find(task.id)) is not None:
-            # A checkpoint has let go of it before the queue came to decide: now it must be given along.
-            answer = await actor.ask(commands.Retry(task.id, reason, by, task)).wait()
-        unless_refused(answer)
+        unless_refused(await actor.ask(commands.Retry(task.id, reason, by)).wait())
 
     async def reschedule(
         self, id: str, *, delay: Seconds | None = None, at: datetime | None = None, reason: str = "", by: str = "api"

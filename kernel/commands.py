@@ -49,7 +49,7 @@ class Cancel(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """`ended` is the task as stored, when the state no longer holds it."""
+    """`ended`: the task as it is stored, if the state holds it no longer; filled in by whoever decides, at that moment."""
 
     task: bytes
     reason: str
