@@ -313,6 +313,10 @@ class QueueActor:
                 i = j
                 continue
             if kind == _FINISH:
+                if first.submits and any(each.actor.doubtful for each in first.submits):
+                    self._mailbox.append(mailbox[i])  # until the queue that it submits to has been read anew (Shell.mend)
+                    i += 1
+                    continue
                 finish(self, first, second, third, now, step)
             else:
                 first.answer = self.decide_apply(second, now, step)

@@ -116,8 +116,9 @@ class Runtime:
     async def declare(self, lane: Lane) -> None:
         """A queue declared while the engine runs; durable on return.  What ended the engine, if it has ended."""
         shell = self.shell
+        await self.sound()
         if self._closing.is_set():
-            raise self._stopped_error() if self.failure is None else self.failure
+            raise self.ending()
         lanes = dict(self._lanes)
         lanes[lane.name] = lane
         self._lanes = lanes
@@ -131,6 +132,20 @@ class Runtime:
 
     def declared(self, name: str) -> bool:
         return name in self._lanes
+
+    def ending(self) -> BaseException:
+        """What to tell who comes when the engine closes: why."""
+        return self._stopped_error() if self.failure is None else self.failure
+
+    async def sound(self) -> None:
+        """Wait until every queue's state in memory is what the journal says: before a step that is no queue's own.  Raises what ended the
+        engine if that comes first.
+        """
+        shell = self.shell
+        if not shell.sound:
+            await shell.mended()
+            if not shell.sound:
+                raise self.ending()
 
     # --- stop ---------------------------------------------------------------------------------------------------------
 
@@ -205,7 +220,7 @@ class Runtime:
     def _close(self) -> None:
         shell = self.shell
         shell.closed = True
-        error = self._stopped_error() if self.failure is None else self.failure
+        error = self.ending()
         for actor in shell.actors.values():
             actor.break_off(error)
         waiters, shell.waiters = shell.waiters, {}

@@ -315,6 +315,8 @@ class Shell:
     def mend(self) -> None:
         """A state is sound again, or will never be."""
         self._mended.set()
+        for actor in self.actors.values():
+            actor.wake()  # what reaches into that queue has waited
 
     @contextlib.contextmanager
     def keeping_house(self) -> Iterator[None]:

@@ -3,9 +3,9 @@
     python bench/instructions.py [--only NAME] [--json]        # in two checkouts, to compare two commits
 
 Problem.  On a shared machine the same code differs by a third from minute to minute, so a loss of 3 % cannot be timed.  Choice: count.
-Each piece of work runs at two sizes below `valgrind --tool=cachegrind`, and what the larger one costs more is divided by the tasks it
-has more, so that the start of the interpreter falls out.  The store is memory, the cyclic collector is off, hashing is fixed: two runs differ by
-less than half a percent.  What is not in it: the disk, the writer's thread, caches, the collector.  Needs `valgrind`.
+Each piece of work runs at two sizes below `valgrind --tool=cachegrind`, and what the larger one costs more is divided by the tasks it has
+more, so that the start of the interpreter falls out.  The store is memory, the cyclic collector is off, hashing is fixed: two runs differ
+by less than half a percent.  What is not in it: the disk, the writer's thread, caches, the collector.  Needs `valgrind`.
 """
 
 from __future__ import annotations

@@ -88,9 +88,8 @@ class Door(Bulk, Schedules):
             submissions, chosen = prepare_many(session, items)
         if chosen and await session.forget_expired(chosen):
             session = self._opened()
-        if not session.shell.sound:
-            await session.shell.mended()
-            session = self._opened()
+        await session.sound()
+        session = self._opened()
         with without_collector():
             outcome, handles = self._record_many(session, submissions, chosen)
         call: Call[None] = Call()

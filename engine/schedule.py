@@ -45,10 +45,9 @@ _NOT_FOR_MANY: Final = ("debounce_us",)
 class Schedule:
     """A recurring task as it stands.  Instants are aware, with the offset that its own zone has then.
 
-    spec: when it fires, in words.  next_at: its next fire time; None if there is none, or if it does not fire here.  last_at,
-    last_task: the
-    last fire time that became a task, and that task's id.  fired: how many did.  skipped_at, skipped: the last one that did not, and why
-    ("misfire", "overlap", "max_pending", ...).  paused: its queue is, so its tasks wait.  reason: why it does not fire in this process.
+    spec: when it fires, in words.  next_at: its next fire time; None if there is none, or if it does not fire here.  last_at, last_task:
+    the last fire time that became a task, and that task's id.  fired: how many did.  skipped_at, skipped: the last one that did not, and
+    why ("misfire", "overlap", "max_pending", ...).  paused: its queue is, so its tasks wait.  reason: why it does not fire in this process.
     """
 
     name: str
@@ -91,19 +90,16 @@ class Schedules(Operations):
         end: datetime | None = None,
         by: str = "api",
     ) -> Schedule:
-        """Have `handler(*args, **kwargs)` submitted again and again; durable on return.  Say it at each start of the program:
-        what is declared
-        already keeps its place, what has changed is changed.
+        """Have `handler(*args, **kwargs)` submitted again and again; durable on return.  Say it at each start of the program: what is
+        declared already keeps its place, what has changed is changed.
 
-        handler: a handler, `handler.using(...)` or a handler's name.  cron: five fields (minute hour day month weekday), or six
-        with seconds
-        first, in `timezone`, the name of an IANA zone.  every: seconds or a timedelta, counted from now, or from `start`, without drift.
-        start, end: aware; nothing fires before the one or after the other.
+        handler: a handler, `handler.using(...)` or a handler's name.  cron: five fields (minute hour day month weekday), or six with
+        seconds first, in `timezone`, the name of an IANA zone.  every: seconds or a timedelta, counted from now, or from `start`,
+        without drift.  start, end: aware; nothing fires before the one or after the other.
 
         misfire: what becomes of fire times that passed more than a minute ago when they could be looked at (the engine was closed, the
-        clock was moved): "skip" them, fire "once" for all of them, or fire "all", the newest thousand at most.  overlap: "skip" a
-        fire while
-        a task of an earlier one is unfinished, or "allow" both; by default skip, but with misfire="all" allow.
+        clock was moved): "skip" them, fire "once" for all of them, or fire "all", the newest thousand at most.  overlap: "skip" a fire
+        while a task of an earlier one is unfinished, or "allow" both; by default skip, but with misfire="all" allow.
 
         ValueError for what cannot be meant, ImportError for cron without cronsim; TypeError, InvalidPayload, PayloadTooLarge for the
         arguments; HandlerNotFound, QueueNotFound, QueueBroken, JournalFull.
@@ -128,6 +124,8 @@ class Schedules(Operations):
         if name not in actor.state.schedules and len(actor.state.schedules) >= SCHEDULES_MAX:
             raise ValueError(f"queue {session.called(actor.name)!r} has {SCHEDULES_MAX:,} schedules, which is as many as it can have")
         admit(session, actor, len(payload))
+        await session.sound()
+        session = self._opened()
         call = self._declare(session, actor, Declare(name, spec, by, session.shell.clock.wall()))
         seen = _shown(session, actor, actor.state.schedules[name])
         unless_refused(await call.wait())

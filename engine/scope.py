@@ -58,6 +58,10 @@ class Scope:
     def ids(self) -> IdSource:
         return self.session.ids
 
+    async def sound(self) -> None:
+        """Wait until every queue's state in memory is what the journal says; what ended the engine if that comes first."""
+        await self.runtime.sound()
+
     def keepsake(self, actor: QueueActor, task_id: bytes) -> Keepsake | None:
         return self.session.keepsake(actor, task_id)
 

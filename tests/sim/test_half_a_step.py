@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import trio
 
-from journeyman import Constant, Queue, QueueBroken, Retention, Retry
+from journeyman import Constant, Context, Queue, QueueBroken, Retention, Retry
 from journeyman.actors.recorder import Recorder
 from journeyman.sim import Faults, World, simulate
 from tests.sim.planted import Bug, planted
@@ -81,4 +81,36 @@ def test_a_queue_that_was_given_up_leaves_its_slots_to_others(seed: int) -> None
             assert await engine.count(queue="mail", state=("pending", "running")) == 0
 
     with planted(half(1, "kind.__name__ == 'AttemptStarted'")):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_reaches_into_a_queue_in_doubt_waits_until_it_is_read_anew(seed: int) -> None:
+    """A schedule that is declared on it, and a task that another queue's handler submits to it with its success."""
+    chance = Random(seed)
+    mail, media = Queue("mail", concurrency=3), Queue("media", concurrency=3)
+    play = media.handler(_handler, name="media")
+
+    @mail.handler
+    async def send(ctx: Context, n: int) -> None:
+        await trio.sleep(chance.choice((0, 0.05, 0.1)))
+        ctx.submit(play, n)
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail, media]) as engine:
+            for n in range(40):
+                try:
+                    await engine.submit(chance.choice((send, play)), n)
+                    if chance.random() < 0.5:
+                        await engine.schedule("hourly", play, every=chance.choice((60, 3600)), args=(1,))
+                except QueueBroken:
+                    pass
+                await trio.sleep(chance.choice((0, 0.01, 0.3)))
+            await trio.sleep(300)
+            sent = await engine.count(handler="send", state="succeeded")
+            assert sent == await engine.count(handler="send")
+            children = [task for task in await engine.list(queue="media", limit=1_000) if task.parent is not None]
+            assert len(children) == sent, "a task of a success is recorded with it, or not at all"
+
+    with planted(half(29, "kind.__name__ in ('AttemptStarted', 'AttemptFailed', 'TaskSucceeded')")):
         simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
