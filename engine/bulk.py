@@ -85,6 +85,8 @@ class Bulk(Operations):
         """
         check_words(reason, by)
         session = self._opened()
+        if not isinstance(state, str):
+            raise ValueError(f"retry_all takes one state (failed, cancelled or interrupted), not {state!r}")
         wanted = State(state)
         filters = self._filters(session, queue, wanted, owner, parent, handler=handler, source=source, tag=tag, key=key)
         if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):

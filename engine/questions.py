@@ -162,7 +162,7 @@ class Questions:
 
     @staticmethod
     def _actor(session: Scope, queue: str) -> QueueActor:
-        actor = session.actor(queue)
+        actor = session.actor(queue) if isinstance(queue, str) else None
         if actor is None:
             raise QueueNotFound(f"no queue {queue!r}: neither declared in this process nor stored in the journal")
         return actor
@@ -197,6 +197,8 @@ class Questions:
         stored = None if queue is None else self._actor(session, queue).name
         if owner is not None and (isinstance(owner, str) or len(owner) != 2):
             raise ValueError(f"owner must be a pair (kind, id) of str, not {owner!r}")
+        if state is not None and not isinstance(state, str | Iterable):
+            raise ValueError(f"state must be a state or several of them, not {state!r}")
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
         pair = None if owner is None else (owner[0], owner[1])
         return Filters(stored, states, owner=pair, parent=None if parent is None else id_of(parent), **plain)

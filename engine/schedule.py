@@ -108,7 +108,7 @@ class Schedules(Operations):
         session = self._opened()
         check_name(name, "schedule name")
         target, actor = resolve(session, handler)
-        payload = target.handler.encode_call(args, dict(kwargs or {}))
+        payload = target.handler.encode_call(args or (), dict(kwargs or {}))
         limit = min(SCHEDULE_PAYLOAD_MAX_BYTES, actor.state.policy.max_payload)
         if len(payload) > limit:
             raise PayloadTooLarge(len(payload), limit)

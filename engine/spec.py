@@ -255,7 +255,7 @@ def _owner(owner: tuple[str, str]) -> list[str]:
 
 
 def _tags(tags: Collection[str]) -> list[str]:
-    if isinstance(tags, str):
+    if isinstance(tags, str) or not isinstance(tags, Collection):
         raise ValueError(f"tags must be a collection of str, not one str: did you mean ({tags!r},)?")
     if len(tags) > TAGS_MAX:
         raise ValueError(f"a task can have {TAGS_MAX} tags, not {len(tags)}")

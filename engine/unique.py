@@ -63,7 +63,7 @@ def check_on_conflict(value: object) -> OnConflict:
 
 
 def _states(states: Collection[State | str]) -> list[str]:
-    if isinstance(states, str):
+    if isinstance(states, str) or not isinstance(states, Collection):
         raise ValueError(f"unique_states must be a collection of states, not one str: did you mean ({states!r},)?")
     found = {State(state) for state in states}
     if not found or found & TERMINAL:

@@ -11,7 +11,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 def instant_us(value: datetime, name: str = "at") -> int:
     """Microseconds since the epoch, exact.  ValueError for a naive datetime: it does not say which instant it means."""
-    if value.tzinfo is None or value.utcoffset() is None:
+    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(
             f"{name} must be an aware datetime (for example datetime.now(UTC)); {value!r} does not say which time zone it means"
         )

@@ -18,6 +18,7 @@ from journeyman.engine import (
     NotCancellable,
     NotRetryable,
     Queue,
+    QueueNotFound,
     Rate,
     Retention,
     Retry,
@@ -224,3 +225,25 @@ async def test_row_40_a_picture_of_a_running_task_never_shows_the_result_it_will
         assert await handle.result(timeout=5) == 7
         assert picture.result is None
         assert (await engine.list())[0].result == 7
+
+
+# row 91
+async def test_row_91_a_value_of_another_kind_is_refused_in_words() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with Engine(None, [queue]) as engine:
+        for call, error, words in (
+            (lambda: engine.schedule("s", work, every=5, start="tomorrow"), ValueError, "start must be an aware datetime"),  # type: ignore[arg-type]
+            (lambda: engine.pause(5), QueueNotFound, "no queue 5"),  # type: ignore[arg-type]
+            (lambda: engine.clear(None), QueueNotFound, "no queue None"),  # type: ignore[arg-type]
+            (lambda: engine.retry_all("q", state=["failed"]), ValueError, "retry_all takes one state"),  # type: ignore[arg-type]
+            (lambda: engine.list(state=5), ValueError, "state must be a state"),  # type: ignore[arg-type]
+            (lambda: engine.submit(work.using(tags=5)), ValueError, "tags must be a collection"),  # type: ignore[arg-type]
+            (lambda: engine.submit(work.using(unique="u", unique_states=5)), ValueError, "unique_states must be"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(error, match=words):
+                await call()  # type: ignore[no-untyped-call]
+        assert (await engine.schedule("s", work, every=5, args=None)).spec == "every 5 s"  # type: ignore[arg-type]

@@ -52,3 +52,23 @@ async def test_a_tasks_that_cost_more(world: World) -> None:
         await engine.drain()
     assert [n for n, _ in starts] == [0, 1, 2, 3]
     assert [at for _, at in starts] == pytest.approx([0, 1, 6, 7], abs=0.01)
+
+
+@simulated
+async def test_a_a_rate_for_each_user(world: World) -> None:
+    """A, rate limiter: of the whole queue, so that one user's burst takes every other user's turns.
+
+    Better: rate_per_key gives each serialization key a limiter of its own; what one user sends holds up nobody else.
+    """
+    queue = Queue("q", concurrency=9, per_key=9, rate_per_key=Rate(1, per=10))
+    starts: dict[str, list[float]] = {"anna": [], "ben": []}
+
+    @queue.handler
+    async def ask(user: str) -> None:
+        starts[user].append(world.time())
+
+    async with world.engine(queues=[queue]) as engine:
+        await engine.submit_many([ask.using(key=user).bind(user) for user in ("anna", "anna", "anna", "anna", "ben", "ben")])
+        await engine.drain()
+    assert starts["anna"] == pytest.approx([0, 10, 20, 30], abs=0.01)
+    assert starts["ben"] == pytest.approx([0, 10], abs=0.01)
