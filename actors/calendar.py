@@ -1,9 +1,8 @@
 """The calendar: which instants a cron expression means in a time zone.
 
 Problem.  A cron expression speaks of a clock on a wall, and that clock leaves out an hour in spring and says one twice in autumn.  Choice:
-cronsim reads the expression and finds matching readings of the wall; what a reading means as an instant is decided here, by its
-rules, which
-are Debian cron's:
+cronsim reads the expression and finds matching readings of the wall; what a reading means as an instant is decided here, by its rules,
+which are Debian cron's:
 
 - Fixed times (neither the minute nor the hour field begins with `*`, five fields): once a day each.  A time that the spring change leaves
   out fires at the end of the gap; of a time that comes twice in autumn, the first fires.

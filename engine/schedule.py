@@ -1,8 +1,7 @@
 """Recurring tasks: declaring them, looking at them, and when they would fire.
 
-A schedule belongs to the queue of its handler; its name is unique in an engine.  What is declared here is checked here, so that a
-schedule that
-was accepted can fire; when it does, and what becomes of that, is decided in kernel/recurring.py.
+A schedule belongs to the queue of its handler; its name is unique in an engine.  What is declared here is checked here, so that a schedule
+that was accepted can fire; when it does, and what becomes of that, is decided in kernel/recurring.py.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Who stands in one state, newest first: listing costs what it shows, keeping the list costs next to nothing.
 
-Problem.  `list(state="running")` beside 200,000 waiting tasks must not look at them, yet joining and leaving a state happens
-three times a task on the hottest path, where even one bisection is felt.
-Choice: joining appends to `_fresh`, leaving counts down; nothing else.  A reader first merges what is fresh into chunks
-ordered by seq (each task pays for that at most once per joining, and only if somebody looks), then walks them backwards.  Entries of
-tasks that have left are recognised by `task.shown` and skipped; when they outnumber the present ones, they are swept out.
-So joining, leaving and sweeping are amortised O(1), a page of k costs O(k + what is fresh).
+Problem.  `list(state="running")` beside 200,000 waiting tasks must not look at them, yet joining and leaving a state happens three times a
+task on the hottest path, where even one bisection is felt. Choice: joining appends to `_fresh`, leaving counts down; nothing else.  A
+reader first merges what is fresh into chunks ordered by seq (each task pays for that at most once per joining, and only if somebody looks),
+then walks them backwards.  Entries of tasks that have left are recognised by `task.shown` and skipped; when they outnumber the present
+ones, they are swept out. So joining, leaving and sweeping are amortised O(1), a page of k costs O(k + what is fresh).
 
 Rejected: a balanced tree or eager deletion (1 us a step for readers that may never come); a sort at each listing.
 """

@@ -1,8 +1,7 @@
 """One recurring task as the fold of its events: when it fires, what has fired, and what an event changes of that.
 
-Problem.  A fire must happen once and only once, while clocks step back and forth, processes die, programs declare the same
-schedule again at
-every start, and rules of time zones change.  Choice: what is journalled is not a next fire time but two facts about the past.
+Problem.  A fire must happen once and only once, while clocks step back and forth, processes die, programs declare the same schedule again
+at every start, and rules of time zones change.  Choice: what is journalled is not a next fire time but two facts about the past.
 
 - `cursor`: every fire time up to it has been considered.  The next one is the first after it, computed anew whenever it is wanted (a cron
   expression by a callable that is brought in, for the kernel knows no calendar), so it needs no event and new rules of a zone hold at once.

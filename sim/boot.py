@@ -2,11 +2,9 @@
 
 Nothing else of the engine is replaced (`Engine(store=, clock=, threads=, entropy=)` are its public parameters); a test says so.
 
-Death.  trio cannot drop a task, it must unwind it, so `finally` blocks of handlers and of the engine do run after a crash
-(DECISIONS 37).  What they
-do to the journal goes nowhere: the boot's view of the disk is dead before anything unwinds.  The engine's own end is the production
-one for a
-journal that fails (law 5).
+Death.  trio cannot drop a task, it must unwind it, so `finally` blocks of handlers and of the engine do run after a crash (DECISIONS 37).
+What they do to the journal goes nowhere: the boot's view of the disk is dead before anything unwinds.  The engine's own end is the
+production one for a journal that fails (law 5).
 """
 
 from __future__ import annotations

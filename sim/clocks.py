@@ -1,7 +1,6 @@
 """Virtual time: a wall clock that can step and drift on top of trio's clock, which cannot.
 
-Monotonic time is trio's (MockClock's) time.  The wall clock is where the world began, plus monotonic time, plus what steps and
-drift have
+Monotonic time is trio's (MockClock's) time.  The wall clock is where the world began, plus monotonic time, plus what steps and drift have
 added: an engine sees both through the same two readings as in production (actors/clock.py).
 """
 

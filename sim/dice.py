@@ -1,9 +1,8 @@
 """Chance, drawn from the seed and nothing else.
 
-Each kind of fault has a generator of its own, so that leaving one fault out of a plan leaves the draws of all others as they were:
-that is
-what lets a failing plan be made smaller.  How long until a fault strikes next is drawn at once (a geometric distribution), not asked
-anew at each opportunity: an await costs one subtraction.
+Each kind of fault has a generator of its own, so that leaving one fault out of a plan leaves the draws of all others as they were: that is
+what lets a failing plan be made smaller.  How long until a fault strikes next is drawn at once (a geometric distribution), not asked anew
+at each opportunity: an await costs one subtraction.
 """
 
 from __future__ import annotations

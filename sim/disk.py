@@ -1,17 +1,13 @@
 """The simulated disk: one that outlives the process, and one boot's view of it, which misbehaves on order.
 
-Problem.  A real store promises one thing: a batch becomes durable whole or not at all, in order, and whoever was told so can rely
-on it.  Its
-failures are those of a disk: late, full, unreadable, wrong; and the process may die before, inside or after a commit.
-Choice: `Disk` is the production `MemoryStore`, so what is tested is everything above the seam; `BootStore` stands between it and
-one boot of the
-engine.  When the boot dies its view is dead too: what it still writes goes nowhere, and it is told that the journal has failed,
-which is how
+Problem.  A real store promises one thing: a batch becomes durable whole or not at all, in order, and whoever was told so can rely on it.
+Its failures are those of a disk: late, full, unreadable, wrong; and the process may die before, inside or after a commit. Choice: `Disk` is
+the production `MemoryStore`, so what is tested is everything above the seam; `BootStore` stands between it and one boot of the engine.
+When the boot dies its view is dead too: what it still writes goes nowhere, and it is told that the journal has failed, which is how
 production code ends an engine.
 
-A commit under way at the crash is on the disk or not, by chance: LMDB cannot do anything in between (two meta pages).  With
-"relaxed" durability
-a power cut may also take back the newest commit that was acknowledged (journal/lmdb_store.py, `metasync=False`).
+A commit under way at the crash is on the disk or not, by chance: LMDB cannot do anything in between (two meta pages).  With "relaxed"
+durability a power cut may also take back the newest commit that was acknowledged (journal/lmdb_store.py, `metasync=False`).
 """
 
 from __future__ import annotations

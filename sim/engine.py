@@ -1,10 +1,8 @@
 """The engine that a scenario holds: one object over many boots.
 
-Problem.  A scenario plays the outside world.  It must survive crashes of the process it talks to, be told when a call was cut off,
-and keep
-its handles.  Choice: `SimEngine` is an `Engine` whose open session is that of whatever boot is alive.  Every call goes through
-production code;
-this class only adds the fate of a call (`EngineCrashed`), the patience of `wait` and `result`, and the restarts.
+Problem.  A scenario plays the outside world.  It must survive crashes of the process it talks to, be told when a call was cut off, and keep
+its handles.  Choice: `SimEngine` is an `Engine` whose open session is that of whatever boot is alive.  Every call goes through production
+code; this class only adds the fate of a call (`EngineCrashed`), the patience of `wait` and `result`, and the restarts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Plain `def` handlers in simulation: run at once, on the loop, in order (DECISIONS 25).
 
 Nothing else can happen while one of them runs, so it takes no virtual time and cannot time out; what it blocks on really blocks.  A
-watchdog
-says so when a handler has kept the simulation waiting: a `time.sleep(30)` in a handler is thirty seconds of yours.
+watchdog says so when a handler has kept the simulation waiting: a `time.sleep(30)` in a handler is thirty seconds of yours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """A plan: everything that one simulated run is made of, as plain data.
 
-Problem.  A failing run is worth little until it is small, and worth nothing if it cannot be had again.  A seed alone gives it back only
-as long as nobody changes how plans are drawn from seeds.
-Choice: what is drawn is a value, not behaviour.  It holds numbers, strings, lists and maps, so that it can be written to a file, read by
-a person, and made smaller by leaving parts out, whoever drew it (the swarm, Hypothesis, a hand).  Every reference inside it
-is by name and may dangle: a plan with anything left out is still a plan.
+Problem.  A failing run is worth little until it is small, and worth nothing if it cannot be had again.  A seed alone gives it back only as
+long as nobody changes how plans are drawn from seeds. Choice: what is drawn is a value, not behaviour.  It holds numbers, strings, lists
+and maps, so that it can be written to a file, read by a person, and made smaller by leaving parts out, whoever drew it (the swarm,
+Hypothesis, a hand).  Every reference inside it is by name and may dangle: a plan with anything left out is still a plan.
 
     faults    the facts of a `Faults`
     engine    options of the engine

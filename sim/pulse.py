@@ -1,10 +1,8 @@
 """Every step that any task takes, counted: the places where a crash can strike.
 
-A trio instrument sees each task just before it goes on after an await.  Tasks that belong to a boot of a simulated engine (its own
-and those of
-its handlers) are told from the scenario's by their ancestry.  Each of their steps is a *point*, and so is the moment before and
-after each
-commit.  A crash strikes at a point drawn by chance, or at the n-th when every one is tried in turn.
+A trio instrument sees each task just before it goes on after an await.  Tasks that belong to a boot of a simulated engine (its own and
+those of its handlers) are told from the scenario's by their ancestry.  Each of their steps is a *point*, and so is the moment before and
+after each commit.  A crash strikes at a point drawn by chance, or at the n-th when every one is tried in turn.
 """
 
 from __future__ import annotations

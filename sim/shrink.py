@@ -1,9 +1,8 @@
 """Making a failing plan small: leave out what is not needed for the failure, lower what is left.
 
-Problem.  A swarm's run has hundreds of steps, a dozen of which matter.
-Choice: plain delta debugging over the plan's data.  Every reference in a plan may dangle, so any element of any list and any key of any
-map can be tried without knowing what it means; what makes nonsense fails in another way and is put back.  First whole
-halves of lists, then single elements, then keys, then numbers, until nothing more goes.
+Problem.  A swarm's run has hundreds of steps, a dozen of which matter. Choice: plain delta debugging over the plan's data.  Every reference
+in a plan may dangle, so any element of any list and any key of any map can be tried without knowing what it means; what makes nonsense
+fails in another way and is put back.  First whole halves of lists, then single elements, then keys, then numbers, until nothing more goes.
 
 A fault strikes at an opportunity drawn from the seed, so leaving a step out moves it.  Hence each candidate may be tried under
 a few seeds.  Rejected: leaving it to Hypothesis alone (sim/strategies.py does, for users' own tests): it shrinks the

@@ -36,15 +36,12 @@ def simulate(
 ) -> Trace:
     """Run `scenario(world)` on virtual time; what happened.
 
-    seed: decides everything that chance decides.  faults: what may go wrong.  crash_at: die at this one of the points where a
-    process can die
-    (`Trace.points` says how many a run has), or at "every" one of them in turn.  start: the wall clock's first instant, aware.
-    converge: when the scenario has ended, stop all faults, open its engines once more and require that everything that can move
-    comes to
-    an end; by default where something can go wrong.  max_steps: of tasks, before the run is given up.
+    seed: decides everything that chance decides.  faults: what may go wrong.  crash_at: die at this one of the points where a process can
+    die (`Trace.points` says how many a run has), or at "every" one of them in turn.  start: the wall clock's first instant, aware.
+    converge: when the scenario has ended, stop all faults, open its engines once more and require that everything that can move comes to an
+    end; by default where something can go wrong.  max_steps: of tasks, before the run is given up.
 
-    Raises what the scenario raises; PromiseBroken when an invariant does not hold; Deadlock when nothing can happen any more.  Each
-    carries
+    Raises what the scenario raises; PromiseBroken when an invariant does not hold; Deadlock when nothing can happen any more.  Each carries
     notes: the seed, and the end of the trace.  With crash_at="every": CrashSweepFailed, naming each point that broke something.
     """
     plan = faults if faults is not None else Faults.none()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
@@ -27,6 +28,7 @@ from journeyman.sim.engine import SimEngine
 from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
+from journeyman.sim.saving import save
 from journeyman.sim.trace import Trace
 from journeyman.sim.trouble import Troubles
 from journeyman.sim.watch import Watch
@@ -129,6 +131,13 @@ class World:
             with contextlib.suppress(TaskNotFound):
                 return await life_of(engine, task)
         raise TaskNotFound(f"no engine that is open in this world has {task!r}; ask inside `async with world.engine(...)`")
+
+    def save(self, directory: str | os.PathLike[str], path: str = "journal") -> None:
+        """Write what is durable now on the disk `path` to a real journal in `directory`, for the journal's tools (docs/JOURNAL.md).
+
+        FileExistsError if `directory` is there already, KeyError if this world has no such disk.
+        """
+        save(self._disks[path], directory)
 
     def invariant(self, check: Check) -> Check:
         """Have `check()` or `check(world)` called after every commit, at each boot and at the end; it raises AssertionError, or returns
