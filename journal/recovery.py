@@ -72,6 +72,36 @@ def recover(store: Store, prepare: Callable[[QueueState], None] | None = None) -
 
 def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Recovered:
     started = time.perf_counter()
+    cut_short = decode_named(PROGRESS, store.get(Table.META, PROGRESS))
+    tally = Tally.load(store)
+    tally.check(store)
+    base = at_checkpoint(store, prepare)
+    through, journal, state = base.through, base.journal, base.state
+    state.rebuild()
+    tail = _Tail(store, journal, state, through)
+    tail.run(journal.chain)
+    _cast_shadows(store, journal, tally, state, tail.back if cut_short is None else tail.touched | tail.back, base.ended)
+    checkpoint = Checkpoint(journal, tally, through_seq=through, live_bound=0 if cut_short is None else cut_short["seq"])
+    _drop_folded(store, journal)
+    report = Report(
+        through, base.rows, base.refolded, tail.count, tail.chain.holes, cut_short is not None, time.perf_counter() - started
+    )
+    return Recovered(state, journal, checkpoint, Catalog(store, tally), tally, report)
+
+
+class Base(NamedTuple):
+    """What the newest complete checkpoint says memory held.  Indexes are not built yet."""
+
+    through: int
+    state: JournalState
+    journal: Journal  # stands at `through`
+    ended: list[TaskState]  # those of the tasks that had ended
+    rows: int
+    refolded: int
+
+
+def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = None) -> Base:
+    """What recovery begins with.  For a look at the past too (past.py): `settled_at` has the ended tasks that memory had let go of."""
     base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT)) or {
         "seq": 0,
         "chain": GENESIS,
@@ -79,25 +109,27 @@ def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Reco
         "loose": [],
         "steps": [],
     }
-    cut_short = decode_named(PROGRESS, store.get(Table.META, PROGRESS))
     through: int = base["seq"]
-    tally = Tally.load(store)
-    tally.check(store)
     journal = Journal(store, through + 1, base["chain"])
     journal.loose, journal.steps = list(base["loose"]), list(base["steps"])
     state = JournalState()
     if base["facts"] is not None:
         state.load_facts(base["facts"])
     _load_queues(store, state, prepare)
-    ended_in_live, rows, refolded = _load_live(store, journal, state, through)
-    state.rebuild()
-    tail = _Tail(store, journal, state, through)
-    tail.run(base["chain"])
-    _cast_shadows(store, journal, tally, state, tail.back if cut_short is None else tail.touched | tail.back, ended_in_live)
-    checkpoint = Checkpoint(journal, tally, through_seq=through, live_bound=0 if cut_short is None else cut_short["seq"])
-    _drop_folded(store, journal)
-    report = Report(through, rows, refolded, tail.count, tail.chain.holes, cut_short is not None, time.perf_counter() - started)
-    return Recovered(state, journal, checkpoint, Catalog(store, tally), tally, report)
+    return Base(through, state, journal, *_load_live(store, journal, state, through))
+
+
+def settled_at(store: Store, base: Base) -> Iterator[TaskState]:
+    """The ended tasks that table TASKS keeps, as they stood at `base`; what memory held then speaks for itself and is left out."""
+    queues = base.state.queues
+    start = b""
+    while pairs := store.scan(Table.TASKS, start, limit=_PAGE):
+        for task, as_of in decode_rows(Table.TASKS, pairs):
+            queue = queues.get(task.queue)
+            if task.seq > base.through or (queue is not None and task.id in queue.tasks):
+                continue
+            yield task if as_of <= base.through else _as_of(base.journal, task, base.through)
+        start = pairs[-1][0] + b"\0"
 
 
 def _load_queues(store: Store, state: JournalState, prepare: Callable[[QueueState], None] | None) -> None:

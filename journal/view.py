@@ -18,10 +18,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.journal.instants import instant_us
@@ -34,6 +34,10 @@ from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.store import Gauge, Table
 from journeyman.kernel.events import Event
 from journeyman.kernel.taskstate import TaskState
+
+if TYPE_CHECKING:
+    from journeyman.journal.changes import Change
+    from journeyman.journal.past import Past, Tell
 
 Moment = int | datetime
 _PAGE: Final = 5_000  # records; some ten milliseconds
@@ -152,13 +156,17 @@ class JournalView:
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """A block in which all reads see one commit.  Keep it short: a busy journal grows while it lasts."""
+        return self.store.snapshot()
+
     @contextmanager
     def newest(self) -> Iterator[Recovered]:
         """The newest durable state, and a snapshot to read tables in that fit it: memory's tasks, and the catalog of ended ones on disk.
 
         Costs what recovery costs: the unfinished tasks and the events since the newest checkpoint.
         """
-        with self.store.snapshot():
+        with self.snapshot():
             found = recover(self.store)
             found.state.rebuild()
             yield found
@@ -178,6 +186,24 @@ class JournalView:
             return []
         found = (history_of(seq, event, task.queue) for seq, event in self._journal.events(list(task.seqs)))
         return [event for event in found if event is not None]
+
+    # --- the past -----------------------------------------------------------------------------------------------------
+
+    def state_at(self, moment: Moment, *, ended: bool = True, tell: Tell | None = None) -> Past:
+        """The state as of `moment`, as far as the journal still tells of it (past.py says how far).
+
+        With `ended=False`, ended tasks are counted and not kept: memory then holds only what was unfinished.  `tell` hears how far it has
+        come.  ValueError for a moment that has not come.
+        """
+        from journeyman.journal.past import state_at
+
+        return state_at(self, moment, ended=ended, tell=tell)
+
+    def diff(self, a: Moment, b: Moment, *, tell: Tell | None = None) -> Iterator[Change]:
+        """What changed between two moments: each task that began, ended or changed, then each queue, then the journal (changes.py)."""
+        from journeyman.journal.changes import changes
+
+        return changes(self, a, b, tell=tell)
 
     def records(self, first: int, last: int, limit: int) -> list[tuple[bytes, bytes]]:
         """Raw (key, value) pairs of table EVENTS: for proofs and copies."""

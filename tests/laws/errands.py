@@ -40,6 +40,8 @@ MAX_CONCURRENCY = 4
 class Errands:
     """Queues whose handlers do at random what handlers may do; `shell` is there once one has run."""
 
+    prunes = True
+
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
         self.shell: Shell | None = None
@@ -96,7 +98,7 @@ class Errands:
                 await engine.clear(chance.choice(["letters", "parcels"]))
             case 6:
                 self.shell.checkpoint_wanted()
-            case 7:
+            case 7 if self.prunes:
                 await engine.prune(older_than=chance.choice([0, 30]))
             case 8:
                 await trio.sleep(chance.choice([0.131, 1.017, 70.039]))

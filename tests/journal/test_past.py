@@ -1,0 +1,118 @@
+"""The state at any moment is the fold of the events that had been recorded by then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from journeyman.engine import Engine, Queue, Retention
+from journeyman.journal.instants import instant_of
+from journeyman.journal.past import Past, unexpired
+from journeyman.journal.view import JournalView
+from journeyman.kernel.events import Event
+from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.world import JournalState, fold
+from journeyman.sim import Faults, World, simulate
+from tests.acceptance.virtual import TrioClock
+from tests.journal.recorded import RecordedDisk, RecordedStore, poured
+from tests.laws.errands import Errands
+
+FOREVER = Retention(succeeded=None, failed=None, cancelled=None, interrupted=None)
+
+
+class Hoard(Errands):
+    """Days after which everything is still there: nothing expires, and nobody prunes."""
+
+    prunes = False
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.queues = [Queue("letters", concurrency=3, retention=FOREVER), Queue("parcels", concurrency=2, retention=FOREVER)]
+        self.run, self.carry = self.queues[0].handler(name="run")(self._run), self.queues[1].handler(name="carry")(self._carry)
+
+
+def at_every_seq(view: JournalView, live: list[tuple[int, Event]], check: Any) -> int:
+    """Fold the live events, and check the past of each seq against that; how many there were."""
+    state = JournalState()
+    for seq, event in live:
+        fold(state, event, seq)
+        check(view, seq, event.at, state)
+    return len(live)
+
+
+def is_the_fold(view: JournalView, seq: int, at: int, live: JournalState) -> None:
+    """The whole past of `seq`, and its numbers."""
+    past = view.state_at(seq)
+    assert past.state == live, seq
+    assert (past.at, past.unknown) == (at, {})
+    thin = view.state_at(seq, ended=False)
+    for name, queue in live.queues.items():
+        expected: Counter[State] = Counter()
+        for state, count in queue.counts(at).items():
+            expected[state] = count if state not in TERMINAL else sum(unexpired(task, at) for task in queue.listed(state, at))
+        assert past.counts(name) == dict(expected) == thin.counts(name), (seq, name)
+        assert {id for id, task in queue.tasks.items() if task.state not in TERMINAL} == set(thin.state.queues[name].tasks)
+        assert thin.state.queues[name].facts() == queue.facts()
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_every_moment_of_a_random_day(seed: int, tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    store, errands = RecordedStore(), Hoard(seed)
+    for _ in range(2):
+        async with errands.engine(store) as engine:
+            await errands.day(engine, steps=40)
+    with poured(store, tmp_path / "jobs") as view:
+        assert at_every_seq(view, store.live, is_the_fold) > 150
+        with view.newest() as found:
+            assert 0 < found.report.checkpoint_seq < view.last_seq, "both ways to begin are to be tried"
+
+
+def test_every_moment_of_a_simulated_life(tmp_path: Path) -> None:
+    disk = RecordedDisk()
+
+    async def life(world: World) -> None:
+        world._disks["journal"] = disk
+        queue = Queue("q", concurrency=2, retention=FOREVER)
+
+        @queue.handler
+        async def work(n: int) -> None:
+            await trio.sleep(n)
+
+        async with world.engine(queues=[queue]) as engine:
+            for n in range(6):
+                await engine.submit(work.using(delay=n % 3), n)
+            await trio.sleep(4)
+            world.crash()
+            await engine.ready()
+            await engine.drain()
+
+    simulate(life, seed=5, faults=Faults.none())
+    with poured(disk, tmp_path / "jobs") as view:
+        assert at_every_seq(view, disk.live, is_the_fold) > 20
+
+
+def retained_is_the_fold(view: JournalView, seq: int, _at: int, live: JournalState) -> None:
+    """The past of `seq` for tasks that prune has left, and what is known of queues."""
+    past, now = view.state_at(seq), view.state_at(view.last_seq)
+    known = {id for queue in now.state.queues.values() for id in queue.tasks}
+    for name, queue in live.queues.items():
+        found = past.state.queues.get(name)
+        expected = {id: task.row() for id, task in queue.tasks.items() if id in known}
+        assert ({} if found is None else {id: task.row() for id, task in found.tasks.items()}) == expected, seq
+        if found is not None:
+            assert (found.policy, found.paused, found.parked_until) == (queue.policy, queue.paused, queue.parked_until)
+
+
+async def test_what_prune_has_left_is_as_it_was(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    store, errands = RecordedStore(), Errands(3)
+    async with errands.engine(store) as engine:
+        await errands.day(engine, steps=60)
+    with poured(store, tmp_path / "jobs") as view:
+        assert len(list(view.events())) < len(store.live), "nothing was pruned"
+        at_every_seq(view, store.live, retained_is_the_fold)
