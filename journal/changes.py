@@ -1,7 +1,7 @@
 """What changed between two moments.
 
-Problem.  "What did the deploy at four do?"  Two states could be compared, but two states of a large journal do not fit into memory, and most
-tasks of a busy hour begin and end within it.
+Problem.  "What did the deploy at four do?"  Two states could be compared, but two states of a large journal do not fit into memory, and
+most tasks of a busy hour begin and end within it.
 
 Choice: the state at the first moment, with ended tasks let go of (past.py), folded on to the second; the events between say which tasks to
 look at.  A task is told of when its end is folded, and what is still unfinished at the second moment is told of then, so memory holds

@@ -128,7 +128,7 @@ class JournalView:
         `since` as an instant: the first event after everything before it.  What is written meanwhile is read too, if `until` is None.
         JournalCorrupt or JournalVersion names the first record that cannot be read.
         """
-        first = since if isinstance(since, int) else self._first_at(since)
+        first = self.first_of(since)
         last = _NO_SEQ if until is None else self.seq_at(until)
         while first <= last and (found := self._journal.read(first, last, limit=page)):
             first = found[-1][0] + 1
@@ -136,8 +136,11 @@ class JournalView:
                 if not isinstance(event, Ignored):
                     yield seq, event
 
-    def _first_at(self, instant: datetime) -> int:
-        wanted = instant_us(instant, "since")
+    def first_of(self, since: Moment) -> int:
+        """The first seq that `since` takes in: itself, or the first one after everything before that instant."""
+        if isinstance(since, int):
+            return since
+        wanted = instant_us(since, "since")
         low, high = 1, self.last_seq + 1  # everything before `low` is before the instant
         while low < high:
             middle = (low + high) // 2

@@ -9,7 +9,7 @@ backoff, dependencies), then that no engine ran, then its queue's pause, its key
 Causes add up by kind, the longest first.
 
 What the journal cannot say is inferred, and marked so: `next` (nothing in the journal held it: a slot of the whole engine, a handler this
-process had not, a thread that outlived its time-out, a busy machine), and when an engine died without a word, which is put at its last event.
+process had not, a thread that outlived its time-out, a busy machine), and when an engine died without a word: put at its last event.
 
 Costs the fold from the newest checkpoint before the wait, or from the first event; `distance` says how many seqs that is.  In a wait of
 very many events not every one is asked about: `STRIDE`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Engine, Queue, Retention
-from journeyman.journal.instants import instant_of
-from journeyman.journal.past import Past, unexpired
+from journeyman.engine import Queue, Retention
+from journeyman.journal.past import unexpired
 from journeyman.journal.view import JournalView
 from journeyman.kernel.events import Event
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.world import JournalState, fold
 from journeyman.sim import Faults, World, simulate
-from tests.acceptance.virtual import TrioClock
 from tests.journal.recorded import RecordedDisk, RecordedStore, poured
 from tests.laws.errands import Errands
 
