@@ -28,6 +28,9 @@ from journeyman.kernel.errors import JourneymanError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+NO_TASK = "there is no such task in this journal: it was never submitted here, or retention has dropped it"
+
+
 class Exit(IntEnum):
     """Exit codes; the head of this file says what they mean."""
 
@@ -95,4 +98,4 @@ def fail(message: str, code: Exit) -> NoReturn:
     raise typer.Exit(code)
 
 
-__all__ = ["Exit", "WrongCall", "code_of", "command", "fail"]
+__all__ = ["NO_TASK", "Exit", "WrongCall", "code_of", "command", "fail"]

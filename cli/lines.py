@@ -15,6 +15,7 @@ from journeyman.cli.screen import instant, jsonable, span
 from journeyman.kernel import events as e
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name
+from journeyman.kernel.policy import Priority
 from journeyman.kernel.schedule_events import ScheduleDeclared, ScheduleFired, ScheduleRemoved
 from journeyman.kernel.tags import TAGS
 from journeyman.kernel.taskstate import ROW
@@ -49,7 +50,7 @@ def _submitted(event: e.TaskSubmitted) -> str:
     found = [event.handler]
     if event.due_at > event.at:
         found.append(f"due in {span(event.due_at - event.at)}")
-    if event.priority:
+    if event.priority != Priority.NORMAL:
         found.append(f"priority {event.priority}")
     options = event.options or {}
     found += [f"{name} {options[name]!r}" for name in ("key", "unique", "owner", "source", "tags", "cost") if name in options]

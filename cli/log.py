@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from journeyman.cli.failures import WrongCall, command
+from journeyman.cli.failures import NO_TASK, WrongCall, command
 from journeyman.cli.lines import KINDS, Lines
 from journeyman.cli.moments import moment, task_id
 from journeyman.cli.redaction import Redaction
@@ -23,7 +23,6 @@ from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
 from journeyman.journal.selection import Feed, Selection, Sieve, selected
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.events import Event
-from journeyman.kernel.namespace import SEPARATOR
 
 commands = typer.Typer()
 _LINES: Final = 1_000  # written at a time
@@ -55,7 +54,7 @@ def log(
     restarts; it ends with Ctrl-C (exit code 130).
     """
     wanted = Selection(
-        queue=None if queue is None else queue.replace("/", SEPARATOR, 1),
+        queue=queue,
         task=None if task is None else task_id(task),
         kinds=frozenset(map(_kind, kind or ())),
         handler=handler,
@@ -80,14 +79,10 @@ def _kind(name: str) -> type[Event]:
 
 
 def _found(view: JournalView, wanted: Selection, since: Moment, until: Moment | None) -> Iterator[tuple[int, Event]]:
-    if wanted.queue is not None and SEPARATOR in wanted.queue:
-        with view.newest() as newest:  # a slash may be part of a queue's own name
-            if wanted.queue not in newest.state.queues:
-                wanted = Selection(wanted.queue.replace(SEPARATOR, "/", 1), wanted.task, wanted.kinds, wanted.handler)
     try:
         return selected(view, wanted, since, until)
     except KeyError:
-        raise WrongCall("there is no such task in this journal: it was never submitted here, or retention has dropped it") from None
+        raise WrongCall(NO_TASK) from None
 
 
 def _write(found: Iterable[tuple[int, Event]], lines: Lines, as_json: bool) -> None:

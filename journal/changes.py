@@ -173,6 +173,8 @@ class _Tasks:
     def _change(self, task: TaskState, before: Facts | None) -> TaskChange | None:
         after = _facts(task, self._b)
         over = task.state in TERMINAL
+        if over:
+            del after["due_at"]  # of no account any more
         if before is None:
             fields = {name: (None, value) for name, value in after.items() if value not in (None, 0, b"")}
             fields.pop("payload_digest", None)

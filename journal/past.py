@@ -29,7 +29,7 @@ from journeyman.journal.collector import without_collector
 from journeyman.journal.instants import instant_us
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import TAG_OF, Ignored, decode_records
-from journeyman.journal.recovery import at_checkpoint, settled_at
+from journeyman.journal.recovery import at_checkpoint, settled_at, task_as_of
 from journeyman.journal.row import decode_named
 from journeyman.journal.store import Store, Table
 from journeyman.kernel.events import (
@@ -250,6 +250,13 @@ def state_at(view: JournalView, moment: Moment, *, ended: bool, tell: Tell | Non
     return Past(seq, at, walk.state, walk.settled[0], unknown)
 
 
+def task_at(view: JournalView, id: bytes, seq: int) -> TaskState | None:
+    """The task as it stood at `seq`, from its own events alone; None if it did not exist then, or is not there any more."""
+    with view.newest() as found:
+        task = next((queue.tasks[id] for queue in found.state.queues.values() if id in queue.tasks), None) or found.catalog.get(id, 0)
+        return None if task is None or task.seq > seq else task_as_of(found.journal, task, seq)
+
+
 def resolve(view: JournalView, moment: Moment) -> tuple[int, int]:
     """The last seq that belongs to `moment`, and the instant at which to look.  ValueError for one that has not come."""
     last = view.last_seq
@@ -269,4 +276,4 @@ def instant_at(store: Store, seq: int) -> int:
     return decode_records(pairs)[0][1].at if pairs else 0
 
 
-__all__ = ["Past", "Tell", "Walk", "instant_at", "resolve", "state_at", "unexpired"]
+__all__ = ["Past", "Tell", "Walk", "instant_at", "resolve", "state_at", "task_at", "unexpired"]

@@ -3,7 +3,7 @@
 What it costs: the rows of live tasks (one scan of LIVE) and the events since the checkpoint.  History is not read.  The proof that the
 state at the checkpoint is exact even when a later checkpoint was cut short stands at the head of checkpoint.py; this file carries it out:
 
-1. rows of LIVE as of the checkpoint or before are taken as they are; younger ones are folded anew from the task's own events (`_as_of`);
+1. rows of LIVE as of the checkpoint or before are taken as they are; younger ones are folded anew from the task's own events (`task_as_of`);
 2. the queues' facts and the journal's own are those of the checkpoint;
 3. the tail is folded, its crc and its chain checked; a TransitionRejected about a task that memory does not hold brings that task back from
    TASKS first, because the engine that wrote it still held it;
@@ -128,7 +128,7 @@ def settled_at(store: Store, base: Base) -> Iterator[TaskState]:
             queue = queues.get(task.queue)
             if task.seq > base.through or (queue is not None and task.id in queue.tasks):
                 continue
-            yield task if as_of <= base.through else _as_of(base.journal, task, base.through)
+            yield task if as_of <= base.through else task_as_of(base.journal, task, base.through)
         start = pairs[-1][0] + b"\0"
 
 
@@ -156,7 +156,7 @@ def _load_live(store: Store, journal: Journal, state: JournalState, through: int
             if as_of > through:
                 if task.seq > through:
                     continue  # the tail makes it
-                task = _as_of(journal, task, through)
+                task = task_as_of(journal, task, through)
                 refolded += 1
             queue = queues.get(task.queue)
             if queue is None:
@@ -169,7 +169,7 @@ def _load_live(store: Store, journal: Journal, state: JournalState, through: int
     return ended, count, refolded
 
 
-def _as_of(journal: Journal, task: TaskState, through: int) -> TaskState:
+def task_as_of(journal: Journal, task: TaskState, through: int) -> TaskState:
     """The task as it stood at `through`: the fold of its own events up to there, and of the clock's steps since it exists."""
     own = [seq for seq in task.seqs if seq <= through]
     steps = [seq for seq in journal.steps if task.seq < seq <= through]
@@ -221,7 +221,7 @@ class _Tail:
             return  # pruned since
         task, as_of = decode_rows(Table.TASKS, [(event.task, value)])[0]
         if as_of > self._through:
-            task = _as_of(self._journal, task, self._through)
+            task = task_as_of(self._journal, task, self._through)
         queue.adopt(task)
         queue.rebuild()
 

@@ -28,6 +28,7 @@ from journeyman.journal.row import decode_rows
 from journeyman.journal.store import Table
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.events import Event, TaskCancelled, TaskFailed, TaskInterrupted, TaskRetried, TaskSubmitted, TaskSucceeded
+from journeyman.kernel.namespace import shown_name
 
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 _PAGE: Final = 2_000
@@ -38,7 +39,7 @@ _HANDLER: Final = 3  # its place in a row
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events; None or empty: all.  `queue` as stored."""
+    """Which events; None or empty: all.  `queue` as shown: plugin/mail."""
 
     queue: str | None = None
     task: bytes | None = None
@@ -59,7 +60,7 @@ class Sieve:
             id: bytes | None = getattr(event, "task", None)
             if id is None or self._handlers.of(seq, event, id) != wanted.handler:
                 return False
-        if wanted.queue is not None and event.queue != wanted.queue:
+        if wanted.queue is not None and shown_name(event.queue) != wanted.queue:
             return False
         if wanted.kinds and type(event) not in wanted.kinds:
             return False

@@ -61,7 +61,7 @@ _BINDING: Final = (
     "no free slot", "order", "deadline", "next",
 )  # fmt: skip
 _DOWN: Final = "engine down"
-_NOTHING: Final = "nothing that the journal knows of: a slot of the whole engine, a missing handler, or a busy process"
+_NOTHING: Final = "nothing on record: a slot of the whole engine, a handler it had not, or a busy process"
 
 
 @dataclass(frozen=True, slots=True)
