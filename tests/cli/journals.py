@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import trio
+from typer.testing import CliRunner, Result
 
+from journeyman.cli.app import app
 from journeyman.engine import Constant, Engine, Queue, Retry
 
 
@@ -17,6 +19,11 @@ def journeyman(*arguments: object, cwd: Path | None = None, env: dict[str, str] 
         [sys.executable, "-W", "error", "-m", "journeyman", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False, env=env,
     )  # fmt: skip
+
+
+def called(*arguments: object) -> Result:
+    """Run the command in this process: twenty times as fast, for all that a process of its own does not matter to."""
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
 
 
 def mail_queue() -> Queue:
