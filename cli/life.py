@@ -24,7 +24,9 @@ from journeyman.kernel.namespace import shown_name
 commands = typer.Typer()
 _NEAR: Final = 500_000  # events that are folded for causes without being asked to: a few seconds
 _SHORT: Final = 1_000  # microseconds: shorter waits are not worth a line
-_OPTIONS: Final = ("key", "unique", "owner", "source", "tags", "cost", "deadline_at", "attempts", "timeout_us", "parent", "root", "schedule")
+_OPTIONS: Final = (
+    "key", "unique", "owner", "source", "tags", "cost", "deadline_at", "attempts", "timeout_us", "parent", "root", "schedule",
+)  # fmt: skip
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 
 
@@ -175,9 +177,7 @@ def _json(found: Life, waits: list[Wait], now: int, redaction: Redaction) -> dic
                 "until_seq": wait.until,
                 "from_us": wait.from_at,
                 "to_us": wait.to_at,
-                "causes": [
-                    {"kind": cause.kind, "text": cause.text, "us": cause.us, "inferred": cause.inferred} for cause in wait.causes
-                ],
+                "causes": [{"kind": cause.kind, "text": cause.text, "us": cause.us, "inferred": cause.inferred} for cause in wait.causes],
             }
             for wait in waits
         ],

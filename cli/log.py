@@ -29,7 +29,8 @@ _LINES: Final = 1_000  # written at a time
 _PAUSE: Final = 0.2  # seconds between two looks at a journal in which nothing happens
 
 Since = Annotated[
-    str | None, typer.Option("--since", metavar="MOMENT", help="From here on: a seq, an instant (2026-11-22T10:00:00Z), or how long ago (2h).")
+    str | None,
+    typer.Option("--since", metavar="MOMENT", help="From a seq, an instant (2026-11-22T10:00:00Z), or so long ago (2h)."),
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="MOMENT", help="Up to here, this moment included.")]
 
@@ -40,10 +41,10 @@ def log(
     since: Since = None,
     until: Until = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Only this queue (plugin/mail: mail of namespace plugin).")] = None,
-    task: Annotated[str | None, typer.Option("--task", metavar="ID", help="Only this task; found at once, however long the journal.")] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="ID", help="Only this task, found at once.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind, such as TaskFailed; can be repeated.")] = None,
     handler: Annotated[str | None, typer.Option("--handler", help="Only tasks of this handler.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written from now on (or since --since), until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="What is written from now on (or since --since), until Ctrl-C.")] = False,
     reveal: Reveal = False,
     redact: Redact = None,
     as_json: AsJson = False,

@@ -60,12 +60,13 @@ def at(
     if queue is not None:
         names = [name for name in names if shown_name(name) == queue]
         if not names:
-            raise WrongCall(f"there was no queue {queue!r} then; there were: {', '.join(map(shown_name, sorted(past.state.queues))) or 'none'}")
+            raise WrongCall(
+                f"there was no queue {queue!r} then; there were: {', '.join(map(shown_name, sorted(past.state.queues))) or 'none'}"
+            )
     if as_json:
         screen.json(_past_json(past, names))
         return
-    open_then = "an engine had it open" if not past.state.clean else "no engine had it open"
-    screen.say(f"as of seq {past.seq}, {instant(past.at)}: boot {past.state.boots}, {open_then}")
+    screen.say(f"as of seq {past.seq}, {instant(past.at)}: {_engine(past)}")
     if queue is not None:
         _one_queue(screen, past, past.state.queues[names[0]])
         return
@@ -115,6 +116,12 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
         screen.say(f"running  {id_text(task.id)}  {task.handler}, attempt {task.attempt}, for {span(ran)}")
     if len(running) > _SHOWN:
         screen.say(f"running  {len(running) - _SHOWN} more (--json has them all)")
+
+
+def _engine(past: Past) -> str:
+    if past.unknown.get(""):
+        return "which engine had it open is not known, compacted since"
+    return f"boot {past.state.boots}, {'which had been closed' if past.state.clean else 'which was open, or had died'}"
 
 
 def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
@@ -175,9 +182,9 @@ def _task_facts(task: TaskState, at: int, redaction: Redaction) -> dict[str, Any
 
 
 def _shown(name: str, value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and name.endswith(("_at", "due_at", "first_due")):
+    if isinstance(value, int) and name.endswith(("_at", "due_at", "first_due")):
         return instant(value)
-    if name == "error":
+    if isinstance(value, list) and name == "error":
         return visible(f"{value[0]}: {value[1]}")
     return visible(str(value))
 
@@ -230,7 +237,7 @@ def _say_change(screen: Screen, change: Change, totals: Counter[str]) -> None:
         for text in _differences(change.fields):
             screen.say(f"    {visible(text)}")
         if change.unknown:
-            screen.say(f"    {' and '.join(change.unknown)} at the first moment not known: compacted since")
+            screen.say(f"    {' and '.join(change.unknown)} not known at one of the moments: compacted since")
     else:
         told = ", ".join(f"{count} {what}" for what, count in totals.items()) or "none"
         screen.say(f"from seq {change.a} to {change.b}: tasks: {told}; boots: {change.boots}")
@@ -264,7 +271,13 @@ def _change_json(change: Change) -> dict[str, Any]:
         }  # fmt: skip
     fields = {name: [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
     if isinstance(change, TaskChange):
-        return {"what": f"task {change.what}", "id": change.id, "queue": shown_name(change.queue), "handler": change.handler, "fields": fields}
+        return {
+            "what": f"task {change.what}",
+            "id": change.id,
+            "queue": shown_name(change.queue),
+            "handler": change.handler,
+            "fields": fields,
+        }
     return {
         "what": "queue", "queue": shown_name(change.queue), "new": change.is_new, "fields": fields, "unknown": list(change.unknown),
         "counts": {state.value: list(pair) for state, pair in change.counts.items()},

@@ -73,7 +73,7 @@ class QueueChange:
     is_new: bool
     counts: Mapping[State, tuple[int, int]]
     fields: Mapping[str, tuple[Any, Any]]
-    unknown: tuple[str, ...]  # what of the first moment was compacted away since, and is not compared
+    unknown: tuple[str, ...]  # what of either moment was compacted away since, and is not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ def _changes(view: JournalView, a: tuple[int, int], b: tuple[int, int], tell: Te
             yield change
     walk.without_pruned()
     yield from tasks.rest(a[0])
+    for name, lost in walk.recall().items():
+        unknown[name] = tuple(dict.fromkeys((*unknown.get(name, ()), *lost)))
     yield from _queue_changes(before, _queues(walk, *b, 1), unknown)
     yield JournalChange(a[0], b[0], journal.boots, journal.stepped_us, journal.pruned, journal.compactions)
 
@@ -249,7 +251,7 @@ def _queue_changes(before: dict[str, _Queue], after: dict[str, _Queue], unknown:
             if old.get(field) != now.fields.get(field) and not _compacted(field, lost)
         }
         counts = {state: (0 if was is None else was.counts[state], now.counts[state]) for state in State}
-        if fields or any(a != b for a, b in counts.values()):
+        if fields or lost or any(a != b for a, b in counts.values()):
             yield QueueChange(name, was is None, counts, fields, lost)
 
 

@@ -3,7 +3,7 @@
 What it costs: the rows of live tasks (one scan of LIVE) and the events since the checkpoint.  History is not read.  The proof that the
 state at the checkpoint is exact even when a later checkpoint was cut short stands at the head of checkpoint.py; this file carries it out:
 
-1. rows of LIVE as of the checkpoint or before are taken as they are; younger ones are folded anew from the task's own events (`task_as_of`);
+1. rows of LIVE as of the checkpoint or before are taken as they are; younger ones are made from their own events (`task_as_of`);
 2. the queues' facts and the journal's own are those of the checkpoint;
 3. the tail is folded, its crc and its chain checked; a TransitionRejected about a task that memory does not hold brings that task back from
    TASKS first, because the engine that wrote it still held it;
@@ -83,9 +83,7 @@ def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Reco
     _cast_shadows(store, journal, tally, state, tail.back if cut_short is None else tail.touched | tail.back, base.ended)
     checkpoint = Checkpoint(journal, tally, through_seq=through, live_bound=0 if cut_short is None else cut_short["seq"])
     _drop_folded(store, journal)
-    report = Report(
-        through, base.rows, base.refolded, tail.count, tail.chain.holes, cut_short is not None, time.perf_counter() - started
-    )
+    report = Report(through, base.rows, base.refolded, tail.count, tail.chain.holes, cut_short is not None, time.perf_counter() - started)
     return Recovered(state, journal, checkpoint, Catalog(store, tally), tally, report)
 
 

@@ -101,9 +101,7 @@ def attempts(events: Sequence[tuple[int, Event]]) -> list[Attempt]:
             begun = (seq, event)
         elif begun is not None and type(event) in _OUTCOMES:
             elapsed = getattr(event, "elapsed_us", None)
-            found.append(
-                Attempt(begun[1].attempt, begun[0], begun[1].at, seq, event.at, _OUTCOMES[type(event)], elapsed, _error_of(event))
-            )
+            found.append(Attempt(begun[1].attempt, begun[0], begun[1].at, seq, event.at, _OUTCOMES[type(event)], elapsed, _error_of(event)))
             begun = None
     if begun is not None:
         found.append(Attempt(begun[1].attempt, begun[0], begun[1].at, None, None, "running", None, None))

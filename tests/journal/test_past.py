@@ -10,14 +10,19 @@ import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Queue, Retention
-from journeyman.journal.past import unexpired
+from journeyman.engine import Engine, Queue, Retention
+from journeyman.journal.changes import QueueChange
+from journeyman.journal.log import seq_key
+from journeyman.journal.past import Walk, unexpired
+from journeyman.journal.store import Batch, Table
 from journeyman.journal.view import JournalView
-from journeyman.kernel.events import Event
+from journeyman.kernel.events import Event, QueuePaused
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.world import JournalState, fold
 from journeyman.sim import Faults, World, simulate
-from tests.journal.recorded import RecordedDisk, RecordedStore, poured
+from tests.acceptance.virtual import TrioClock
+from tests.journal.driver import Driver
+from tests.journal.recorded import RecordedStore, poured
 from tests.laws.errands import Errands
 
 FOREVER = Retention(succeeded=None, failed=None, cancelled=None, interrupted=None)
@@ -71,7 +76,7 @@ async def test_every_moment_of_a_random_day(seed: int, tmp_path: Path, autojump_
 
 
 def test_every_moment_of_a_simulated_life(tmp_path: Path) -> None:
-    disk = RecordedDisk()
+    disk = RecordedStore()
 
     async def life(world: World) -> None:
         world._disks["journal"] = disk
@@ -113,3 +118,66 @@ async def test_what_prune_has_left_is_as_it_was(tmp_path: Path, autojump_clock: 
     with poured(store, tmp_path / "jobs") as view:
         assert len(list(view.events())) < len(store.live), "nothing was pruned"
         at_every_seq(view, store.live, retained_is_the_fold)
+
+
+async def test_what_a_compaction_took_is_known_again_or_named(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Policies and pauses of before are in the JournalCompacted as far as they still held then; the others are not known."""
+    queue, other, store = Queue("q", concurrency=2, retention=FOREVER), Queue("other", retention=FOREVER), RecordedStore()
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with Engine(None, [queue, other], store=store, clock=TrioClock()) as engine:
+        await (await engine.submit(work)).wait()
+        await engine.pause("other", reason="lunch")
+        early = store.live[-1][0]
+        await engine.configure("q", concurrency=7)
+        await engine.pause("q")
+        late = store.live[-1][0]
+    state = JournalState()
+    expected = {}
+    for seq, event in store.live:
+        fold(state, event, seq)
+        expected[seq] = {name: (one.policy, one.paused) for name, one in state.queues.items()}
+    folded_away(store)
+    with poured(store, tmp_path / "jobs") as view:
+        assert not [event for _, event in view.events() if isinstance(event, QueuePaused)], "nothing was compacted"
+        past = view.state_at(late)
+        assert past.unknown == {"": ("boots",)}
+        assert {name: (one.policy, one.paused) for name, one in past.state.queues.items()} == expected[late]
+        past = view.state_at(early)
+        assert past.unknown == {"": ("boots",), "q": ("policy", "pauses")}
+        assert (past.state.queues["other"].policy, past.state.queues["other"].paused) == expected[early]["other"]
+        assert past.counts("q")[State.SUCCEEDED] == 1
+        assert view.state_at(view.last_seq).unknown == {}
+        *_, of_queue, _ = view.diff(early, late)
+        assert isinstance(of_queue, QueueChange)
+        assert (of_queue.queue, of_queue.unknown, of_queue.fields) == ("q", ("policy", "pauses"), {})
+
+
+def folded_away(store: RecordedStore) -> None:
+    """A checkpoint, and a compaction of all bookkeeping before it, as the housekeeper of an engine that has run for years does it."""
+    driver = Driver(store, 1, boot_events=False)
+    driver.whole_checkpoint(100)
+    assert driver.compact()
+    driver.flush()
+
+
+async def test_a_prune_while_the_past_is_read(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Half of a task's events were read, the rest has gone: it is no task of that past."""
+    store, errands = RecordedStore(), Hoard(5)
+    async with errands.engine(store) as engine:
+        await errands.day(engine, steps=30)
+    state = JournalState()
+    for seq, event in store.live:
+        fold(state, event, seq)
+    victim = next(task for queue in state.queues.values() for task in queue.tasks.values() if len(task.seqs) > 2)
+    walk = Walk(store, 0, ended=False)
+    walk.run(victim.seqs[0])
+    batch = Batch()
+    batch.delete(Table.EVENTS, [seq_key(seq) for seq in victim.seqs])
+    store.commit(batch)
+    walk.run(store.live[-1][0])
+    assert victim.id in walk.state.queues[victim.queue].tasks
+    walk.without_pruned()
+    assert victim.id not in walk.state.queues[victim.queue].tasks

@@ -10,7 +10,6 @@ import trio
 import trio.testing
 
 from journeyman.engine import Constant, Context, Engine, Queue, Rate, Retry, RetryLater, Snooze
-from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.waits import Wait, distance, explained, waits
 from tests.acceptance.virtual import TrioClock
 from tests.journal.recorded import RecordedStore, poured
@@ -18,7 +17,7 @@ from tests.journal.recorded import RecordedStore, poured
 S = 1_000_000
 
 
-def causes_of(store: MemoryStore, path: Path, id: str, now: int = 0) -> list[list[tuple[str, float]]]:
+def causes_of(store: RecordedStore, path: Path, id: str, now: int = 0) -> list[list[tuple[str, float]]]:
     """For each wait of any length, its causes and their seconds, the longest first; checks that they add up to the wait."""
     found = inquiry(store, path, id, now)
     for wait in found:
@@ -26,7 +25,7 @@ def causes_of(store: MemoryStore, path: Path, id: str, now: int = 0) -> list[lis
     return [[(cause.kind, round(cause.us / S, 2)) for cause in wait.causes if cause.us > 20_000] for wait in found if wait.us > 20_000]
 
 
-def inquiry(store: MemoryStore, path: Path, id: str, now: int = 0) -> list[Wait]:
+def inquiry(store: RecordedStore, path: Path, id: str, now: int = 0) -> list[Wait]:
     with poured(store, path) as view:
         task = view.task(bytes.fromhex(id.replace("-", "")))
         assert task is not None
