@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -20,6 +21,7 @@ from journeyman.kernel.events import AttemptStarted, Event, TaskRetried, TaskSub
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import observed
 from journeyman.kernel.namespace import shown_name
+from journeyman.kernel.policy import Priority
 
 commands = typer.Typer()
 _NEAR: Final = 500_000  # events that are folded for causes without being asked to: a few seconds
@@ -87,8 +89,8 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
     yield "call", visible(call_text(task.handler, arguments(task.handler, found.arguments, redaction)))
     if found.result is not None:
         yield "result", visible(repr(result(found.result, redaction)))
-    yield "attempts", f"{task.attempt}, of which {task.failures} failed and {task.crashes} died with their process"
-    if task.priority:
+    yield "attempts", "; ".join(f"{n} {outcome}" for outcome, n in Counter(one.outcome for one in found.attempts).items()) or "none"
+    if task.priority != Priority.NORMAL:
         yield "priority", task.priority
     options = task.options or {}
     for name in _OPTIONS:

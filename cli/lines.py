@@ -101,7 +101,7 @@ _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     ScheduleDeclared: lambda v: v.name,
     ScheduleRemoved: lambda v: v.name,
     ScheduleFired: _fired,
-    e.EngineBooted: lambda v: f"boot {v.epoch}, process {v.facts.get('pid')}, version {v.facts.get('version')}",
+    e.EngineBooted: lambda v: f"boot {v.epoch}, process {v.facts.get('pid')}{'' if v.facts.get('clean') else '; the last one had died'}",
     e.EngineClosed: lambda v: f"boot {v.epoch}",
     e.ClockStepped: lambda v: f"by {span(v.delta_us)}",
     e.JournalCompacted: lambda v: f"{v.totals.get('records')} records up to seq {v.through_seq}",
@@ -131,7 +131,7 @@ class Lines:
         """Seq, time, queue, task, kind, what matters in it."""
         kind = type(event)
         id = getattr(event, "task", None)
-        head = f"{seq:>8} {self._time(event.at)} {shown_name(event.queue):<12} {'-' if id is None else id_text(id):<36} "
+        head = f"{seq:>8} {self._time(event.at)} {shown_name(event.queue) or '-':<12} {'-' if id is None else id_text(id):<36} "
         name, said = f"{kind.__name__:<17}", visible(words(event))
         if self._colour and kind in _COLOURS:
             name = f"{_COLOURS[kind]}{name}{_PLAIN}"

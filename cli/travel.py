@@ -20,7 +20,7 @@ from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed
 from journeyman.kernel.namespace import shown_name
-from journeyman.kernel.policy import Policy
+from journeyman.kernel.policy import Policy, Priority
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import ROW, TaskState
 
@@ -107,8 +107,13 @@ def _remarks(past: Past, name: str) -> tuple[str, str]:
 def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
     pairs: list[tuple[str, Any]] = [("queue", shown_name(queue.name))]
     pairs += [(f"  {state.value}", count) for state, count in past.counts(queue.name).items() if count]
-    pairs.append(("remarks", _remarks(past, queue.name)[1]))
-    pairs += [(name, value) for name, value in queue.policy.facts().items() if name == "concurrency" or value != _DEFAULTS[name]]
+    if remarks := _remarks(past, queue.name)[1]:
+        pairs.append(("remarks", remarks))
+    pairs += [
+        (name, "none" if value is None else value)
+        for name, value in queue.policy.facts().items()
+        if name == "concurrency" or value != _DEFAULTS[name]
+    ]
     screen.facts(pairs)
     running = sorted(queue.running.values())
     for task in running[:_SHOWN]:
@@ -121,7 +126,7 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
 def _engine(past: Past) -> str:
     if past.unknown.get(""):
         return "which engine had it open is not known, compacted since"
-    return f"boot {past.state.boots}, {'which had been closed' if past.state.clean else 'which was open, or had died'}"
+    return f"boot {past.state.boots}, {'closed in good order' if past.state.clean else 'open, or dead without a word'}"
 
 
 def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
@@ -251,6 +256,8 @@ def _differences(fields: Mapping[str, tuple[Any, Any]], *, new: bool = False) ->
     for name, (before, after) in fields.items():
         if name == "payload_digest":
             yield "other arguments"
+        elif new and (name, after) == ("priority", Priority.NORMAL):
+            continue
         elif new:
             yield str(after) if name == "state" else f"{name} {_value(name, after)}"
         else:

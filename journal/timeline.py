@@ -26,7 +26,7 @@ from journeyman.kernel.events import (
     TaskInterrupted,
     TaskSucceeded,
 )
-from journeyman.kernel.explain import Reason, explain
+from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.taskstate import TaskState
 
@@ -126,7 +126,12 @@ def reasons(view: JournalView, id: bytes) -> tuple[TaskState, list[Reason]] | No
         if task is None:
             return None
         queue = found.state.queues[task.queue]
-        some = explain(queue, id, view.now(), surroundings(found.state, queue)) or [Reason("ended", f"it has ended: {task.state}")]
+        some = explain(queue, id, view.now(), surroundings(found.state, queue))
+        if not some:  # memory has let go of it
+            some = [
+                Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}"),
+                *key_held(queue, task, view.now()),
+            ]
     if task.state in TERMINAL:
         return task, some
     return task, _with_the_engine(view.owner, task, some)
