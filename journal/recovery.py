@@ -87,7 +87,7 @@ def _recover(store: Store, prepare: Callable[[QueueState], None] | None) -> Reco
     return Recovered(state, journal, checkpoint, Catalog(store, tally), tally, report)
 
 
-class Base(NamedTuple):
+class AtCheckpoint(NamedTuple):
     """What the newest complete checkpoint says memory held.  Indexes are not built yet."""
 
     through: int
@@ -98,7 +98,7 @@ class Base(NamedTuple):
     refolded: int
 
 
-def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = None) -> Base:
+def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = None) -> AtCheckpoint:
     """What recovery begins with.  For a look at the past too (past.py): `settled_at` has the ended tasks that memory had let go of."""
     base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT)) or {
         "seq": 0,
@@ -114,10 +114,10 @@ def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = N
     if base["facts"] is not None:
         state.load_facts(base["facts"])
     _load_queues(store, state, prepare)
-    return Base(through, state, journal, *_load_live(store, journal, state, through))
+    return AtCheckpoint(through, state, journal, *_load_live(store, journal, state, through))
 
 
-def settled_at(store: Store, base: Base) -> Iterator[TaskState]:
+def settled_at(store: Store, base: AtCheckpoint) -> Iterator[TaskState]:
     """The ended tasks that table TASKS keeps, as they stood at `base`; what memory held then speaks for itself and is left out."""
     queues = base.state.queues
     start = b""
