@@ -103,7 +103,7 @@ def _follow(screen: Screen, path: Path, wanted: Selection, since: Moment | None,
             sys.stdout.flush()
             while feed.missed:
                 first, last = feed.missed.pop(0)
-                screen.note(f"journeyman: seqs {first} to {last} were pruned before they were read")
+                screen.note(f"journeyman: seqs {first} to {last} left the journal, pruned or compacted, before they were read")
             if not page:
                 bell.wait(_PAUSE)
 

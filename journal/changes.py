@@ -236,8 +236,15 @@ def _queue_fields(queue: QueueState, at: int) -> Facts:
     fields["parked_until_us"] = queue.parked_until if queue.parked_until > at else None
     fields["epoch"] = queue.epoch
     for name, schedule in queue.schedules.items():
-        fields[f"schedule.{name}"] = {key: value for key, value in schedule.spec.items() if key not in ("payload", "digest")}
+        fields[f"schedule.{name}"] = _spec(schedule.spec)
     return fields
+
+
+def _spec(spec: Mapping[str, Any]) -> Facts:
+    """What a schedule declares, without what its tasks are given: that may be secret."""
+    shown = {name: value for name, value in spec.items() if name not in ("payload", "digest")}
+    shown["options"] = {name: value for name, value in (spec.get("options") or {}).items() if name != "meta"}
+    return shown
 
 
 def _queue_changes(before: dict[str, _Queue], after: dict[str, _Queue], unknown: Mapping[str, tuple[str, ...]]) -> Iterator[QueueChange]:

@@ -79,7 +79,8 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Wait:
     """One wait of a task, microseconds UTC.  `after`: seq of the event that began it.  `until`: seq of the one that ended it, None for a
-    task that waits still.  `causes`: the longest first; none for a wait of no length, or one that was not looked into.
+    task that waits still.  `causes`: the longest first; none for a wait that was not looked into, or of no length by the journal's instants
+    (less than none, where the clock was stepped back meanwhile).
     """
 
     after: int
@@ -110,7 +111,7 @@ def waits(events: Sequence[tuple[int, Event]], now: int) -> list[Wait]:
 
 def distance(store: Store, some: Sequence[Wait], last: int) -> int:
     """How many seqs `explained` would go through; `last` is the journal's."""
-    asked = [wait for wait in some if wait.us]
+    asked = [wait for wait in some if wait.us > 0]
     if not asked:
         return 0
     base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT))
@@ -120,7 +121,7 @@ def distance(store: Store, some: Sequence[Wait], last: int) -> int:
 
 def explained(view: JournalView, queue: str, id: bytes, some: Sequence[Wait], tell: Tell | None = None) -> list[Wait]:
     """The same waits of task `id` of `queue`, with their causes."""
-    asked = [wait for wait in some if wait.us]
+    asked = [wait for wait in some if wait.us > 0]
     if not asked:
         return list(some)
     with without_collector():
@@ -152,10 +153,10 @@ class _Inquiry:
         walk, unasked = self._walk, 0
         for seq, event in walk.events(self._last, tell or (lambda seq: None)):
             if event.at > self._at:
-                self._spend(event.at, before=type(event))
+                self._spend(min(event.at, self._wait.to_at), before=type(event))
             elif type(event) is ClockStepped:
                 self._at = event.at
-            if seq == self._wait.until:
+            if seq == self._wait.until or (self._wait.until is None and event.at > self._wait.to_at):
                 break
             walk.take(seq, event)
             unasked += 1

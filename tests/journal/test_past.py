@@ -16,7 +16,7 @@ from journeyman.journal.log import seq_key
 from journeyman.journal.past import Walk, unexpired
 from journeyman.journal.store import Batch, Table
 from journeyman.journal.view import JournalView
-from journeyman.kernel.events import Event, QueuePaused
+from journeyman.kernel.events import ClockStepped, Event, QueuePaused
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.world import JournalState, fold
 from journeyman.sim import Faults, World, simulate
@@ -90,12 +90,19 @@ def test_every_moment_of_a_simulated_life(tmp_path: Path) -> None:
             for n in range(6):
                 await engine.submit(work.using(delay=n % 3), n)
             await trio.sleep(4)
+            for seconds in (500, -9_000):
+                await engine.submit(work.using(delay=100), 1)
+                world.crash()
+                world.step_clock(seconds)
+                await engine.ready()
+                await trio.sleep(90)
             world.crash()
             await engine.ready()
             await engine.drain()
 
     simulate(life, seed=5, faults=Faults.none())
     with poured(disk, tmp_path / "jobs") as view:
+        assert sum(isinstance(event, ClockStepped) for _, event in disk.live) == 1
         assert at_every_seq(view, disk.live, is_the_fold) > 20
 
 

@@ -10,7 +10,10 @@ import trio
 import trio.testing
 
 from journeyman.engine import Constant, Context, Engine, Queue, Rate, Retry, RetryLater, Snooze
+from journeyman.journal.timeline import life as life_of
+from journeyman.journal.view import open_journal
 from journeyman.journal.waits import Wait, distance, explained, waits
+from journeyman.sim import World, simulate
 from tests.acceptance.virtual import TrioClock
 from tests.journal.recorded import RecordedStore, poured
 
@@ -191,3 +194,33 @@ async def test_a_wait_that_goes_on(tmp_path: Path, autojump_clock: trio.testing.
         await trio.sleep(7)
     end = store.live[-1][1].at
     assert causes_of(store, tmp_path / "jobs", handle.id, end + 3 * S) == [[("paused", 7), ("engine down", 3)]]
+
+
+def test_the_clock_is_stepped_in_the_middle_of_a_wait(tmp_path: Path) -> None:
+    """On by ten minutes, and back by hours, while no engine runs."""
+    ids: list[str] = []
+
+    async def life(world: World) -> None:
+        queue = Queue("q")
+
+        @queue.handler
+        async def work() -> None: ...
+
+        async with world.engine(queues=[queue]) as engine:
+            for seconds in (600, -9000):
+                ids.append((await engine.submit(work.using(delay=200))).id)
+                await trio.sleep(90)
+                world.crash()
+                world.step_clock(seconds)
+                await engine.ready()
+                await trio.sleep(300)
+        world.save(tmp_path / "jobs")
+
+    simulate(life, seed=1)
+    with open_journal(tmp_path / "jobs") as view:
+        told = [life_of(view, bytes.fromhex(id.replace("-", ""))) for id in ids]
+        found = [explained(view, "q", one.task.id, one.waits) for one in told if one is not None]
+        ((on,), (back,)) = found
+    assert {cause.kind for cause in on.causes} == {"not due", "engine down"}, "time passed while no engine ran, as far as anybody can tell"
+    assert sum(cause.us for cause in on.causes) == on.us
+    assert (back.us < 0, back.causes) == (True, ())
