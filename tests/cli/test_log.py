@@ -157,19 +157,27 @@ def test_following_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     trio.run(_opened_once, path)
     before = _last(path)
     command = [sys.executable, "-m", "journeyman", "log", str(path), "--follow", "--json", "--since", str(before + 1)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
-        subprocess.run([sys.executable, "-c", WRITER, str(path)], check=True, timeout=60)
-        last = _last(path)
-        assert follower.stdout is not None and follower.stderr is not None
-        seen = []
-        for line in follower.stdout:
-            seen.append(json.loads(line)["seq"])
-            if seen[-1] >= last:
-                break
-        os.kill(follower.pid, signal.SIGINT)
-        assert follower.wait(30) == 130
-        assert "Traceback" not in follower.stderr.read()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hears_ctrl_c) as follower:
+        try:
+            subprocess.run([sys.executable, "-c", WRITER, str(path)], check=True, timeout=60)
+            last = _last(path)
+            assert follower.stdout is not None and follower.stderr is not None
+            seen = []
+            for line in follower.stdout:
+                seen.append(json.loads(line)["seq"])
+                if seen[-1] >= last:
+                    break
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(30) == 130
+            assert "Traceback" not in follower.stderr.read()
+        finally:
+            follower.kill()
     assert seen == list(range(before + 1, last + 1))
+
+
+def _hears_ctrl_c() -> None:
+    """Tests that run in the background of a shell have it ignored, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def _opened_once(path: Path) -> None:
