@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.collector import without_collector
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.instants import instant_us
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import TAG_OF, Ignored, decode_records
@@ -137,7 +138,12 @@ class Walk:
 
     def take(self, seq: int, event: Event) -> TaskState | None:
         """Fold one; the task that ended by it, if it was let go of."""
-        fold(self.state, event, seq)
+        try:
+            fold(self.state, event, seq)
+        except KeyError:
+            raise JournalCorrupt(
+                f"record {seq} speaks of a task that no record before it submitted: run `journeyman verify`, and restore a backup", seq
+            ) from None
         self.seq = seq
         if self._ended:
             return None

@@ -12,11 +12,12 @@ import trio.testing
 
 from journeyman.engine import Engine, Queue, Retention
 from journeyman.journal.changes import QueueChange
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.log import seq_key
 from journeyman.journal.past import Walk, unexpired
 from journeyman.journal.store import Batch, Table
 from journeyman.journal.view import JournalView
-from journeyman.kernel.events import ClockStepped, Event, QueuePaused
+from journeyman.kernel.events import AttemptStarted, ClockStepped, Event, QueuePaused, TaskSubmitted
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.world import JournalState, fold
 from journeyman.sim import Faults, World, simulate
@@ -188,3 +189,16 @@ async def test_a_prune_while_the_past_is_read(tmp_path: Path, autojump_clock: tr
     assert victim.id in walk.state.queues[victim.queue].tasks
     walk.without_pruned()
     assert victim.id not in walk.state.queues[victim.queue].tasks
+
+
+async def test_a_record_that_is_missing_is_damage_and_no_traceback(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    store, errands = RecordedStore(), Hoard(6)
+    async with errands.engine(store) as engine:
+        await errands.day(engine, steps=10)
+    seq, lost = next((seq, event) for seq, event in store.live if isinstance(event, TaskSubmitted))
+    batch = Batch()
+    batch.delete(Table.EVENTS, [seq_key(seq)])
+    store.commit(batch)
+    started = next(seq for seq, event in store.live if isinstance(event, AttemptStarted) and event.task == lost.task)
+    with poured(store, tmp_path / "jobs") as view, pytest.raises(JournalCorrupt, match=f"record {started} speaks of a task"):
+        view.state_at(started)
