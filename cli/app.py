@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from journeyman.cli import look, sim, top
+from journeyman.cli import from_test, look, sim, top
 
 app = typer.Typer(
     name="journeyman",
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (look, top):
+for part in (look, top, from_test):
     app.add_typer(part.commands)
 app.add_typer(sim.commands, name="sim")
 

@@ -1,0 +1,62 @@
+"""`journeyman from-test`: a task's history as a test that makes it happen again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from journeyman.cli.failures import Exit, WrongCall, command, fail
+from journeyman.cli.from_history import test_of
+from journeyman.cli.moments import task_id
+from journeyman.cli.redaction import Redaction
+from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
+from journeyman.journal.course import course_of
+from journeyman.journal.view import open_journal
+from journeyman.kernel.errors import JourneymanError
+
+commands = typer.Typer()
+
+
+@command(commands, "from-test")
+def from_test(
+    path: JournalPath,
+    id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here instead of to stdout.")] = None,
+    reveal: Reveal = False,
+    redact: Redact = None,
+    check: Annotated[bool, typer.Option("--check", help="Run it at once; exit code 1 if it does not happen again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a task's history into a pytest file that makes it happen again in simulation."""
+    screen = Screen(as_json)
+    if output is not None and output.exists():
+        raise WrongCall(f"{output} is there already: name another file, or delete it first")
+    with open_journal(path) as view, screen.progress("reading", view.last_seq) as bar:
+        course = course_of(view, task_id(id), bar.to)
+    if course is None:
+        raise WrongCall(f"there is no task {id} in this journal: it was never submitted here, or retention has dropped it")
+    source = test_of(course, Redaction(redact or (), reveal=reveal))
+    if output is not None:
+        output.write_text(source, encoding="ascii")
+        screen.note(f"wrote {output}: run it with `pytest {output}`")
+    if as_json:
+        screen.json({"task": id, "events": len(course.events), "output": None if output is None else str(output), "source": source})
+    elif output is None:
+        typer.echo(source, nl=False)
+    if check:
+        _check(source)
+
+
+def _check(source: str) -> None:
+    """Whether the test passes, here and now."""
+    module: dict[str, Any] = {"__name__": "from_test"}
+    exec(compile(source, "<from-test>", "exec"), module)
+    try:
+        module["test_it_happens_again"]()
+    except (AssertionError, JourneymanError) as error:
+        fail(f"it does not happen again: {str(error).strip() or type(error).__name__}", Exit.FOUND)
+
+
+__all__ = ["commands"]

@@ -1,0 +1,169 @@
+"""`journeyman from-test`: what it writes happens again, and says no if it does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner
+
+from journeyman.cli.app import app
+from journeyman.cli.source import Group, Literals, call, import_lines, lines, named, text
+from tests.cli.recorded import id_of, record
+
+# Each of them with the runs it made and how it ended.
+LIVES = {
+    "succeed": ("assert_ran(1)", "then_succeeded()"),
+    "flaky": ("3,", "then_dead_lettered("),
+    "doze": ("raise Snooze(0.1)", "then_succeeded()"),
+    "hang": ("engine.cancel(TASK, reason=", "then_cancelled()"),
+    "deaf": ("CancelScope(shield=True)", "then_cancelled()"),
+    "never begun": ("delay=3600", "then_cancelled()"),
+    "overrun": ("timeout=0.1", "then_dead_lettered()"),
+    "fatal": ("raise Fatal from", "then_succeeded()"),
+    "later": ("raise RetryLater(ConnectionError(", "then_succeeded()"),
+    "gives up": ("raise Cancel(", "then_cancelled()"),
+    "choosy": ("on=(OSError,)", "then_dead_lettered("),
+    "keyed": ("engine.pause(", "then_succeeded()"),
+    "moved": ("engine.reschedule(TASK, delay=0.05", "then_succeeded()"),
+    "held": ("engine.resume(", "then_succeeded()"),
+    "late": ("deadline=datetime(", "then_cancelled()"),
+    "cancelled while held": ("engine.pause(", "then_cancelled()"),
+    "beat": ("await busy(ctx, 0.6", "then_succeeded()"),
+    "lost": ("world.crash()", "then_succeeded()"),
+    "once": ('on_crash="interrupt"', "then_interrupted()"),
+    "stopped": ("# The engine was stopped, and started again.", "then_succeeded()"),
+}
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recorded") / "jobs")
+
+
+def made(journal: Path, name: str, *options: str) -> str:
+    """The source for the task of this name, in this process."""
+    done = CliRunner().invoke(app, ["from-test", str(journal), id_of(name), *options])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def play(source: str) -> None:
+    module: dict[str, Any] = {"__name__": "played"}
+    exec(compile(source, "played.py", "exec"), module)
+    module["test_it_happens_again"]()
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_it_happens_again(journal: Path, name: str) -> None:
+    source = made(journal, name)
+    for words in LIVES[name]:
+        assert words in source
+    play(source)
+
+
+def test_the_files_pass_as_tests_and_please_the_linter(journal: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(LIVES):
+        (tmp_path / f"test_{number}.py").write_text(made(journal, name))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    for tool, said in (
+        (("pytest", "-q", "-p", "no:cacheprovider"), f"{len(LIVES)} passed"),
+        (("ruff", "check", "--isolated", "--no-cache", "--select", "E,F,W,B,I,UP,SIM,RUF,PT,C4,PIE"), "All checks passed"),
+        (("ruff", "format", "--isolated", "--no-cache", "--check"), "already formatted"),
+    ):
+        done = subprocess.run([sys.executable, "-m", *tool, "."], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded", "otherwise"),
+    [
+        ("flaky", "attempts=3", "attempts=4"),
+        ("flaky", "Constant(0.05)", "Constant(0.08)"),
+        ("doze", "Snooze(0.1)", "Snooze(0.2)"),
+        ("hang", '        await engine.cancel(TASK, reason="too long", by="ops")\n', ""),
+        ("lost", "        world.crash()\n", ""),
+        ("once", ', on_crash="interrupt"', ""),
+    ],
+)
+def test_it_does_not_happen_again_under_another_policy(journal: Path, name: str, recorded: str, otherwise: str) -> None:
+    source = made(journal, name)
+    assert recorded in source
+    with pytest.raises(AssertionError):
+        play(source.replace(recorded, otherwise))
+
+
+def test_secrets_are_not_written(journal: Path) -> None:
+    source = made(journal, "succeed")
+    assert source.count('"[hidden]"') == 3  # token= as argument and in the result, password in meta
+    assert "geheim" not in source
+    shown = made(journal, "succeed", "--reveal")
+    assert 'token="geheim"' in shown
+    play(shown)
+
+
+def test_written_to_a_file_and_checked(journal: Path, tmp_path: Path) -> None:
+    file = tmp_path / "test_incident.py"
+    done = CliRunner().invoke(app, ["from-test", str(journal), id_of("flaky"), "-o", str(file), "--check", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["events"], found["source"]) == (7, file.read_text())
+    done = CliRunner().invoke(app, ["from-test", str(journal), id_of("flaky"), "-o", str(file)])
+    assert (done.exit_code, "is there already" in done.stderr) == (2, True)
+
+
+def test_wrong_calls(journal: Path, tmp_path: Path) -> None:
+    for arguments, code, words in (
+        ([str(journal), "x"], 2, "is no task id"),
+        ([str(journal), str(UUID(int=1))], 2, "there is no task"),
+        ([str(tmp_path), str(UUID(int=1))], 5, "there is no journal"),
+    ):
+        done = CliRunner().invoke(app, ["from-test", *arguments])
+        assert done.exit_code == code
+        assert words in done.stderr
+
+
+# --- source -----------------------------------------------------------------------------------------------------------
+
+
+VALUES = [
+    None, True, -3, 1.5, float("inf"), "", "plain", 'with "quotes"', "it's", "both \" and '", "new\nline\\", "\u201c\u00e9\U0001f600\x00",
+    "x" * 500,
+    b"", b"\x00\xff'\"", b"y" * 300, [], [1, [2, {}]], (1,), (), {"a": {"b": [1, 2]}, 3: None}, set(), {1, 2}, frozenset({3}),
+    datetime(2026, 11, 22, 10, 30, tzinfo=UTC), datetime(2026, 1, 1, 0, 0, 0, 7), date(2026, 1, 2), timedelta(seconds=3),
+    UUID(int=5), Decimal("1.50"), {"long": ["word " * 30, {"deep": ["z" * 100]}]},
+]  # fmt: skip
+
+
+def test_literals_are_the_values(tmp_path: Path) -> None:
+    """Each value comes back from its source, and formatters leave the layout alone."""
+    literals = Literals()
+    body = [line for number, value in enumerate(VALUES) for line in lines(literals.of(value), before=f"v{number} = ")]
+    source = "\n".join([*import_lines(literals.imports), "", *body]) + "\n"
+    assert source.isascii()
+    module: dict[str, Any] = {}
+    exec(source, module)
+    for number, value in enumerate(VALUES):
+        assert module[f"v{number}"] == value
+        assert type(module[f"v{number}"]) is type(value)
+    (tmp_path / "values.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "--no-cache", "--diff", "values.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_layout() -> None:
+    assert list(lines(call("f", "1", named("x", "2")), before="await ")) == ["await f(1, x=2)"]
+    long = call("f", *["argument" * 3] * 4, named("x", Group("[", ("1", "2"), "]")))
+    assert list(lines(long, 4)) == ["    f(", *["        " + "argument" * 3 + ","] * 4, "        x=[1, 2],", "    )"]
+    assert list(lines(call("f", text("a" * 61))))[1:-1] == ['    "' + "a" * 60 + '"', '    "a"']
