@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 from journeyman.cli.policy_source import changed, keyword_items, parameters, without_ends
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.script import CONFIGURE, CRASH, LEAVE, PAUSE, RESUME, SUBMIT, Script, Step
+from journeyman.cli.script import CONFIGURE, CRASH, LEAVE, OTHER, PAUSE, RESUME, SUBMIT, Script, Step
 from journeyman.cli.source import Group, Literals, Node, call, import_lines, lines, named, plain, seconds, text
 from journeyman.cli.stand_in import StandIn, message_of
-from journeyman.journal.course import Course
+from journeyman.journal.course import Course, Neighbour
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -34,6 +35,7 @@ from journeyman.kernel.events import (
     TaskReprioritised,
     TaskRescheduled,
     TaskRetried,
+    TaskSubmitted,
 )
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
@@ -130,6 +132,8 @@ class _File:
         yield ""
 
     def _handler(self) -> Iterator[str]:
+        if self.course.neighbours:
+            yield from self._others()
         if any("busy(" in line for line in self.body):
             yield from self._busy()
         yield ""
@@ -137,7 +141,34 @@ class _File:
         yield from lines(call("@queue.handler", named("name", text(self.course.task.handler)), *self.stand_in.limits()))
         yield "async def stand_in(ctx: Context, *args: Any, **kwargs: Any) -> Any:"
         yield '    """Does what the recorded runs did."""'
+        if self.course.neighbours:
+            yield "    if ctx.id != TASK:"
+            yield "        return await another(ctx)"
         yield from self.body
+
+    def _others(self) -> Iterator[str]:
+        """What the tasks did that were in its way."""
+        self.literals.need(_PACKAGE, "Snooze")
+        yield ""
+        yield "# Who was in its way: seconds of each run, and those until the next (None: there is none)."
+        table = Group("{", tuple(self._played(other) for other in self.course.neighbours), "}")
+        yield from lines(table, before="OTHERS: dict[str, list[tuple[float, float | None]]] = ")
+        yield ""
+        yield ""
+        yield "async def another(ctx: Context) -> None:"
+        yield '    """Does what the recorded runs of one of these did."""'
+        yield "    duration, pause = OTHERS[ctx.id][ctx.attempt - 1]"
+        yield "    await trio.sleep(duration)"
+        yield "    if pause is not None:"
+        yield "        raise Snooze(pause)"
+
+    def _played(self, other: Neighbour) -> Node:
+        """A line of that table; what ran before the task existed is over, or has the rest of its time to go."""
+        start = self.course.submitted.at
+        runs = [(max(begun, start), end) for begun, end, _ in other.runs if end > start]
+        pauses = [seconds(later[0] - run[1]) for run, later in pairwise(runs)]
+        items = tuple(f"({seconds(end - begun)}, {pause})" for (begun, end), pause in zip(runs, [*pauses, "None"], strict=True))
+        return Group(f'"{id_text(other.task.id)}": [', items, "]")
 
     def _busy(self) -> Iterator[str]:
         yield ""
@@ -178,6 +209,8 @@ class _File:
             yield from lines(call("engine.resume", queue), 8, before="await ")
         elif step.what == SUBMIT:
             yield from self._submit()
+        elif step.what == OTHER and step.other is not None:
+            yield from self._submit_other(step.other)
         elif step.what == CRASH:
             yield "        world.crash()"
             yield "        await engine.ready()"
@@ -221,6 +254,20 @@ class _File:
             items += [named(name, value) for name, value in named_items if name.isidentifier()]
         yield from lines(call("engine.submit", *items), 8, before="await ")
 
+    def _submit_other(self, other: Neighbour) -> Iterator[str]:
+        event = other.submitted
+        items = {"id": text(id_text(other.task.id)), **self._place(event, ("key", "cost"))}
+        if (due_in := event.due_at - max(event.at, self.course.submitted.at)) > 0:
+            items["delay"] = seconds(due_in)
+        yield from lines(call("engine.submit", call("stand_in.using", *keyword_items(items))), 8, before="await ")
+
+    def _place(self, event: TaskSubmitted, names: tuple[str, ...]) -> dict[str, Node]:
+        """What decides about a task's place among others, and options that need no words."""
+        options = event.options or {}
+        found: dict[str, Node] = {} if event.priority == 5 else {"priority": str(event.priority)}
+        found |= {name: self.literals.of(options[name]) for name in names if name in options}
+        return found | ({"owner": self.literals.of(tuple(options["owner"]))} if "owner" in options else {})
+
     def _options(self) -> dict[str, Node]:
         """The options of the submission that decide about its course, and its labels."""
         event = self.course.submitted
@@ -230,17 +277,11 @@ class _File:
                 found["at"] = self.literals.instant(instant_of(event.due_at))
             else:
                 found["delay"] = seconds(event.due_at - event.at)
-        if event.priority != 5:
-            found["priority"] = str(event.priority)
+        found |= self._place(event, ("key", "source", "tags", "attempts", "cost", "unique"))
         options = event.options or {}
-        for name in ("key", "source", "tags", "attempts", "cost", "unique"):
-            if name in options:
-                found[name] = self.literals.of(options[name])
         for name in ("timeout", "heartbeat", "unique_for"):
             if (value := options.get(f"{name}_us")) is not None:
                 found[name] = seconds(value) if value else "None"
-        if "owner" in options:
-            found["owner"] = self.literals.of(tuple(options["owner"]))
         if "deadline_at" in options:
             found["deadline"] = self.literals.instant(instant_of(options["deadline_at"]))
         if "meta" in options:
@@ -253,6 +294,10 @@ class _File:
         kinds = tuple(f'("{type(event).__name__}", {getattr(event, "attempt", None)})' for event in self.course.events)
         yield from lines(Group("[", kinds, "]"), 4, before="assert [(event.kind, event.attempt) for event in life.events] == ")
         runs = self.script.runs
+        if runs and self.course.neighbours:
+            begun = seconds(self.script.begun)
+            yield "    waited = (life.starts[0] - START).total_seconds()"
+            yield f"    assert abs(waited - {begun}) < 0.1 + 0.1 * waited"
         items: list[Node] = [str(len(runs))]
         if self.script.gaps:
             items += [named("apart", Group("[", tuple(map(seconds, self.script.gaps)), "]")), f"tolerance={self._tolerance()}"]
@@ -266,7 +311,7 @@ class _File:
 
     def _tolerance(self) -> float:
         """How far a pause may be from the recorded one: the share of the jitter, which falls as the recorded one does."""
-        return max(0.01, self.course.policy.jitter_ppm / 1_000_000)
+        return max(0.2 if self.course.neighbours else 0.01, self.course.policy.jitter_ppm / 1_000_000)
 
     def _ending(self, last: Event) -> str:
         if self.course.task.finished_at is None:

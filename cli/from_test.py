@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from journeyman.cli.from_history import test_of
 from journeyman.cli.moments import task_id
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
-from journeyman.journal.course import course_of
+from journeyman.cli.script import NOTICED_US
+from journeyman.journal.course import Course, Neighbour, course_of, neighbours_of, stood_in_the_way
 from journeyman.journal.view import open_journal
 from journeyman.kernel.errors import JourneymanError
 
@@ -24,6 +26,9 @@ def from_test(
     path: JournalPath,
     id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here instead of to stdout.")] = None,
+    with_neighbours: Annotated[
+        int, typer.Option("--with-neighbours", metavar="N", min=0, help="Play up to N tasks that kept it waiting, too.")
+    ] = 0,
     reveal: Reveal = False,
     redact: Redact = None,
     check: Annotated[bool, typer.Option("--check", help="Run it at once; exit code 1 if it does not happen again.")] = False,
@@ -35,8 +40,10 @@ def from_test(
         raise WrongCall(f"{output} is there already: name another file, or delete it first")
     with open_journal(path) as view, screen.progress("reading", view.last_seq) as bar:
         course = course_of(view, task_id(id), bar.to)
-    if course is None:
-        raise WrongCall(f"there is no task {id} in this journal: it was never submitted here, or retention has dropped it")
+        if course is None:
+            raise WrongCall(f"there is no task {id} in this journal: it was never submitted here, or retention has dropped it")
+        if with_neighbours:
+            course = _with_neighbours(screen, course, neighbours_of(view, course, with_neighbours, bar.to))
     source = test_of(course, Redaction(redact or (), reveal=reveal))
     if output is not None:
         output.write_text(source, encoding="ascii")
@@ -47,6 +54,18 @@ def from_test(
         typer.echo(source, nl=False)
     if check:
         _check(source)
+
+
+def _with_neighbours(screen: Screen, course: Course, found: list[Neighbour]) -> Course:
+    """With those who were in the way, if they alone explain how long it waited."""
+    if not found:
+        screen.note("nothing that the journal still holds of this queue ran while it waited")
+        return course
+    if not stood_in_the_way(course, found, NOTICED_US):
+        screen.note(f"{len(found)} tasks that ran while it waited do not explain how long it did: the test pauses the queue instead")
+        return course
+    of_key = [one for one in found if one.key is not None and one.key == (course.task.options or {}).get("key")]
+    return replace(course, neighbours=of_key if stood_in_the_way(course, of_key, NOTICED_US) else found)
 
 
 def _check(source: str) -> None:

@@ -1,9 +1,10 @@
 """The script of a recorded course: what the outside world does in a simulation, and when, so that the course happens again.
 
 Problem.  A run begins when nothing stands in its way, and most of what stood there (other tasks, a machine that was slow) is not in the
-test. Choice: where the journal shows that a run waited noticeably, the script pauses the queue for as long; smaller waits are left out,
-and the simulated clock runs ahead of the recorded one by their sum (`_ahead`).  Everything else follows from the policy, the id (which
-decides the jitter) and the handler's durations, so every simulated instant is known here beforehand.
+test. Choice: where the journal shows that a run waited noticeably, the script pauses the queue for as long, unless those who were in
+the way take part; smaller waits are left out, and the simulated clock runs ahead of the recorded one by their sum (`_ahead`).
+Everything else follows from the policy, the id (which decides the jitter) and the handler's durations, so every simulated instant is
+known here beforehand.
 
 A crash is put so shortly before the boot that found it as half the shortest run that was lost allows: the journal says when a loss was
 noticed, not when the process died.
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from journeyman.journal.course import Course
+from journeyman.journal.course import Course, Neighbour
 from journeyman.kernel.events import (
     AttemptFailed,
     AttemptReleased,
@@ -38,17 +39,21 @@ NOTICED_US: Final = 100_000  # a shorter wait is not played
 _ROOM_US: Final = 2_000  # less time than this is too little to do something in between
 _RESTART_US: Final = 1_000_000
 
-PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER = "pause", "resume", "submit", "crash", "leave", "configure", "order"
+PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER, OTHER = (
+    "pause", "resume", "submit", "crash", "leave", "configure", "order", "other",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that the scenario does `at` so many microseconds.  `about`: the event that it brings about; `policy`: of a CONFIGURE."""
+    """Something that the scenario does `at` so many microseconds.  `about`: the event that it brings about; `policy`: of a CONFIGURE.
+    `other`: of an OTHER, whom it submits."""
 
     at: int
     what: str
     about: Event | None = None
     policy: Policy | None = None
+    other: Neighbour | None = None
     rank: int = 0
 
 
@@ -71,6 +76,7 @@ class Script:
         self.steps: list[Step] = []
         self.runs: list[Run] = []
         self.gaps: list[int] = []  # from the end of each run to the start of the next
+        self.begun = 0  # when the first of them starts
         self._ahead = 0
         self._start = course.submitted.at
         self._paused = False
@@ -88,12 +94,18 @@ class Script:
 
     def _play(self) -> None:
         self.steps.append(Step(0, SUBMIT, self.course.submitted))
-        changes = list(self.course.changes)
+        changes, others = list(self.course.changes), list(self.course.neighbours)
         for event in self.course.events[1:]:
             while changes and changes[0][0] <= event.at:
                 at, policy = changes.pop(0)
                 self.steps.append(Step(max(0, self._now(at)), CONFIGURE, policy=policy))
+            while others and others[0].submitted.at <= event.at:
+                self._other(others.pop(0))
             self._one(event)
+
+    def _other(self, other: Neighbour) -> None:
+        early = other.task.seq < self.course.task.seq
+        self.steps.append(Step(0 if early else max(0, self._now(other.submitted.at)), OTHER, other=other, rank=-2 if early else 0))
 
     def _one(self, event: Event) -> None:
         if isinstance(event, AttemptStarted):
@@ -110,14 +122,17 @@ class Script:
 
     def _begin(self, event: AttemptStarted) -> None:
         waited = event.at - self._due
-        if not self._paused and waited > NOTICED_US:
+        noticed = waited > NOTICED_US
+        if noticed and not self._paused and not self.course.neighbours:
             self._hold()
         if self._paused:
             self.steps.append(Step(self._now(event.at), RESUME))
             self._paused = False
-        else:
+        elif not (noticed and self.course.neighbours):  # else they keep it waiting for as long
             self._ahead += max(0, waited)
-        if self.runs:
+        if not self.runs:
+            self.begun = self._now(event.at)
+        else:
             self.gaps.append(self._now(event.at) - self._ended_at)
         self._started = event
         self.runs.append(Run(event.attempt))

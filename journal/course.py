@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from journeyman.journal.cbor import decode_payload
 from journeyman.journal.view import JournalView
+from journeyman.kernel.bounds import HOUR_US
 from journeyman.kernel.events import (
     AttemptStarted,
     DependencyMet,
@@ -30,7 +31,12 @@ from journeyman.kernel.taskstate import TaskState
 
 # They change nothing of a task's course, or nothing that a test without the rest of the world could make happen.
 _ASIDE: Final = (ProgressSampled, TransitionRejected, DependencyMet)
+_ENDS_A_RUN: Final = frozenset({
+    "AttemptFailed", "AttemptLost", "AttemptReleased", "AttemptSnoozed", "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted",
+})  # fmt: skip
 _PAGE: Final = 5_000
+_LOOKED_AT: Final = 5_000  # tasks that may have been in the way
+_BLINK_US: Final = 50_000  # between the end of one that was in the way and the start of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class Neighbour:
     task: TaskState
     submitted: TaskSubmitted
     runs: list[tuple[int, int, bool]]
+
+    @property
+    def key(self) -> str | None:
+        return (self.task.options or {}).get("key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +144,31 @@ def neighbours_of(view: JournalView, course: Course, most: int, tell: Callable[[
     found: list[Neighbour] = []
     with view.newest() as now:
         for id in ids:
-            holder = now.state.queue(course.task.queue).tasks.get(id)
-            task = holder or now.catalog.get(id, 0)
-            if task is not None and id != course.task.id:
-                events = [event for _, event in now.journal.events(list(task.seqs)) if isinstance(event, Event)]
-                if (neighbour := _neighbour(task, events, waits)) is not None:
-                    found.append(neighbour)
-    found.sort(key=lambda one: ((one.task.options or {}).get("key") != key, one.task.seq))
+            task = now.state.queue(course.task.queue).tasks.get(id) or now.catalog.get(id, 0)
+            if task is None:
+                continue  # retention has dropped it
+            events: list[Event] = [event for _, event in now.journal.events(list(task.seqs)) if isinstance(event, Event)]
+            if (neighbour := _neighbour(task, events, waits)) is not None:
+                found.append(neighbour)
+    found.sort(key=lambda one: (one.key != key, one.task.seq))
     return sorted(found[:most], key=lambda one: one.task.seq)
+
+
+def stood_in_the_way(course: Course, neighbours: list[Neighbour], least: int) -> bool:
+    """Whether these explain every wait of at least so many microseconds: they held its key, or all slots of the queue, all the time."""
+    return all(_held(course, neighbours, since, until) for since, until in waiting(course.events) if until - since >= least)
+
+
+def _held(course: Course, neighbours: list[Neighbour], since: int, until: int) -> bool:
+    key = (course.task.options or {}).get("key")
+    edges = sorted({edge for one in neighbours for start, end, _ in one.runs for edge in (start, end) if since <= edge < until})
+    for instant, following in zip([since, *edges], [*edges, until], strict=True):
+        running = [one for one in neighbours if any(start <= instant < end for start, end, _ in one.runs)]
+        of_key = sum(1 for one in running if key is not None and one.key == key)
+        free = len(running) < course.policy.concurrency and (key is None or of_key < course.policy.per_key)
+        if free and following - instant > _BLINK_US:
+            return False
+    return True
 
 
 def waiting(events: list[Event]) -> list[tuple[int, int]]:
@@ -158,14 +185,18 @@ def waiting(events: list[Event]) -> list[tuple[int, int]]:
 
 
 def _who_ran(view: JournalView, course: Course, waits: list[tuple[int, int]], tell: Callable[[int], object]) -> list[bytes]:
-    """Ids of the tasks of the queue of which anything is told from shortly before the course to its end, in the order of first mention."""
+    """Ids of the tasks of the queue of whose runs something is told while it waited; no more than the newest few thousand."""
     seen: dict[bytes, None] = {}
     for seq, event in view.events(course.task.seq, course.task.last_seq):
-        task = getattr(event, "task", None)
-        if task is not None and event.queue == course.task.queue and any(since <= event.at <= until for since, until in waits):
-            seen[task] = None
+        if getattr(event, "attempt", 0) and event.queue == course.task.queue and any(since <= event.at <= until for since, until in waits):
+            id = event.task  # type: ignore[union-attr]  # events with an attempt have one
+            seen.pop(id, None)
+            seen[id] = None
+            if len(seen) > _LOOKED_AT:
+                del seen[next(iter(seen))]
         if seq % _PAGE == 0:
             tell(seq)
+    seen.pop(course.task.id, None)
     return list(seen)
 
 
@@ -176,13 +207,14 @@ def _neighbour(task: TaskState, events: list[Event], waits: list[tuple[int, int]
     for event in events:
         if isinstance(event, AttemptStarted):
             started = event.at
-        elif started is not None and event._fields[5:6] == ("attempt",) and not isinstance(event, _ASIDE):
-            more = type(event).__name__.startswith("Attempt")
-            runs.append((started, event.at, more))
+        elif started is not None and type(event).__name__ in _ENDS_A_RUN:
+            runs.append((started, event.at, type(event).__name__.startswith("Attempt")))
             started = None
-    overlapping = any(start < until and end > since for start, end, _ in runs for since, until in waits)
+    if started is not None:
+        runs.append((started, waits[-1][1] + HOUR_US, False))  # it runs still
     first = events[0]
+    overlapping = any(start < until and end > since for start, end, _ in runs for since, until in waits)
     return Neighbour(task, first, runs) if overlapping and isinstance(first, TaskSubmitted) else None
 
 
-__all__ = ["Course", "Neighbour", "course_of", "neighbours_of", "waiting"]
+__all__ = ["Course", "Neighbour", "course_of", "neighbours_of", "stood_in_the_way", "waiting"]

@@ -29,6 +29,7 @@ jobs = Queue("jobs", concurrency=16, retry=Retry(attempts=3, backoff=Constant(0.
 picky = Queue("picky", retry=Retry(attempts=3, backoff=lambda n: 0.03 * n, on=(OSError,)))
 frail = Queue("frail", on_crash="interrupt")
 held = Queue("held")
+narrow = Queue("narrow")
 pulse = Queue("pulse", heartbeat=0.4)
 
 
@@ -109,6 +110,11 @@ async def once() -> None:
 async def wait() -> None: ...
 
 
+@narrow.handler
+async def squeeze(seconds: float) -> None:
+    await trio.sleep(seconds)
+
+
 @pulse.handler
 async def beat(ctx: Context) -> None:
     for _ in range(3):
@@ -116,7 +122,7 @@ async def beat(ctx: Context) -> None:
         await trio.sleep(0.2)
 
 
-QUEUES = [jobs, picky, frail, held, pulse]
+QUEUES = [jobs, picky, frail, held, narrow, pulse]
 
 
 async def first(engine: Engine) -> None:
@@ -124,6 +130,9 @@ async def first(engine: Engine) -> None:
     await engine.submit(once.using(id=id_of("once")))
     await engine.submit(hang.using(id=id_of("deaf")), 30)
     await engine.submit(nap.using(key="k"), 0.3)
+    await engine.submit(squeeze, 0.2)
+    await engine.submit(squeeze.using(id=id_of("squeezed")), 0.01)
+    await engine.submit(squeeze.using(priority=9), 0.2)
     await engine.pause("held", by="ops")
     await engine.submit_many(
         [
@@ -153,7 +162,7 @@ async def first(engine: Engine) -> None:
     await engine.reprioritise(id_of("moved"), 20)
     await engine.reschedule(id_of("moved"), delay=0.05, reason="now")
     await engine.resume("held")
-    for name in ("hang", "flaky", "doze", "fatal", "later", "choosy", "keyed", "moved", "held", "overrun", "beat"):
+    for name in ("hang", "flaky", "doze", "fatal", "later", "choosy", "keyed", "squeezed", "moved", "held", "overrun", "beat"):
         await engine.wait(id_of(name), timeout=20)
     await engine.retry(id_of("fatal"), reason="mended", by="ops")
     await engine.wait(id_of("fatal"), timeout=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from journeyman.cli.app import app
+from journeyman.cli.from_history import test_of
+from journeyman.cli.redaction import Redaction
 from journeyman.cli.source import Group, Literals, call, import_lines, lines, named, text
+from journeyman.journal.course import course_of
+from journeyman.journal.view import open_journal
 from tests.cli.recorded import id_of, record
 
 # Each of them with the runs it made and how it ended.
@@ -25,12 +30,13 @@ LIVES = {
     "doze": ("raise Snooze(0.1)", "then_succeeded()"),
     "hang": ("engine.cancel(TASK, reason=", "then_cancelled()"),
     "deaf": ("CancelScope(shield=True)", "then_cancelled()"),
-    "never begun": ("delay=3600", "then_cancelled()"),
+    "never begun": ("delay=3", "then_cancelled()"),
     "overrun": ("timeout=0.1", "then_dead_lettered()"),
     "fatal": ("raise Fatal from", "then_succeeded()"),
     "later": ("raise RetryLater(ConnectionError(", "then_succeeded()"),
     "gives up": ("raise Cancel(", "then_cancelled()"),
     "choosy": ("on=(OSError,)", "then_dead_lettered("),
+    "squeezed": ("engine.pause(", "then_succeeded()"),
     "keyed": ("engine.pause(", "then_succeeded()"),
     "moved": ("engine.reschedule(TASK, delay=0.05", "then_succeeded()"),
     "held": ("engine.resume(", "then_succeeded()"),
@@ -43,13 +49,24 @@ LIVES = {
 }
 
 
+COLLECTED = ("succeed", "flaky", "lost", "doze")  # run by pytest; the others are played in this process
+
+
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return record(tmp_path_factory.mktemp("recorded") / "jobs")
 
 
+@pytest.fixture(scope="module")
+def sources(journal: Path) -> dict[str, str]:
+    """What is made of each life, by name."""
+    with open_journal(journal) as view:
+        courses = {name: course_of(view, UUID(id_of(name)).bytes) for name in LIVES}
+    return {name: test_of(course, Redaction()) for name, course in courses.items() if course is not None}
+
+
 def made(journal: Path, name: str, *options: str) -> str:
-    """The source for the task of this name, in this process."""
+    """The same by the command, in this process."""
     done = CliRunner().invoke(app, ["from-test", str(journal), id_of(name), *options])
     assert done.exit_code == 0, done.output
     return done.stdout
@@ -62,19 +79,18 @@ def play(source: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_it_happens_again(journal: Path, name: str) -> None:
-    source = made(journal, name)
+def test_it_happens_again(sources: dict[str, str], name: str) -> None:
     for words in LIVES[name]:
-        assert words in source
-    play(source)
+        assert words in sources[name]
+    play(sources[name])
 
 
-def test_the_files_pass_as_tests_and_please_the_linter(journal: Path, tmp_path: Path) -> None:
-    for number, name in enumerate(LIVES):
-        (tmp_path / f"test_{number}.py").write_text(made(journal, name))
+def test_the_files_pass_as_tests_and_please_the_linter(sources: dict[str, str], tmp_path: Path) -> None:
+    for number, name in enumerate(sources):
+        (tmp_path / f"{'test' if name in COLLECTED else 'course'}_{number}.py").write_text(sources[name])
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     for tool, said in (
-        (("pytest", "-q", "-p", "no:cacheprovider"), f"{len(LIVES)} passed"),
+        (("pytest", "-q", "-p", "no:cacheprovider"), f"{len(COLLECTED)} passed"),
         (("ruff", "check", "--isolated", "--no-cache", "--select", "E,F,W,B,I,UP,SIM,RUF,PT,C4,PIE"), "All checks passed"),
         (("ruff", "format", "--isolated", "--no-cache", "--check"), "already formatted"),
     ):
@@ -94,15 +110,31 @@ def test_the_files_pass_as_tests_and_please_the_linter(journal: Path, tmp_path: 
         ("once", ', on_crash="interrupt"', ""),
     ],
 )
-def test_it_does_not_happen_again_under_another_policy(journal: Path, name: str, recorded: str, otherwise: str) -> None:
-    source = made(journal, name)
-    assert recorded in source
+def test_it_does_not_happen_again_under_another_policy(sources: dict[str, str], name: str, recorded: str, otherwise: str) -> None:
+    assert recorded in sources[name]
     with pytest.raises(AssertionError):
-        play(source.replace(recorded, otherwise))
+        play(sources[name].replace(recorded, otherwise))
 
 
-def test_secrets_are_not_written(journal: Path) -> None:
-    source = made(journal, "succeed")
+@pytest.mark.parametrize(("name", "most", "others"), [("keyed", 5, 1), ("squeezed", 5, 2)])
+def test_those_who_were_in_its_way_take_part(journal: Path, name: str, most: int, others: int) -> None:
+    source = made(journal, name, "--with-neighbours", str(most))
+    assert "engine.pause" not in source
+    assert source.count("await engine.submit(") == others + 1
+    play(source)
+    with pytest.raises(AssertionError):
+        play(re.sub(r"\[\(0\.\d+, None\)\]", "[(0.01, None)]", source))
+
+
+def test_those_who_were_not_in_its_way_stay_outside(journal: Path) -> None:
+    done = CliRunner().invoke(app, ["from-test", str(journal), id_of("squeezed"), "--with-neighbours", "1"])
+    assert "the test pauses the queue instead" in done.stderr
+    assert 'engine.pause("narrow")' in done.stdout
+    play(done.stdout)
+
+
+def test_secrets_are_not_written(journal: Path, sources: dict[str, str]) -> None:
+    source = sources["succeed"]
     assert source.count('"[hidden]"') == 3  # token= as argument and in the result, password in meta
     assert "geheim" not in source
     shown = made(journal, "succeed", "--reveal")
