@@ -42,7 +42,6 @@ from journeyman.kernel.lifecycle import State
 from journeyman.kernel.namespace import local_name
 
 _PACKAGE: Final = "journeyman"
-_LATER_US: Final = 1_000  # after its last event the task is looked at
 _ENDINGS: Final = {State.SUCCEEDED: "succeeded", State.CANCELLED: "cancelled", State.INTERRUPTED: "interrupted"}
 
 
@@ -193,7 +192,7 @@ class _File:
                 now = step.at
                 yield f"        await trio.sleep_until({seconds(now)})"
             yield from self._step(step)
-        yield f"        await trio.sleep_until({seconds(self.script.end + _LATER_US)})"
+        yield f"        await trio.sleep_until({seconds(self.script.end)})"
         yield "        life = await world.history(TASK)"
         yield from self._claims()
 

@@ -33,10 +33,12 @@ from journeyman.kernel.events import (
     TaskRetried,
     TaskSucceeded,
 )
+from journeyman.kernel.lifecycle import WAITING
 from journeyman.kernel.policy import Policy
 
 NOTICED_US: Final = 100_000  # a shorter wait is not played
 _ROOM_US: Final = 2_000  # less time than this is too little to do something in between
+_LATER_US: Final = 1_000  # after its last event the task is looked at
 _RESTART_US: Final = 1_000_000
 
 PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER, OTHER = (
@@ -86,7 +88,9 @@ class Script:
         self._ended_at = 0
         self.restart = restart_of(course.events)
         self._play()
-        self.end = self._now(course.events[-1].at)
+        self.end = self._now(course.events[-1].at) + _LATER_US
+        if course.task.state in WAITING and self._now(self._due) <= self.end and not self._paused:
+            self._hold()  # it waits still
         self.steps.sort(key=lambda step: (step.at, step.rank))
 
     def _now(self, recorded: int) -> int:

@@ -13,14 +13,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 from typer.testing import CliRunner
 
 from journeyman.cli.app import app
 from journeyman.cli.from_history import test_of
+from journeyman.cli.policy_source import changed, keyword_items, parameters
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.source import Group, Literals, call, import_lines, lines, named, text
+from journeyman.engine import Constant, Engine, Exponential, Linear, Queue, Rate, Retention, Retry
 from journeyman.journal.course import course_of
 from journeyman.journal.view import open_journal
+from tests.cli.beside import Beside
 from tests.cli.recorded import id_of, record
 
 # Each of them with the runs it made and how it ended.
@@ -199,3 +203,75 @@ def test_layout() -> None:
     long = call("f", *["argument" * 3] * 4, named("x", Group("[", ("1", "2"), "]")))
     assert list(lines(long, 4)) == ["    f(", *["        " + "argument" * 3 + ","] * 4, "        x=[1, 2],", "    )"]
     assert list(lines(call("f", text("a" * 61))))[1:-1] == ['    "' + "a" * 60 + '"', '    "a"']
+
+
+# --- policies and unfinished tasks --------------------------------------------------------------------------------------
+
+
+POLICIES = [
+    Queue("q"),
+    Queue("q", concurrency=7, retry=Retry(attempts=9, backoff=Exponential(0.5, 1.1, 77), jitter=0, crashes=0), on_crash="interrupt"),
+    Queue("q", retry=Retry(backoff=Linear(2, 9), jitter=0.25), rate=Rate(10, 60, 3, "api"), rate_per_key=Rate(1, 0.5)),
+    Queue("q", timeout=1.5, heartbeat=0.000001, retention=Retention(3, None, 0, 7, payload="failed", result=False), max_pending=0),
+    Queue("q", max_payload=7, per_key=3, key_order="relaxed", aging=60, fair_by="owner", weight=9, retry=Retry(backoff=Constant(0))),
+]
+
+
+@pytest.mark.parametrize("queue", POLICIES)
+def test_a_policy_comes_back_from_its_source(queue: Queue) -> None:
+    literals = Literals()
+    items = keyword_items(parameters(queue.policy, literals))
+    module: dict[str, Any] = {}
+    source = "\n".join(
+        [*import_lines(literals.imports), "from journeyman import Queue", *lines(call("Queue", '"q"', *items), before="q = ")]
+    )
+    exec(source, module)
+    assert module["q"].policy == queue.policy
+    usual = Queue("q").policy
+    assert set(changed(usual, queue.policy, literals)) == set(parameters(queue.policy, literals))
+
+
+def test_tasks_that_have_not_ended(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    with Beside(path) as engine:
+        engine.tell("open")
+        engine.tell("pause")
+        engine.tell("later", 1)
+        engine.tell("hang", 3)
+        engine.tell("entered", 2)
+        with open_journal(path) as view:
+            with view.newest() as found:
+                ids = [id for queue in found.state.queues.values() for id in queue.tasks]
+            states = []
+            for id in ids:
+                course = course_of(view, id)
+                assert course is not None
+                source = test_of(course, Redaction())
+                assert "assert life.state is None" in source
+                play(source)
+                states.append(course.task.state)
+    assert sorted(states) == ["pending", "running", "running", "scheduled"]
+
+
+def test_a_policy_that_was_changed_meanwhile(tmp_path: Path) -> None:
+    """The run that failed under the first policy is retried under the second."""
+    path = tmp_path / "jobs"
+    queue = Queue("q", retry=Retry(attempts=1, backoff=Constant(0.01)))
+
+    @queue.handler
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def main() -> str:
+        async with Engine(path, [queue]) as engine:
+            handle = await engine.submit(fail.using(delay=0.3))
+            await engine.configure("q", retry=Retry(attempts=2, backoff=Constant(0.2), jitter=0))
+            await handle.wait()
+            await engine.configure("q", concurrency=5)
+        return handle.id
+
+    id = trio.run(main)
+    source = CliRunner().invoke(app, ["from-test", str(path), id]).stdout
+    assert "retry=Retry(attempts=1, backoff=Constant(0.01))" in source
+    assert source.count("engine.configure(") == 1
+    play(source)
