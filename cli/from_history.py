@@ -28,6 +28,7 @@ from journeyman.journal.instants import instant_of
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
     AttemptFailed,
+    AttemptLost,
     CancelRequested,
     Event,
     TaskCancelled,
@@ -64,7 +65,9 @@ class _File:
         self.literals.need("journeyman.sim", "World", "simulate")
         self.stand_in = StandIn(self.script, self.literals, redaction)
         self.body = list(self.stand_in.body())  # first: then it is known which exceptions there are
+        self.uncharged = sum(1 for event in course.events if isinstance(event, AttemptLost) and not event.entered)
         self.policy = without_ends(course.policy, course.events[-1].at - course.submitted.at)
+        self.policy = replace(self.policy, crashes=self.policy.crashes + self.uncharged)
 
     def lines(self) -> Iterator[str]:
         """What must be imported is known when the rest is written."""
@@ -86,6 +89,10 @@ class _File:
         yield f"(seq {task.seq} to {task.last_seq}).  The handler is a stand-in that takes as long as the"
         yield "recorded runs took, and ends as they ended.  Put your own in its place to see whether"
         yield "it does better."
+        if self.uncharged:
+            yield ""
+            yield "Of the runs that were lost some had not entered their handler, which is not charged.  Here"
+            yield "they have, and the policy forgives as many crashes more."
         if not self.course.policy_known:
             yield ""
             yield "The journal does not say any more what the policy was at first; this is the oldest one it knows."
