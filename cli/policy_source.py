@@ -60,7 +60,9 @@ def _parameter(name: str, policy: Policy, literals: Literals, on: Node | None) -
 
 def _retry(policy: Policy, literals: Literals, on: Node | None) -> Node:
     literals.need(_PACKAGE, "Retry")
-    items: dict[str, Node] = {"attempts": str(policy.attempts), "backoff": _backoff(policy, literals)}
+    items: dict[str, Node] = {"attempts": str(policy.attempts)}
+    if policy.backoff != _USUAL.backoff:
+        items["backoff"] = _backoff(policy, literals)
     if policy.jitter_ppm != _USUAL.jitter_ppm:
         items["jitter"] = _share(policy.jitter_ppm)
     if on is not None:

@@ -7,6 +7,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from journeyman.cli.redaction import Redaction
@@ -125,10 +126,11 @@ class StandIn:
 
     def body(self) -> Iterator[str]:
         """What it does at each attempt."""
-        for run in self.script.runs:
-            yield f"    if ctx.attempt == {run.attempt}:"
-            for line in self._run(run):
-                yield "        " + line
+        for lines_of_it, alike in groupby(self.script.runs, lambda run: list(self._run(run))):
+            runs = list(alike)
+            first, last = runs[0].attempt, runs[-1].attempt
+            yield f"    if ctx.attempt == {first}:" if first == last else f"    if {first} <= ctx.attempt <= {last}:"
+            yield from ("        " + line for line in lines_of_it)
         yield '    raise AssertionError(f"run {ctx.attempt} is not in the journal")'
 
     # --- one run ------------------------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ def play(source: str) -> None:
     module["test_it_happens_again"]()
 
 
+# row 89
 @pytest.mark.parametrize("name", LIVES)
 def test_it_happens_again(sources: dict[str, str], name: str) -> None:
     for words in LIVES[name]:

@@ -130,6 +130,7 @@ def test_a_journal_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
     follower.close()
 
 
+# row 84
 def test_a_timeline_is_the_tasks_history(journal: Path) -> None:
     follower = Follower(journal)
     letter = follower.refresh().dead[0]
