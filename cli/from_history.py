@@ -23,7 +23,7 @@ from journeyman.cli.redaction import Redaction
 from journeyman.cli.script import CONFIGURE, CRASH, LEAVE, OTHER, PAUSE, RESUME, SUBMIT, Script, Step
 from journeyman.cli.source import Group, Literals, Node, call, import_lines, lines, named, plain, seconds, text
 from journeyman.cli.stand_in import StandIn, message_of
-from journeyman.journal.course import Course, Neighbour
+from journeyman.journal.course import BLINK_US, Course, Neighbour
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -43,6 +43,7 @@ from journeyman.kernel.lifecycle import State
 from journeyman.kernel.namespace import local_name
 
 _PACKAGE: Final = "journeyman"
+_ENGINES_OWN: Final = frozenset({"api", "dependency", "unique", "debounce", "deadline", "handler"})  # whom nobody else may call himself
 _ENDINGS: Final = {State.SUCCEEDED: "succeeded", State.CANCELLED: "cancelled", State.INTERRUPTED: "interrupted"}
 
 
@@ -171,7 +172,12 @@ class _File:
     def _played(self, other: Neighbour) -> Node:
         """A line of that table; what ran before the task existed is over, or has the rest of its time to go."""
         start = self.course.submitted.at
-        runs = [(max(begun, start), end) for begun, end, _ in other.runs if end > start]
+        runs: list[tuple[int, int]] = []
+        for begun, end, _ in other.runs:
+            if runs and begun - runs[-1][1] <= BLINK_US:  # nobody else came in between
+                runs[-1] = runs[-1][0], end
+            elif end > start:
+                runs.append((max(begun, start), end))
         pauses = [seconds(later[0] - run[1]) for run, later in pairwise(runs)]
         items = tuple(f"({seconds(end - begun)}, {pause})" for (begun, end), pause in zip(runs, [*pauses, "None"], strict=True))
         return Group(f'"{id_text(other.task.id)}": [', items, "]")
@@ -247,7 +253,8 @@ class _File:
         return call("engine.reschedule", "TASK", due, *self._words(event.reason, event.by))
 
     def _words(self, reason: str, by: str) -> list[Node]:
-        return [named(name, text(value)) for name, value in (("reason", reason), ("by", by)) if value and value != "api"]
+        by = "" if by in _ENGINES_OWN else by
+        return [named(name, text(value)) for name, value in (("reason", reason), ("by", by)) if value]
 
     def _submit(self) -> Iterator[str]:
         items: list[Node] = [call("stand_in.using", named("id", "TASK"), *keyword_items(self._options()))]
@@ -305,7 +312,7 @@ class _File:
             yield "    waited = (life.starts[0] - START).total_seconds()"
             yield f"    assert abs(waited - {begun}) < 0.1 + 0.1 * waited"
         items: list[Node] = [str(len(runs))]
-        if self.script.gaps:
+        if self.script.gaps and not self.course.neighbours:
             items += [named("apart", Group("[", tuple(map(seconds, self.script.gaps)), "]")), f"tolerance={self._tolerance()}"]
         ending = self._ending(self.course.events[-1])
         if runs:
@@ -317,7 +324,7 @@ class _File:
 
     def _tolerance(self) -> float:
         """How far a pause may be from the recorded one: the share of the jitter, which falls as the recorded one does."""
-        return max(0.2 if self.course.neighbours else 0.01, self.course.policy.jitter_ppm / 1_000_000)
+        return max(0.01, self.course.policy.jitter_ppm / 1_000_000)
 
     def _ending(self, last: Event) -> str:
         if self.course.task.finished_at is None:

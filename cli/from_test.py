@@ -14,7 +14,7 @@ from journeyman.cli.moments import task_id
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
 from journeyman.cli.script import NOTICED_US
-from journeyman.journal.course import Course, Neighbour, course_of, neighbours_of, stood_in_the_way
+from journeyman.journal.course import Course, Neighbour, course_of, neighbours_of, stood_in_the_way, waiting
 from journeyman.journal.view import open_journal
 from journeyman.kernel.errors import JourneymanError
 
@@ -58,6 +58,9 @@ def from_test(
 
 def _with_neighbours(screen: Screen, course: Course, found: list[Neighbour]) -> Course:
     """With those who were in the way, if they alone explain how long it waited."""
+    if all(until - since < NOTICED_US for since, until in waiting(course.events)):
+        screen.note("it never waited for anything noticeable: nobody else takes part")
+        return course
     if not found:
         screen.note("nothing that the journal still holds of this queue ran while it waited")
         return course

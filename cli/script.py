@@ -108,7 +108,7 @@ class Script:
             self._one(event)
 
     def _other(self, other: Neighbour) -> None:
-        early = other.task.seq < self.course.task.seq
+        early = other.submitted.at <= self._start
         self.steps.append(Step(0 if early else max(0, self._now(other.submitted.at)), OTHER, other=other, rank=-2 if early else 0))
 
     def _one(self, event: Event) -> None:
@@ -149,7 +149,7 @@ class Script:
 
     def _ordered(self, event: Event) -> None:
         """Somebody did something to a task that waited, or had ended."""
-        if not self._paused and not isinstance(event, TaskRetried) and event.at > self._due:
+        if not self._paused and not isinstance(event, TaskRetried) and event.at >= self._due:
             self._hold()
         at = self._now(event.at)
         by_itself = isinstance(event, TaskCancelled) and event.by == "deadline"

@@ -36,7 +36,7 @@ _ENDS_A_RUN: Final = frozenset({
 })  # fmt: skip
 _PAGE: Final = 5_000
 _LOOKED_AT: Final = 5_000  # tasks that may have been in the way
-_BLINK_US: Final = 50_000  # between the end of one that was in the way and the start of the next
+BLINK_US: Final = 50_000  # between the end of one that was in the way and the start of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _held(course: Course, neighbours: list[Neighbour], since: int, until: int) -
         running = [one for one in neighbours if any(start <= instant < end for start, end, _ in one.runs)]
         of_key = sum(1 for one in running if key is not None and one.key == key)
         free = len(running) < course.policy.concurrency and (key is None or of_key < course.policy.per_key)
-        if free and following - instant > _BLINK_US:
+        if free and following - instant > BLINK_US:
             return False
     return True
 
@@ -217,4 +217,4 @@ def _neighbour(task: TaskState, events: list[Event], waits: list[tuple[int, int]
     return Neighbour(task, first, runs) if overlapping and isinstance(first, TaskSubmitted) else None
 
 
-__all__ = ["Course", "Neighbour", "course_of", "neighbours_of", "stood_in_the_way", "waiting"]
+__all__ = ["BLINK_US", "Course", "Neighbour", "course_of", "neighbours_of", "stood_in_the_way", "waiting"]

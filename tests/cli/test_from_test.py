@@ -24,6 +24,9 @@ from journeyman.cli.source import Group, Literals, call, import_lines, lines, na
 from journeyman.engine import Constant, Engine, Exponential, Linear, Queue, Rate, Retention, Retry
 from journeyman.journal.course import course_of
 from journeyman.journal.view import open_journal
+from journeyman.kernel.events import TaskSubmitted
+from journeyman.sim import World, simulate
+from journeyman.sim.swarm import swarm_scenario
 from tests.cli.beside import Beside
 from tests.cli.recorded import id_of, record
 
@@ -230,6 +233,24 @@ def test_a_policy_comes_back_from_its_source(queue: Queue) -> None:
     assert module["q"].policy == queue.policy
     usual = Queue("q").policy
     assert set(changed(usual, queue.policy, literals)) == set(parameters(queue.policy, literals))
+
+
+@pytest.mark.parametrize("seed", [0, 4, 15])
+def test_what_happened_in_random_worlds_happens_again(seed: int, tmp_path: Path) -> None:
+    """Crashes, disks that lag, operators, keys, dependencies, debounced submits: whatever the swarm draws."""
+    scenario, faults = swarm_scenario(seed)
+
+    async def saved(world: World) -> None:
+        await scenario(world)
+        world.save(tmp_path / "jobs")
+
+    simulate(saved, seed=seed, faults=faults, converge=False)
+    with open_journal(tmp_path / "jobs") as view:
+        ids = [event.task for _, event in view.events() if isinstance(event, TaskSubmitted)]
+        courses = [course for id in ids if (course := course_of(view, id)) is not None]
+        assert courses
+        for course in courses:
+            play(test_of(course, Redaction()))
 
 
 def test_tasks_that_have_not_ended(tmp_path: Path) -> None:
