@@ -1,8 +1,8 @@
 """What must not be shown: fields of arguments, results and `meta` whose names tell of secrets.
 
-A name is hidden if one of the patterns is in it, whatever its case and however its words are joined: `token` hides `api_token`, `apiToken`
-and `X-Token`, but not `tokens_used`, which is a word of its own.  Patterns with * or ? are matched against the whole name.  Positional
-arguments have no names in the journal; `send.0` hides the first one of handler `send`.
+A name is hidden if one of the patterns is in it, whatever its case and however its words are joined: `token` hides `api_token`,
+`apiToken` and `X-Token`, but not `tokens_used`, which is a word of its own.  Patterns with * or ? are matched against the whole name.
+Positional arguments have no names in the journal; `send.0` hides the first one of handler `send`.
 
 Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  Error
 messages and tracebacks are shown as they are: what a handler puts into an exception's text cannot be told apart.

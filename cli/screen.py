@@ -1,8 +1,8 @@
 """Where a command's answer goes: a table for people, or JSON for programs, and progress on stderr.
 
-With --json a command prints one JSON document, or one a line where there is no bound to how many (log, export).  Tables are plain text that
-survives a pipe; colours and progress bars appear only on a terminal.  Everything that came out of a payload has been through a `Redaction`
-before it comes here.
+With --json a command prints one JSON document, or one a line where there is no bound to how many (log, export).  Tables are plain text
+that survives a pipe; colours and progress bars appear only on a terminal.  Everything that came out of a payload has been through a
+`Redaction` before it comes here.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ PLACES = {
     "cronsim": ("actors/calendar.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
+    "textual": ("cli/live.py",),
     "hypothesis": ("sim/strategies.py", "sim/machine.py"),
 }
 # Law 4: time and chance enter the kernel as values.

@@ -1,0 +1,229 @@
+"""The script of a recorded course: what the outside world does in a simulation, and when, so that the course happens again.
+
+Problem.  A run begins when nothing stands in its way, and most of what stood there (other tasks, a machine that was slow) is not in the
+test. Choice: where the journal shows that a run waited noticeably, the script pauses the queue for as long, unless those who were in
+the way take part; smaller waits are left out, and the simulated clock runs ahead of the recorded one by their sum (`_ahead`).
+Everything else follows from the policy, the id (which decides the jitter) and the handler's durations, so every simulated instant is
+known here beforehand.
+
+A crash is put so shortly before the boot that found it as half the shortest run that was lost allows: the journal says when a loss was
+noticed, not when the process died.
+
+Rejected: fixed instants for everything (a run that begins a millisecond early would leave its cancel behind); leaving waits out
+altogether (a cancel that struck a waiting task would find it running).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from journeyman.journal.course import Course, Neighbour
+from journeyman.kernel.events import (
+    AttemptFailed,
+    AttemptReleased,
+    AttemptSnoozed,
+    AttemptStarted,
+    CancelRequested,
+    Event,
+    TaskCancelled,
+    TaskReprioritised,
+    TaskRescheduled,
+    TaskRetried,
+    TaskSucceeded,
+)
+from journeyman.kernel.lifecycle import WAITING
+from journeyman.kernel.policy import Policy
+
+NOTICED_US: Final = 100_000  # a shorter wait is not played
+_ROOM_US: Final = 2_000  # less time than this is too little to do something in between
+_LATER_US: Final = 1_000  # after its last event the task is looked at
+_RESTART_US: Final = 1_000_000
+
+PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER, OTHER = (
+    "pause", "resume", "submit", "crash", "leave", "configure", "order", "other",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that the scenario does `at` so many microseconds.  `about`: the event that it brings about; `policy`: of a CONFIGURE.
+    `other`: of an OTHER, whom it submits."""
+
+    at: int
+    what: str
+    about: Event | None = None
+    policy: Policy | None = None
+    other: Neighbour | None = None
+    rank: int = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """A run as the stand-in plays it: `length` microseconds, then `end` (None: it has not ended)."""
+
+    attempt: int
+    length: int = 0
+    end: Event | None = None
+    died: bool = False  # the process did
+    asked_at: int | None = None  # microseconds into it, when it was told to stop
+
+
+class Script:
+    """Made of a course; simulated microseconds since its submission."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.steps: list[Step] = []
+        self.runs: list[Run] = []
+        self.gaps: list[int] = []  # from the end of each run to the start of the next
+        self.begun = 0  # when the first of them starts
+        self._ahead = 0
+        self._start = course.submitted.at
+        self._paused = False
+        self._hold_at: int | None = 0  # where a pause would have to stand, to keep the next run from beginning
+        self._due = max(course.submitted.due_at, self._start)  # from when it may run, recorded
+        self._started: AttemptStarted | None = None
+        self._ended_at = 0
+        self.restart = restart_of(course.events)
+        self._play()
+        self.end = self._now(course.events[-1].at) + _LATER_US
+        if course.task.state in WAITING and self._now(self._due) <= self.end and not self._paused:
+            self._hold()  # it waits still
+        self.steps.sort(key=lambda step: (step.at, step.rank))
+
+    def _now(self, recorded: int) -> int:
+        return recorded - self._start - self._ahead
+
+    def _play(self) -> None:
+        self.steps.append(Step(0, SUBMIT, self.course.submitted))
+        changes, others = list(self.course.changes), list(self.course.neighbours)
+        for event in self.course.events[1:]:
+            while changes and changes[0][0] <= event.at:
+                at, policy = changes.pop(0)
+                self.steps.append(Step(max(0, self._now(at)), CONFIGURE, policy=policy))
+            while others and others[0].submitted.at <= event.at:
+                self._other(others.pop(0))
+            self._one(event)
+
+    def _other(self, other: Neighbour) -> None:
+        early = other.submitted.at <= self._start
+        self.steps.append(Step(0 if early else max(0, self._now(other.submitted.at)), OTHER, other=other, rank=-2 if early else 0))
+
+    def _one(self, event: Event) -> None:
+        if isinstance(event, AttemptStarted):
+            self._begin(event)
+        elif isinstance(event, CancelRequested):
+            self.runs[-1].asked_at = event.at - self._started.at if self._started is not None else 0
+            self.steps.append(Step(self._now(event.at), ORDER, event))
+        elif isinstance(event, TaskRetried | TaskRescheduled | TaskReprioritised) or _cancelled_waiting(event):
+            self._ordered(event)
+        else:
+            self._finish(event)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, event: AttemptStarted) -> None:
+        waited = event.at - self._due
+        noticed = waited > NOTICED_US
+        if noticed and not self._paused and not self.course.neighbours:
+            self._hold()
+        if self._paused:
+            self.steps.append(Step(self._now(event.at), RESUME))
+            self._paused = False
+        elif not (noticed and self.course.neighbours):  # else they keep it waiting for as long
+            self._ahead += max(0, waited)
+        if not self.runs:
+            self.begun = self._now(event.at)
+        else:
+            self.gaps.append(self._now(event.at) - self._ended_at)
+        self._started = event
+        self.runs.append(Run(event.attempt))
+
+    def _hold(self) -> None:
+        """Keep it from beginning, from before it may."""
+        if self._hold_at is not None:
+            self.steps.append(Step(self._hold_at, PAUSE, rank=-1))
+            self._paused = True
+
+    def _ordered(self, event: Event) -> None:
+        """Somebody did something to a task that waited, or had ended."""
+        if not self._paused and not isinstance(event, TaskRetried) and event.at >= self._due:
+            self._hold()
+        at = self._now(event.at)
+        by_itself = isinstance(event, TaskCancelled) and event.by == "deadline"
+        if not by_itself:
+            self.steps.append(Step(at, ORDER, event))
+        if isinstance(event, TaskRescheduled):
+            self._wait(max(event.due_at, event.at), at)
+        elif isinstance(event, TaskRetried):
+            self._wait(event.at, at)
+
+    def _wait(self, due: int, hold_at: int | None) -> None:
+        self._due, self._hold_at = due, hold_at
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def _finish(self, event: Event) -> None:
+        """A run has ended."""
+        started, run = self._started, self.runs[-1]
+        assert started is not None
+        run.end, run.length = event, event.at - started.at
+        run.died = event.epoch > started.epoch and not isinstance(event, AttemptReleased)
+        begun = self._now(started.at)
+        if (limit := self._limit(event)) is not None:
+            self._ahead += run.length - limit
+            run.length = limit
+        at = self._ended_at = self._now(event.at)
+        hold_at: int | None = at
+        if run.died:
+            hold_at = max(begun, at - self.restart)
+            self.steps.append(Step(hold_at, CRASH, event))
+        elif isinstance(event, AttemptReleased):
+            self.steps.append(Step(at, LEAVE, event))
+        elif isinstance(event, AttemptFailed | AttemptSnoozed):
+            due_in = event.due_at - event.at
+            hold_at = at + due_in // 2 if due_in >= _ROOM_US else begun + run.length // 2 if run.length >= _ROOM_US else None
+            self._wait(max(event.due_at, event.at), hold_at)
+            return
+        self._wait(event.at, hold_at)
+
+    def _limit(self, event: Event) -> int | None:
+        """How long a run that was timed out is in simulation: exactly its limit."""
+        if isinstance(event, TaskSucceeded) or not _struck(event):
+            return None
+        kind = "timeout" if (event.options or {}).get("cause") == "timeout" else "heartbeat"
+        own = (self.course.task.options or {}).get(f"{kind}_us")
+        limit = own or getattr(self.course.policy, f"{kind}_us")
+        elapsed: int = getattr(event, "elapsed_us", 0)
+        return limit if kind == "timeout" and limit and near(elapsed, limit) else elapsed
+
+
+def _cancelled_waiting(event: Event) -> bool:
+    return isinstance(event, TaskCancelled) and not event.attempt
+
+
+def near(elapsed: int, limit: int) -> bool:
+    """Whether a run of that length was ended by that limit."""
+    return limit <= elapsed <= limit + max(limit // 10, 2_000_000)
+
+
+def _struck(event: Event) -> bool:
+    return (event.options or {}).get("cause") in ("timeout", "heartbeat")
+
+
+def restart_of(events: Sequence[Event]) -> int:
+    """How long the process stays dead after a crash: no longer than half the shortest run that was lost."""
+    lengths: list[int] = []
+    started: AttemptStarted | None = None
+    for event in events:
+        if isinstance(event, AttemptStarted):
+            started = event
+        elif started is not None and event.epoch > started.epoch and not isinstance(event, TaskRetried):
+            lengths.append(event.at - started.at)
+            started = None
+    return min([_RESTART_US, *(length // 2 for length in lengths)])
+
+
+__all__ = ["CONFIGURE", "CRASH", "LEAVE", "NOTICED_US", "ORDER", "PAUSE", "RESUME", "SUBMIT", "Run", "Script", "Step", "near"]
