@@ -28,6 +28,8 @@ PLACES = {
     "cronsim": ("actors/calendar.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
+    "matplotlib": ("cli/plots.py",),
+    "plotly": ("cli/plots.py",),
     "hypothesis": ("sim/strategies.py", "sim/machine.py"),
 }
 # Law 4: time and chance enter the kernel as values.
