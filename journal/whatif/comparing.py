@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
-from journeyman.journal.instants import instant_of
+from journeyman.journal.collector import without_collector
 from journeyman.journal.view import JournalView, Moment
 from journeyman.journal.whatif.hearing import Hearing
 from journeyman.journal.whatif.meter import Figures, percentile
@@ -103,12 +103,18 @@ def compare(
     plays: Callable[[str, int], Tell] = lambda name, total: lambda count: None,
 ) -> Comparison:
     """As `what_if`, of events from wherever they come."""
-    hearing = Hearing(queue, since, compacted)
+    with without_collector():
+        return _compare(Hearing(queue, since, compacted), events, variants, plays)
+
+
+def _compare(
+    hearing: Hearing, events: Iterable[tuple[int, Event]], variants: Sequence[Variant], plays: Callable[[str, int], Tell]
+) -> Comparison:
     for seq, event in events:
         hearing.hear(seq, event)
     recording, recorded = hearing.finish()
     if not recording.pool:
-        shown = shown_name(queue)
+        shown = shown_name(recording.queue)
         raise ValueError(f"no run of queue {shown!r} came to its end in this span, so there is nothing to play: give a wider one")
     as_it_was = Player(recording, None, plays("as it was", len(recording))).play()
     found = [Outcome(each, Player(recording, each.facts, plays(each.name, len(recording))).play()) for each in variants]
@@ -211,9 +217,4 @@ def _assumptions(recording: Recording, variants: Sequence[Variant]) -> list[str]
     return found
 
 
-def span_of(recording: Recording) -> tuple[datetime, datetime]:
-    """When the recording begins and ends."""
-    return instant_of(recording.began_at), instant_of(recording.ended_at)
-
-
-__all__ = ["Baseline", "Comparison", "Outcome", "Variant", "compare", "span_of", "what_if"]
+__all__ = ["Baseline", "Comparison", "Outcome", "Variant", "compare", "what_if"]

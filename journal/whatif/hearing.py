@@ -12,6 +12,8 @@ nobody else sees), and each is looked at beside the state it met.  What the kern
   boot has to be durable first.  Before a close in good order it starts nothing for a while, and no event says since when: it is taken to
   be since the first moment from which on something could have started and nothing did.  The last boot of a recording has no end: what is
   left is played until it is done.
+- Timers are late, by a millisecond or less where nothing else is to do; with a rate that adds up, as each start counts from the one before.
+  So it is kept how late they were, and the timers of a play are as late, in the same order.
 - Policies that a compaction has folded away are those that it found.
 
 Ended tasks are let go of at once, so the pass needs memory for what is unfinished, and for the columns.
@@ -64,6 +66,8 @@ from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState, fold
 
+_FIRST_US: Final = 1_000  # where two queues wait for one token, it goes to the recorded one, though its timer was a little late
+_LATE_MAX: Final = 100_000  # timers that are measured
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 _WORDS: Final = frozenset({ProgressSampled, TransitionRejected})  # change nothing that is played
 
@@ -85,6 +89,8 @@ class Hearing:
         self._turn = 0
         self._turn_at = NONE
         self._started = False  # in this turn
+        self._fresh = False  # nothing of this turn has been heard
+        self._before = NONE  # instant of the turn before
         self._live: dict[bytes, int] = {}  # unfinished tasks -> their numbers
         self._runs: dict[bytes, tuple[int, int]] = {}  # running tasks -> (start, wait)
         self._requests: dict[bytes, tuple[int, int]] = {}  # cancels under way -> (seq, at)
@@ -191,7 +197,8 @@ class Hearing:
         limiter = self._state.policy.limiter
         same = event.options is not None and event.options.get("limiter") == limiter
         if limiter is not None and same and namespace_of(event.queue) == namespace_of(self._state.name):
-            self.recording.orders.append(Order(event.at - self._shift, seq, 0, Draw(event.cost)))
+            at = event.at - self._shift
+            self.recording.orders.append(Order(at - _FIRST_US, seq, 0, Draw(event.cost, at)))
 
     # --- the queue's own --------------------------------------------------------------------------------------------------
 
@@ -205,13 +212,15 @@ class Hearing:
         at = event.at - self._shift
         if at != self._turn_at or (self._started and kind is not AttemptStarted):
             self._turn += 1
-            self._turn_at, self._started = at, False
+            self._before = self._turn_at
+            self._turn_at, self._started, self._fresh = at, False, True
             if self._opening is not None and (self._held is None or kind is AttemptStarted):
                 self._ready(Order(at, seq, self._turn, Ready()) if self._held is not None else self._opening)
         self.meter.come_due(state, event.at, self._shift)
         heard = _HEARD.get(kind)
         if heard is not None:
             heard(self, seq, event, at)
+        self._fresh = False
         fold(self._world, event, seq)
         self.meter.count(event, at)
         self.meter.look(state, event.at, at)
@@ -249,9 +258,21 @@ class Hearing:
 
     def _start(self, seq: int, event: AttemptStarted, at: int) -> None:
         self.meter.begin(at)
+        if self._fresh and len(self.recording.late_us) < _LATE_MAX and (late := self._lateness(event)) is not None:
+            self.recording.late_us.append(late)
         self._started = True
         self.recording.starts += 1
         self._runs[event.task] = (at, event.at - event.eligible_at)
+
+    def _lateness(self, event: AttemptStarted) -> int | None:
+        """How long after the instant at which it could have been started, if only that instant was waited for."""
+        policy = self._state.policy
+        if policy.limiter is not None or policy.rate_per_key is not None:
+            return None
+        could = event.eligible_at
+        if policy.rate is not None:
+            could = max(could, allowed_at(policy.rate, self._state.tat_at, event.cost))
+        return event.at - could if could - self._shift > self._before and could <= event.at else None
 
     def _succeeded(self, seq: int, event: TaskSucceeded, at: int) -> None:
         self._ended(seq, event, at, Kind.SUCCESS)

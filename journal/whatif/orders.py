@@ -105,20 +105,20 @@ def _open(player: Player, event: QueueOpened, order: Order) -> None:
         for id in running:
             player.cut(id)
     player.ask(Open(event.boot, None, entered, player.crashed))
-    player.stopping, player.crashed = True, False  # until it is ready
+    player.env, player.crashed = player.env._replace(stopping=True), False  # until it is ready
     player.meter.up = True
 
 
 def _ready(player: Player, event: Ready, order: Order) -> None:
-    player.stopping = False
+    player.env = player.env._replace(stopping=False)
 
 
 def _hold(player: Player, event: Hold, order: Order) -> None:
-    player.stopping = True
+    player.env = player.env._replace(stopping=True)
 
 
 def _halt(player: Player, event: Halt, order: Order) -> None:
-    player.stopping, player.crashed = True, not event.clean
+    player.env, player.crashed = player.env._replace(stopping=True), not event.clean
     player.meter.up = False
     for task in sorted(player.state.running.values()):
         player.cut(task.id)
@@ -129,8 +129,8 @@ def _halt(player: Player, event: Halt, order: Order) -> None:
 def _draw(player: Player, event: Draw, order: Order) -> None:
     policy = player.state.policy
     if policy.rate is not None and policy.limiter is not None:
-        stands = max(player.limiter_at, player.state.limiters.get(policy.limiter))
-        player.limiter_at = after_start(policy.rate, stands, player.now, event.cost)
+        stands = max(player.env.limiter_at, player.state.limiters.get(policy.limiter))
+        player.env = player.env._replace(limiter_at=after_start(policy.rate, stands, event.at, event.cost))
 
 
 _OBEY: Final[dict[type, Callable[[Player, Any, Order], None]]] = {

@@ -4,7 +4,8 @@ Nothing of the rules is written twice.  Every arrival, end, order and expiry goe
 next instant at which time alone changes something is `next_wakeup`; this file only says what comes next, and measures.  It stands in for
 the shell of one queue: turn by turn, as the recorded one did (hearing.py), so that what was decided together is so here.
 
-What it does not have: other queues (their slots, their turns), commits (what they took is part of each recorded run), a loop that is late.
+What it does not have: other queues (their slots, their turns), commits (what they took is part of each recorded run), a loop that is busy
+(its timers are as late as the recorded ones).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _ENDS: Final[Mapping[type, State]] = {
 _ALL: Final = 1 << 60
 _LATER: Final = 1 << 62  # seq of what was never recorded: after whatever was, at the same instant
 _TELL: Final = 4_096
+_DISPATCH: Final = Dispatch()
 
 
 @dataclass(slots=True)
@@ -83,9 +85,8 @@ class Player:
         self.state = recording.begin()
         self.meter = Meter()
         self.runs = Runs(recording, "timeout_us" in self.overrides)
-        self.stopping = False
+        self.env = Env()
         self.crashed = False
-        self.limiter_at = 0
         self.now = recording.began_at
         self.ended: dict[bytes, State] = {}  # of those that others ask about later
         self._aliases: dict[bytes, bytes] = {}  # submits that were led to another task -> that one
@@ -96,6 +97,8 @@ class Player:
         self._over: list[tuple[bytes, str | None]] = []  # ended, and those that wait for them have not heard
         self._tokens = 0
         self._arrival = recording.carried
+        self._many = len(recording)
+        self._late = 0  # timers so far that started something
         self._order = 0
         self._seq = max((row[1][1] for row in recording.rows), default=0)
         self._tell = tell
@@ -109,11 +112,16 @@ class Player:
         last_at = recording.ended_at + max(10 * (recording.ended_at - recording.began_at), DAY_US)
         most = 100 * (recording.starts + len(recording)) + 10_000
         wake = self._settle()
+        late_us = recording.late_us or array("q", [0])
         while (head := self._head()) is not None or wake is not None:
-            if head is None or (wake is not None and wake < head[0]):
-                at = cast("int", wake)
+            late = late_us[self._late % len(late_us)]
+            started = self.meter.counts[AttemptStarted]
+            woken = head is None or (wake is not None and wake + late < head[0])
+            if woken:
+                at = cast("int", wake) + late
                 self._reach(at)
             else:
+                assert head is not None
                 at = head[0]
                 self._reach(at)
                 self._turn(head)
@@ -121,6 +129,7 @@ class Player:
                 stopped = True
                 break
             wake = self._settle()
+            self._late += woken and self.meter.counts[AttemptStarted] > started
             count += 1
             if not count % _TELL:
                 self._tell(self._arrival)
@@ -130,10 +139,6 @@ class Player:
         )  # fmt: skip
 
     # --- what the orders use (orders.py) ----------------------------------------------------------------------------------
-
-    @property
-    def env(self) -> Env:
-        return Env(stopping=self.stopping, limiter_at=self.limiter_at)
 
     def ask(self, command: Command) -> list[Event]:
         """Decide and apply one command; the events."""
@@ -209,15 +214,15 @@ class Player:
 
     def _head(self) -> tuple[int, int, int, str] | None:
         """What comes next: (at, seq, turn, where from)."""
-        recording, ends = self.recording, self._ends
+        recording, ends, many = self.recording, self._ends, self._many
         while ends and ((way := self._under_way.get(ends[0][4])) is None or way.token != ends[0][3]):
             heappop(ends)
         best: tuple[int, int, int, str] | None = (*ends[0][:3], "end") if ends else None
         n = self._arrival
-        while n < len(recording) and (n in recording.born or n in recording.asleep):
+        while n < many and (n in recording.born or n in recording.asleep):
             n += 1
         self._arrival = n
-        if n < len(recording) and (best is None or (recording.at[n], recording.seq[n]) < best[:2]):
+        if n < many and (best is None or (recording.at[n], recording.seq[n]) < best[:2]):
             best = (recording.at[n], recording.seq[n], recording.turn[n], "arrival")
         if self._order < len(recording.orders):
             order = recording.orders[self._order]
@@ -256,10 +261,11 @@ class Player:
             over, self._over = self._over, []
             self.ask(Meet(over, _ALL))
         state.advance(now)
-        env = self.env
-        for event in decide(state, [Dispatch()], now, env).events:
-            self.take(event)
-            self._start(state.tasks[event.task], now, cast("AttemptStarted", event))  # type: ignore[union-attr]
+        env, agenda = self.env, state.agenda
+        if agenda.ready.count or agenda.suspects.count:
+            for event in decide(state, [_DISPATCH], now, env).events:
+                self.take(event)
+                self._start(state.tasks[event.task], now, cast("AttemptStarted", event))  # type: ignore[union-attr]
         self.meter.look(state, now, now, env)
         return next_wakeup(state, now, env)
 
@@ -272,7 +278,7 @@ class Player:
         other = recording.orders[self._order].seq if self._order < len(recording.orders) else _LATER
         other = min(other, self._ends[0][1]) if self._ends and self._ends[0][0] == at else other
         n = self._arrival
-        while n < len(recording) and recording.at[n] == at and recording.turn[n] == turn and (not numbers or recording.seq[n] < other):
+        while n < self._many and recording.at[n] == at and recording.turn[n] == turn and (not numbers or recording.seq[n] < other):
             if n not in recording.born and n not in recording.asleep:
                 numbers.append(n)
             n += 1
@@ -291,7 +297,7 @@ class Player:
             command, known = self.submit(number, due_at, internal=parent_at)
             commands.append(command)
             states.update(known)
-        decision = decide(self.state, commands, self.now, self.env._replace(dependencies=states))
+        decision = decide(self.state, commands, self.now, self.env._replace(dependencies=states) if states else self.env)
         coming = {command.task: number for command, number in zip(commands, numbers, strict=True)}
         for event in decision.events:
             if type(event) is TaskSubmitted:

@@ -73,9 +73,10 @@ class Ready(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Another queue took `cost` of the limiter that this one shares."""
+    """Another queue took `cost` of the limiter that this one shares, `at` that instant."""
 
     cost: int
+    at: int
 
 
 class Recording:
@@ -133,6 +134,7 @@ class Recording:
         self.policy = Policy()  # as it stood in the end
         self.policies = 0  # how often it changed in between
         self.shared_us = 0  # overhead of runs: slot_us - handler_us, in sum
+        self.late_us = array("q")  # how late timers were that started something
         self.unfit = 0
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ handler that took longer is drawn for it, if there is one.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -54,10 +55,10 @@ class Runs:
             ending = recording.next[ending]
         drawn = ending == NONE
         if drawn:
-            ending = self._draw(task, attempt, least)
+            ending = self._draw(task, attempt, lambda other: recording.slot_us[other] >= least)
         elif self._new_timeout and self._was_timed_out(task, ending) and (timeout_us is None or timeout_us > recording.handler_us[ending]):
-            longer = self._draw(task, attempt, recording.slot_us[ending] + 1, no_timeouts=True)
-            if recording.slot_us[longer] > recording.slot_us[ending]:
+            longer = self._draw(task, attempt, lambda other: self._goes_on(ending, other))
+            if self._goes_on(ending, longer):
                 drawn, ending = True, longer
         self.drawn += drawn
         slot, handler = recording.slot_us[ending], recording.handler_us[ending]
@@ -98,7 +99,14 @@ class Runs:
         delay = detail.get("delay_us") if own else None
         return Failed(elapsed, _ERROR, cause, detail.get("retryable", True), delay, None, bool(detail.get("parks")))
 
-    def _draw(self, task: int, attempt: int, least: int, *, no_timeouts: bool = False) -> int:
+    def _goes_on(self, ending: int, other: int) -> bool:
+        """Whether `other` took longer than one that was timed out, and came to its own end."""
+        recording = self._recording
+        timed_out = (recording.detail.get(other) or {}).get("cause") == "timeout"
+        return not timed_out and recording.handler_us[other] > recording.handler_us[ending]
+
+    def _draw(self, task: int, attempt: int, fits: Callable[[int], bool]) -> int:
+        """An ending of the same handler, one that fits if it can be found in a few tries."""
         recording = self._recording
         pool = recording.pool.get(recording.handler[task]) or self._any
         chance = int.from_bytes(blake2b(b"%b run %d" % (recording.id(task), attempt), digest_size=8 * _TRIES).digest(), "big")
@@ -106,12 +114,10 @@ class Runs:
         for _ in range(_TRIES):
             chance, number = divmod(chance, 1 << 64)
             found = pool[number % len(pool)]
-            if no_timeouts and (recording.detail.get(found) or {}).get("cause") == "timeout":
-                continue
-            if recording.slot_us[found] >= least:
+            if fits(found):
                 return found
             first = found if first == NONE else first
-        return first if first != NONE else pool[0]
+        return first
 
     def _was_timed_out(self, task: int, ending: int) -> bool:
         detail = self._recording.detail.get(ending)

@@ -92,13 +92,13 @@ def _backoff(text: str) -> Backoff:
     if found is None or found[1] not in _BACKOFFS:
         raise ValueError("not a backoff")
     kind, most = _BACKOFFS[found[1]]
-    numbers = [float(number) if not number.isdigit() else int(number) for number in found[2].split(",") if number]
+    numbers = [int(number) if number.isdigit() else _number(number) for number in found[2].split(",") if number]
     if len(numbers) > most:
         raise ValueError(f"{found[1]} takes at most {most} numbers")
     return kind(*numbers)
 
 
-def _jitter(text: str) -> float:
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -137,7 +137,7 @@ SETTINGS: Final[Mapping[str, tuple[Callable[[str], Facts], str]]] = {
     "on_crash": (_of_queue("on_crash", str), "retry or interrupt"),
     "retry.attempts": (_of_retry("attempts", _whole, "attempts"), "3"),
     "retry.backoff": (_of_retry("backoff", _backoff, "backoff"), "exponential(1,2,3600), linear(1,60) or constant(5)"),
-    "retry.jitter": (_of_retry("jitter", _jitter, "jitter_ppm"), "0.1"),
+    "retry.jitter": (_of_retry("jitter", _number, "jitter_ppm"), "0.1"),
     "retry.crashes": (_of_retry("crashes", _whole, "crashes"), "3"),
     "weight": (_of_queue("weight", _whole), "2"),
 }
