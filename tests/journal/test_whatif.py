@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from journeyman.engine import Constant, Context, Exponential, Fatal, Queue, Rate, Retention, Retry, RetryLater, Snooze
 from journeyman.journal.whatif import Comparison, Hearing, Played, Player, Variant, compare, settings
@@ -178,7 +179,7 @@ async def crashing(world: World, queue: Queue, engine: SimEngine) -> None:
         await trio.sleep(chance.expovariate(15))
         if n in (40, 100):
             world.crash()
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
     await engine.ready()
     await engine.drain()
 
@@ -238,7 +239,9 @@ def test_snoozes_parked_queues_dependencies_and_tasks_of_tasks_follow_the_policy
 
 
 def test_a_span_begins_with_what_was_there() -> None:
-    events = recorded(mail(concurrency=2, retry=Retry(attempts=3, backoff=Constant(0.5))), steady(150, 20, failures=lambda n: int(n % 9 == 0)))
+    events = recorded(
+        mail(concurrency=2, retry=Retry(attempts=3, backoff=Constant(0.5))), steady(150, 20, failures=lambda n: int(n % 9 == 0))
+    )
     whole = tried(events)
     for since in (100, 200, 301):
         found = compare(events, "mail", [], since=since)
