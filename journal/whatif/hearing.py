@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from uuid import UUID
 
+from journeyman.journal.whatif.clues import could_start, dependency_of, failure, lateness
 from journeyman.journal.whatif.meter import Figures, Meter
 from journeyman.journal.whatif.recording import NONE, Draw, Ending, Halt, Hold, Kind, Order, Ready, Recording
 from journeyman.kernel.dependencies import BY as DEPENDENCY
@@ -61,8 +61,6 @@ from journeyman.kernel.events import (
 )
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.namespace import namespace_of
-from journeyman.kernel.ratelimit import allowed_at
-from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState, fold
 
@@ -120,8 +118,7 @@ class Hearing:
     def finish(self) -> tuple[Recording, Figures]:
         """After the last event."""
         recording, state = self.recording, self._state
-        if self._opening is not None:
-            self._ready(self._opening)
+        self._ready(self._opening)
         recording.ended_at = self._at
         recording.policy = state.policy
         for id, (started, wait) in self._runs.items():
@@ -186,6 +183,8 @@ class Hearing:
         fold(self._world, event, seq)
 
     def _halt(self, at: int, seq: int, *, clean: bool) -> None:
+        if self._held is None:  # it could have started, had there been anything
+            self._ready(self._opening)
         self._close = [Order(at, seq, 0, Halt(clean))]
         self.meter.come_due(self._state, at + self._shift, self._shift)
         self.meter.up = False
@@ -214,8 +213,10 @@ class Hearing:
             self._turn += 1
             self._before = self._turn_at
             self._turn_at, self._started, self._fresh = at, False, True
-            if self._opening is not None and (self._held is None or kind is AttemptStarted):
-                self._ready(Order(at, seq, self._turn, Ready()) if self._held is not None else self._opening)
+            if self._held is None:
+                self._ready(self._opening)
+        if self._opening is not None and kind is AttemptStarted:
+            self._ready(Order(at, seq, self._turn, Ready()))
         self.meter.come_due(state, event.at, self._shift)
         heard = _HEARD.get(kind)
         if heard is not None:
@@ -229,7 +230,7 @@ class Hearing:
             self._live.pop(event.task, None)
         if kind is AttemptStarted:
             self._held = None
-        elif self._held is None and _could_start(state, event.at):
+        elif self._held is None and could_start(state, event.at):
             self._held = Order(at, seq, self._turn, Hold())
 
     def _order(self, seq: int, event: Event, at: int) -> None:
@@ -258,42 +259,25 @@ class Hearing:
 
     def _start(self, seq: int, event: AttemptStarted, at: int) -> None:
         self.meter.begin(at)
-        if self._fresh and len(self.recording.late_us) < _LATE_MAX and (late := self._lateness(event)) is not None:
+        if (
+            self._fresh
+            and len(self.recording.late_us) < _LATE_MAX
+            and (late := lateness(self._state, event, self._before + self._shift)) is not None
+        ):
             self.recording.late_us.append(late)
         self._started = True
         self.recording.starts += 1
         self._runs[event.task] = (at, event.at - event.eligible_at)
-
-    def _lateness(self, event: AttemptStarted) -> int | None:
-        """How long after the instant at which it could have been started, if only that instant was waited for."""
-        policy = self._state.policy
-        if policy.limiter is not None or policy.rate_per_key is not None:
-            return None
-        could = event.eligible_at
-        if policy.rate is not None:
-            could = max(could, allowed_at(policy.rate, self._state.tat_at, event.cost))
-        return event.at - could if could - self._shift > self._before and could <= event.at else None
 
     def _succeeded(self, seq: int, event: TaskSucceeded, at: int) -> None:
         self._ended(seq, event, at, Kind.SUCCESS)
         self._success = (event.task, self._turn, self._ending)
 
     def _failed(self, seq: int, event: AttemptFailed | TaskFailed, at: int) -> None:
-        options = event.options or {}
-        detail: dict[str, Any] = {}
-        if (cause := options.get("cause")) is not None:
-            detail["cause"] = cause
-        if type(event) is AttemptFailed:
-            if cause == "retry_later" or self._state.policy.backoff[0] == "callable":
-                detail["delay_us"] = event.due_at - event.at
-        elif event.reason == "crashes":  # type: ignore[union-attr]
+        if type(event) is TaskFailed and event.reason == "crashes":
             self._cut(seq, event, at)
-            return
-        elif event.reason == "fatal":  # type: ignore[union-attr]
-            detail["cause"] = "fatal"
-        elif event.reason == "not retryable":  # type: ignore[union-attr]
-            detail["retryable"] = False
-        self._ended(seq, event, at, Kind.FAILURE, detail)
+        else:
+            self._ended(seq, event, at, Kind.FAILURE, failure(event, self._state.policy))
 
     def _snoozed(self, seq: int, event: AttemptSnoozed, at: int) -> None:
         if event.due_kind == DUE_BY_INSTANT:
@@ -313,15 +297,8 @@ class Hearing:
                 self._ended(seq, event, at, Kind.CANCEL, {"reason": event.reason, "by": event.by})
         elif event.by == "unique":
             self._replaced = self._turn
-        elif event.by != "deadline" and not (event.by == DEPENDENCY and self._of_this_queue(event.reason)):
+        elif event.by != "deadline" and not (event.by == DEPENDENCY and dependency_of(event.reason) in self.recording.own_named):
             self._order(seq, event, at)
-
-    def _of_this_queue(self, reason: str) -> bool:
-        """Whether the dependency that a cancel names is a task of this queue, so that its end will come by itself."""
-        try:
-            return UUID(reason.split()[1]).bytes in self.recording.own_named
-        except (IndexError, ValueError):
-            return False
 
     def _cut(self, seq: int, event: Any, at: int) -> None:
         if type(event) is AttemptLost and not event.entered:
@@ -369,8 +346,9 @@ class Hearing:
         self._order(seq, event, at)
         self._opening = Order(at, seq, self._turn, Ready())
 
-    def _ready(self, order: Order) -> None:
-        self.recording.orders.append(order)
+    def _ready(self, order: Order | None) -> None:
+        if order is not None:
+            self.recording.orders.append(order)
         self._opening = None
 
     def _parked(self, seq: int, event: QueueParkedUntil, at: int) -> None:
@@ -382,13 +360,6 @@ class Hearing:
 
     def _pruned(self, seq: int, event: TasksPruned, at: int) -> None:
         self.recording.pruned += sum(1 for entry in event.entries if entry[0] >= self._since)
-
-
-def _could_start(state: QueueState, now: int) -> bool:
-    policy, agenda = state.policy, state.agenda
-    if not agenda.ready.count or state.paused is not None or state.parked_until > now or len(state.running) >= policy.concurrency:
-        return False
-    return policy.rate is None or policy.limiter is not None or allowed_at(policy.rate, state.tat_at) <= now
 
 
 _HEARD: Final[dict[type, Callable[[Hearing, int, Any, int], None]]] = {

@@ -81,7 +81,8 @@ def test_under_its_own_policy_a_real_queue_behaves_as_recorded(journal: Path, qu
 # row 87
 def test_side_by_side(journal: Path) -> None:
     found = answered(
-        journal, "--queue", "retries", "--set", "retry.jitter=0", "--variant", "retry.attempts=1", "--variant", "rate=20/1s burst 5 concurrency=16"
+        journal, "--queue", "retries", "--set", "retry.jitter=0", "--variant", "retry.attempts=1",
+        "--variant", "rate=20/1s burst 5 concurrency=16",
     )  # fmt: skip
     assert found["queue"] == "retries"
     assert found["recorded"]["dead_letters"] == found["as_it_was"]["dead_letters"] == 10

@@ -11,6 +11,8 @@ import trio
 from journeyman.engine import Context, Queue
 from journeyman.journal.log import Journal
 from journeyman.journal.record import Ignored
+from journeyman.journal.whatif import Comparison, Hearing, Variant, compare, settings
+from journeyman.journal.whatif.recording import Recording
 from journeyman.kernel.events import Event
 from journeyman.sim import Faults, World, simulate
 from journeyman.sim.engine import SimEngine
@@ -69,3 +71,16 @@ def steady(
         await engine.drain()
 
     return day
+
+
+def heard(events: Events) -> Recording:
+    """What is played of queue mail."""
+    hearing = Hearing("mail")
+    for seq, event in events:
+        hearing.hear(seq, event)
+    return hearing.finish()[0]
+
+
+def tried(events: Events, *texts: str) -> Comparison:
+    """Queue mail under its own policy, and under each of these."""
+    return compare(events, "mail", [Variant(text, settings([text])) for text in texts])
