@@ -145,7 +145,7 @@ _FIGURES: list[tuple[str, Callable[[Figures], Any]]] = [
     ("wait p99", lambda f: span(f.wait_p99_us)),
     ("wait max", lambda f: span(f.wait_max_us)),
     ("makespan", lambda f: span(f.makespan_us)),
-    ("backlog mean", lambda f: f"{f.backlog_mean:.3g}"),
+    ("backlog mean", lambda f: f"{f.backlog_mean:.3g}" if f.backlog_mean >= 0.001 else "0"),
     ("backlog max", lambda f: f.backlog_max),
     ("attempts", lambda f: f.starts),
     ("failures", lambda f: f.failures),
