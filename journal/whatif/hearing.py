@@ -83,6 +83,7 @@ class Hearing:
             self._state.set_policy(facts["policy"], 0)
         self._open = False
         self._shift = 0  # sum of the clock's steps
+        self._back = 0  # that of the one at a boot which is on its way
         self._at = 0  # of the event before, made even
         self._turn = 0
         self._turn_at = NONE
@@ -96,6 +97,7 @@ class Hearing:
         self._success: tuple[bytes, int, int] | None = None  # (task, turn, ending) of the newest
         self._replaced = NONE  # the turn in which a task was replaced by one of its unique key
         self._held: Order | None = None  # since when something could have started
+        self._released: Order | None = None  # the first run that a stop ended
         self._halted_at: int | None = None
         self._close: list[Order] = []  # the end of a boot, played if another follows
         self._opening: Order | None = None  # since when the newly opened queue may start, if nothing holds it up
@@ -162,22 +164,27 @@ class Hearing:
             fold(self._world, event, seq)
             return
         if kind is ClockStepped:
-            delta = event.delta_us  # type: ignore[union-attr]
+            delta = event.delta_us - self._back  # type: ignore[union-attr]
+            self._back = 0
             self.meter.come_due(self._state, event[0] - delta, self._shift)
             self._shift += delta
             recording.steps += 1
         elif kind is EngineBooted:
             recording.boots += 1
+            if at < self._at:  # the clock was set back in between; its ClockStepped comes next
+                self._back = at - self._at
+                self._shift += self._back
+                at = self._at
             if not self._world.clean:
-                self._halt(self._at, seq, clean=False)
+                self._halt(min(at, self._at + 1), seq, clean=False)  # after all that time brought on at that instant
             if self._halted_at is not None:
                 recording.down_us += at - self._halted_at
             recording.orders += self._close
             self._close = []
         elif kind is EngineClosed:
-            held = [] if self._held is None else [self._held]
+            held, released = self._held, self._released
             self._halt(at, seq, clean=True)
-            self._close = [*held, *self._close]
+            self._close = [order for order in (held, released, *self._close) if order is not None]
         elif kind is JournalCompacted and event.through_seq >= self._since:  # type: ignore[union-attr]
             recording.compacted = True
         fold(self._world, event, seq)
@@ -190,7 +197,7 @@ class Hearing:
         self.meter.up = False
         self.meter.look(self._state, at + self._shift, at)
         self._halted_at = at
-        self._held = self._opening = None
+        self._held = self._released = self._opening = None
 
     def _drawn(self, seq: int, event: AttemptStarted) -> None:
         limiter = self._state.policy.limiter
@@ -303,8 +310,10 @@ class Hearing:
     def _cut(self, seq: int, event: Any, at: int) -> None:
         if type(event) is AttemptLost and not event.entered:
             self.recording.not_entered.setdefault(self._opened, set()).add(event.task)
-        if type(event) is AttemptReleased and event.reason == "unfit":
-            self.recording.unfit += 1
+        if type(event) is AttemptReleased:
+            self.recording.unfit += event.reason == "unfit"
+            if event.reason == "stop" and self._released is None:
+                self._released = Order(at, seq, self._turn, Halt(True))
         over_at = at
         if self._state.tasks[event.task].epoch != event.epoch and self._halted_at is not None:
             over_at = self._halted_at
