@@ -224,7 +224,8 @@ class Hearing:
                 self._ready(self._opening)
         if self._opening is not None and kind is AttemptStarted:
             self._ready(Order(at, seq, self._turn, Ready()))
-        self.meter.come_due(state, event.at, self._shift)
+        if state.agenda.later:
+            self.meter.come_due(state, event.at, self._shift)
         heard = _HEARD.get(kind)
         if heard is not None:
             heard(self, seq, event, at)

@@ -248,7 +248,8 @@ class Player:
             following = self._head()
 
     def _reach(self, at: int) -> None:
-        self.meter.come_due(self.state, at, 0, self.env)
+        if self.state.agenda.later:
+            self.meter.come_due(self.state, at, 0, self.env)
         self.now = max(self.now, at)
         self.state.advance(self.now)
 
