@@ -20,6 +20,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "log": ("log",),
     "life": ("task", "why"),
     "travel": ("at", "diff"),
+    "whatif": ("whatif",),
     "top": ("top",),
     "from_test": ("from-test",),
 }

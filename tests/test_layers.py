@@ -29,6 +29,8 @@ PLACES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "textual": ("cli/live.py",),
+    "matplotlib": ("cli/plots.py",),
+    "plotly": ("cli/plots.py",),
     "hypothesis": ("sim/strategies.py", "sim/machine.py"),
 }
 # Law 4: time and chance enter the kernel as values.
