@@ -91,6 +91,10 @@ class Bar:
         speed = self._progress.tasks[0].speed if self._progress.tasks else None
         self._progress.update(self._task, completed=done, total=total, rate="" if not speed else f"{speed:,.0f}/s")
 
+    def now(self, what: str) -> None:
+        """Something else is being done, of which nobody knows how much there is."""
+        self._progress.reset(self._task, description=what, total=None, rate="")
+
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""
