@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from journeyman.cli import carry, look, sim
+from journeyman.cli import carry, look, operate, sim
 
 app = typer.Typer(
     name="journeyman",
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (look, carry):
+for part in (look, carry, operate):
     app.add_typer(part.commands)
 app.add_typer(sim.commands, name="sim")
 
