@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from io import BufferedWriter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, BinaryIO
@@ -243,17 +243,33 @@ def _destination(file: Path | None) -> Iterator[BinaryIO]:
         raise WrongCall(f"{file} is there already, and nothing is ever overwritten: name another file")
     part = f"{file}.part"
     with readable(str(file)):
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            with BufferedWriter(open(fd, "wb", buffering=0), 1 << 20) as out:
+            with open(part, "wb", opener=_alone) as out:
                 yield out
                 out.flush()
-                os.fsync(fd)
-            os.link(part, file)  # which never overwrites
+                os.fsync(out.fileno())
+                os.link(part, file)  # which never overwrites
         except FileExistsError:
             raise WrongCall(f"{file} has appeared meanwhile, and nothing is ever overwritten: name another file") from None
-        finally:
-            os.unlink(part)
+        except BlockingIOError:
+            raise WrongCall(f"another export to {file} is under way: wait for it, or name another file") from None
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+            raise
+        os.unlink(part)
+
+
+def _alone(name: str, flags: int) -> int:
+    """Open for the one export that writes it; what a killed one has left is overwritten."""
+    fd = os.open(name, flags & ~os.O_TRUNC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 @contextlib.contextmanager

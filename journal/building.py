@@ -41,18 +41,39 @@ def building(destination: str | os.PathLike[str], *, allow_unsafe_fs: bool = Fal
     with readable(path):
         refuse_occupied(path)
         _clear_away(part)
-        make_directory(part)
-        lock = _only_here(part)
+        lock = None
         try:
+            if not make_directory(part):
+                raise _Busy(part)
+            lock = _only_here(part)
             refuse_unsafe(part, allow_unsafe_fs)
             yield part
             sync_directory(part)
             _appear(part, path)
+        except _Busy:
+            raise
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            sweep_away(part)
             raise
         finally:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
+
+
+class _Busy(JournalLocked):
+    """The folder is another's."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"another process is at work in {part}: wait for it, or name another place")
+
+
+def sweep_away(path: str) -> None:
+    """Remove a folder, even if a Ctrl-C comes while it is being removed."""
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except KeyboardInterrupt:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def refuse_occupied(path: str) -> None:
@@ -81,7 +102,7 @@ def _only_here(part: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as failure:
         os.close(lock)
-        raise JournalLocked(f"another process is at work in {part}: wait for it, or name another place") from failure
+        raise _Busy(part) from failure
     return lock
 
 
@@ -108,4 +129,4 @@ def readable(path: str) -> Iterator[None]:
         raise JournalError(f"{path} cannot be written: {failure.strerror or failure} ({failure.filename or path})") from failure
 
 
-__all__ = ["PART", "building", "readable", "refuse_occupied"]
+__all__ = ["PART", "building", "readable", "refuse_occupied", "sweep_away"]

@@ -19,12 +19,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import struct
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from journeyman.journal.building import readable
+from journeyman.journal.building import readable, sweep_away
 from journeyman.journal.errors import JournalCorrupt, JournalLocked
 from journeyman.journal.filesystem import sync_directory
 from journeyman.journal.hotcopy import Tell, copy_data
@@ -63,12 +62,12 @@ def shrink(
     directory = os.path.abspath(os.fspath(path))
     with readable(directory), _owned(directory):
         work = os.path.join(directory, COMPACTING)
-        shutil.rmtree(work, ignore_errors=True)
-        os.mkdir(work, 0o700)
+        sweep_away(work)  # what a killed one has left
         try:
+            os.mkdir(work, 0o700)
             return _replace(directory, work, copying, checking)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            sweep_away(work)
 
 
 @contextlib.contextmanager
