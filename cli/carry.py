@@ -101,7 +101,7 @@ def import_(
     screen = Screen(as_json)
     with _occupied_is_a_wrong_call(), screen.progress("importing") as bar:
         try:
-            found = import_journal(file, path, tell=bar.to, checking=lambda: bar.now("checking what was made"))
+            found = import_journal(file, path, tell=bar.to, checking=lambda seq: bar.now("checking", seq))
         except NotImportable as error:
             raise WrongCall(str(error)) from None
     if as_json:
@@ -122,10 +122,8 @@ def backup(
     DEST is a complete journal as of one commit.  Keep it, read it, or open it in place of a lost one; never run it beside the original.
     """
     screen = Screen(as_json)
-    with open_journal(path) as view:
-        total = view.gauge().map_used
-    with _occupied_is_a_wrong_call(), screen.progress("copying", total) as bar:
-        found = make_backup(path, destination, copying=bar.to, checking=lambda: bar.now("checking the copy"))
+    with _occupied_is_a_wrong_call(), screen.progress("copying") as bar:
+        found = make_backup(path, destination, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
     if as_json:
         screen.json(found._asdict())
     else:
@@ -139,10 +137,8 @@ def compact(path: JournalPath, as_json: AsJson = False) -> None:
     What was deleted before is no longer in the file either.
     """
     screen = Screen(as_json)
-    with open_journal(path) as view:
-        total = view.gauge().map_used
-    with screen.progress("copying", total) as bar:
-        found = shrink(path, copying=bar.to, checking=lambda: bar.now("checking the copy"))
+    with screen.progress("copying") as bar:
+        found = shrink(path, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
     if as_json:
         screen.json({"before_bytes": found.before, "after_bytes": found.after})
     else:

@@ -7,6 +7,7 @@ without its filter is the commonest accident there is."""
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 from pathlib import Path
@@ -188,6 +189,7 @@ def _give(path: Path, order: Order, everything: bool, dry_run: bool, as_json: bo
     if not (named or narrowed or everything):
         what = "queues" if by_queue else "tasks by id or by a filter (--queue, --state, --handler, --owner, --source, --tag, --key)"
         raise WrongCall(f"{order.action} what?  Name {what}, or say --all for everything")
+    logging.getLogger("journeyman").setLevel(logging.ERROR)  # that queues are not declared here and schedules rest is meant so
     try:
         done = _foreseen(path, order) if dry_run else at_rest(path, order, shown=SHOWN if as_json else 0)
     except QueueNotFound as error:

@@ -38,7 +38,9 @@ def foresee(view: JournalView, order: Order, *, shown: int = 0) -> Outcome:
         if order.action in BY_TASK and order.ids:
             return _named(found, order, now)
         if order.action in ("pause", "resume"):
-            return Outcome(len(_queues(found, order.queues)))
+            pausing = order.action == "pause"
+            queues = _queues(found, order.queues)
+            return Outcome(sum(pausing != (queue.paused is not None) or (not pausing and queue.parked_until > now) for queue in queues))
         return _counted(_touched(found, order, now), shown)
 
 

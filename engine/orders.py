@@ -24,15 +24,21 @@ import trio
 from journeyman.engine.bulk import Bulk
 from journeyman.engine.engine import Engine
 from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
-from journeyman.journal.errors import JournalLocked
-from journeyman.journal.view import open_journal
-from journeyman.kernel.events import CancelRequested, Event, TaskCancelled, TaskReprioritised, TaskRescheduled, TaskRetried
+from journeyman.journal.errors import JournalLocked, NoJournal
+from journeyman.journal.identity import refuse_lost_data
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.lock import owner_of
+from journeyman.journal.record import TAG_OF
+from journeyman.journal.store import Table
+from journeyman.journal.view import JournalView
+from journeyman.kernel.events import CancelRequested, EngineBooted, Event, TaskCancelled, TaskReprioritised, TaskRescheduled, TaskRetried
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
 
 Action = Literal["retry", "cancel", "reschedule", "reprioritise", "clear", "pause", "resume", "prune"]
 BY_TASK: Final = frozenset({"retry", "cancel", "reschedule", "reprioritise"})
 PRUNED: Final = (State.SUCCEEDED, State.CANCELLED)  # what a prune takes that names no states
+_PAGE: Final = 1_000
 _LEFT_BY: Final = (TaskCancelled, CancelRequested, TaskRetried, TaskRescheduled, TaskReprioritised)
 
 
@@ -76,7 +82,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an order.  `count`: tasks, or queues for pause and resume.  `refused`: id and why, of those named by id."""
+    """What came of an order.  `count`: tasks, or for pause and resume queues, without those that were so already.
+    `refused`: id and why, of those named by id."""
 
     count: int
     refused: tuple[tuple[str, str], ...] = ()
@@ -137,9 +144,12 @@ async def _by_queue(engine: Bulk, order: Order) -> int:
         return sum([await engine.prune(order.older_than, name, states=states, reason=reason, by=by) for name in names])
     if order.action == "clear":
         return sum([await engine.clear(name, reason=reason or "cleared", by=by) for name in names])
+    pausing = order.action == "pause"
+    count = 0
     for name in names:
-        await (engine.pause if order.action == "pause" else engine.resume)(name, reason=reason, by=by)
-    return len(names)
+        await (engine.pause if pausing else engine.resume)(name, reason=reason, by=by)
+        count += name not in known or pausing != known[name].paused or (not pausing and known[name].parked_until is not None)
+    return count
 
 
 def at_rest(path: str | os.PathLike[str], order: Order, *, shown: int = 0) -> Outcome:
@@ -147,27 +157,47 @@ def at_rest(path: str | os.PathLike[str], order: Order, *, shown: int = 0) -> Ou
 
     JournalLocked while an engine has it open, naming the process; NoJournal: none is made.
     """
-    with open_journal(path) as view:
-        refuse_owned(view.path, view.owner)
-        before = view.last_seq
+    directory = os.path.abspath(path)
+    refuse_absent(directory)
+    refuse_owned(directory, owner_of(directory))
 
     async def work() -> Outcome:
-        async with Engine(os.fspath(path)) as engine:
+        async with Engine(directory) as engine:
             return await carry_out(engine, order)
 
     done = trio.run(work)
     if not shown or not done.count:
         return done
-    with open_journal(path) as view:
+    with JournalView(LmdbStore(directory, readonly=True)) as view:  # which our engine has just closed in good order
         ids: dict[str, None] = {}
-        for _, event in view.events(before + 1):
+        for _, event in view.events(_newest_boot(view.store)):
             if _left_by(event, order) and len(ids) < shown:
                 ids[id_text(event.task)] = None  # type: ignore[union-attr]
     return Outcome(done.count, done.refused, tuple(ids))
 
 
+def _newest_boot(store: LmdbStore) -> int:
+    """The seq of the newest EngineBooted."""
+    stop: bytes | None = None
+    while pairs := store.scan(Table.EVENTS, b"", stop, reverse=True, limit=_PAGE):
+        for key, value in pairs:
+            if value[1] == TAG_OF[EngineBooted]:
+                return int.from_bytes(key, "big")
+        stop = pairs[-1][0]
+    return 1
+
+
 def _left_by(event: Event, order: Order) -> bool:
     return isinstance(event, _LEFT_BY) and event.by == order.by and (event.reason == order.reason or not order.reason)
+
+
+def refuse_absent(directory: str) -> None:
+    """NoJournal where an engine would make a new one; JournalCorrupt where one was lost."""
+    if os.path.isdir(directory):
+        refuse_lost_data(directory)
+    data = os.path.join(directory, "data.mdb")
+    if not os.path.exists(data) or not os.path.getsize(data):
+        raise NoJournal(directory)
 
 
 def refuse_owned(path: str, owner: int | None) -> None:

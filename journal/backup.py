@@ -16,14 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from journeyman.journal.building import building
-from journeyman.journal.filesystem import write_durably
+from journeyman.journal.checked import check_copy
 from journeyman.journal.hotcopy import Tell, copy_data
-from journeyman.journal.identity import SIDECAR, read_identity
-from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.identity import Identity, read_identity, write_sidecar
 from journeyman.journal.lock import OwnerLock
 from journeyman.journal.opening import open_store
-from journeyman.journal.probe import examine
-from journeyman.journal.store import Store, Table
 
 
 class Backup(NamedTuple):
@@ -43,48 +40,33 @@ def backup(
     destination: str | os.PathLike[str],
     *,
     copying: Tell = _nothing,
-    checking: Callable[[], object] = _nothing,
+    checking: Callable[[int], object] = _nothing,
     allow_unsafe_fs: bool = False,
 ) -> Backup:
     """Copy the journal at `path` to `destination`, where nothing may be yet, whether or not an engine writes to it.
 
-    `copying` hears how many bytes are done, `checking` when the copy is being checked.  Occupied, JournalCorrupt (the copy is damaged, so
-    the journal is), JournalFull; then nothing is left at `destination`.
+    `copying` hears how many bytes are done and of how many, `checking` up to which seq the copy is checked.  Occupied, JournalCorrupt (the
+    copy is damaged, so the journal is), JournalFull; then nothing is left at `destination`.
     """
     store = open_store(path, readonly=True, allow_unsafe_fs=allow_unsafe_fs)
     try:
+        identity = read_identity(store)
+        assert identity is not None  # whatever has none was not opened
         with building(destination, allow_unsafe_fs=allow_unsafe_fs) as directory:
             size = copy_data(store, directory, copying)
-            checking()
-            last = settle(directory)
+            last = check_copy(directory, checking)
+            settle(directory, identity)
     finally:
         store.close()
     return Backup(os.path.abspath(os.fspath(destination)), size, last)
 
 
-def settle(directory: str) -> int:
-    """Make a directory that holds a data.mdb and nothing more a journal that was closed in good order, after a child process has looked at
-    all of it; its newest seq.  JournalCorrupt.
-    """
-    examine(directory, thorough=True)
-    copied = LmdbStore(directory, readonly=True, locking=False)
-    try:
-        identity = read_identity(copied)
-        last = last_seq(copied)
-    finally:
-        copied.close()
-    if identity is not None:
-        write_durably(os.path.join(directory, SIDECAR), identity.journal.hex().encode() + b"\n")
+def settle(directory: str, identity: Identity) -> None:
+    """Make a directory that holds a data.mdb and nothing more a journal that was closed in good order."""
+    write_sidecar(directory, identity)
     lock = OwnerLock(directory)
     lock.own()
     lock.release(clean=True)
-    return last
 
 
-def last_seq(store: Store) -> int:
-    """The newest event; 0 if there is none."""
-    pair = store.last(Table.EVENTS)
-    return 0 if pair is None else int.from_bytes(pair[0], "big")
-
-
-__all__ = ["Backup", "backup", "last_seq", "settle"]
+__all__ = ["Backup", "backup", "settle"]

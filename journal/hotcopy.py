@@ -22,14 +22,14 @@ from typing import Final
 from journeyman.journal.errors import JournalError
 from journeyman.journal.lmdb_store import LmdbStore
 
-Tell = Callable[[int], object]
+Tell = Callable[[int, int], object]  # how much is done, of how much
 _CHUNK: Final = 1 << 20
 
 
-def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done: None) -> int:
+def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total: None) -> int:
     """Write the newest commit of `store` to `directory`/data.mdb, mode 0600, on the disk when this returns; its bytes.
 
-    `tell` hears how many bytes are done.
+    `tell` hears how many bytes are done, and of how many at the most: free pages are left out.
     """
     fd = os.open(os.path.join(directory, "data.mdb"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -45,6 +45,7 @@ def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done: None) 
 
 def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:
     """One copy through a pipe.  False: LMDB could not leave out the free pages."""
+    total = store.gauge().map_used
     out, into = os.pipe()
     with contextlib.suppress(OSError):  # a larger pipe is a kindness of the system
         fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, _CHUNK)
@@ -67,7 +68,7 @@ def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:
             while view:
                 view = view[os.write(fd, view) :]
             done += len(chunk)
-            tell(done)
+            tell(done, total)
     finally:
         os.close(out)
         copier.join()

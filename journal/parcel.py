@@ -167,4 +167,10 @@ class _Payloads:
         return bool(pairs)
 
 
-__all__ = ["Header", "Item", "cut_short", "pages"]
+def last_seq(store: Store) -> int:
+    """The newest event; 0 if there is none."""
+    pair = store.last(Table.EVENTS)
+    return 0 if pair is None else int.from_bytes(pair[0], "big")
+
+
+__all__ = ["Header", "Item", "cut_short", "last_seq", "pages"]

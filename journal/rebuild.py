@@ -19,21 +19,17 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from journeyman.journal.backup import last_seq
 from journeyman.journal.building import building
-from journeyman.journal.digest import digest
-from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.checked import check_copy, check_payload
 from journeyman.journal.identity import check_features, identity_batch, read_identity, write_sidecar
 from journeyman.journal.log import seq_key
 from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import open_store
-from journeyman.journal.parcel import Header, Item, cut_short
+from journeyman.journal.parcel import Header, Item, cut_short, last_seq
 from journeyman.journal.parquet import open_parcel
-from journeyman.journal.probe import examine
 from journeyman.journal.record import GENESIS, LAST, Chain, decode_records
 from journeyman.journal.recovery import recover
 from journeyman.journal.store import Batch, Store, Table
-from journeyman.kernel.events import TaskRescheduled, TaskSubmitted, TaskSucceeded
 
 STAGE: Final = 200_000  # records between two checkpoints, at least
 CHUNK_ROWS: Final = 5_000  # of a checkpoint, a commit
@@ -58,13 +54,13 @@ def import_journal(
     path: str | os.PathLike[str],
     *,
     tell: Callable[[int, int], object] = _nothing,
-    checking: Callable[[], object] = _nothing,
+    checking: Callable[[int], object] = _nothing,
     allow_unsafe_fs: bool = False,
 ) -> Imported:
     """Make the journal that a complete export holds, at `path`, where nothing may be yet.
 
-    `tell` hears how many seqs are done and of how many, `checking` when the result is being checked.  NotImportable, JournalCorrupt (the
-    file is damaged), JournalVersion, Occupied, JournalFull; then nothing is left at `path`.
+    `tell` hears how many seqs are done and of how many, `checking` up to which seq the result is checked.  NotImportable, JournalCorrupt
+    (the file is damaged), JournalVersion, Occupied, JournalFull; then nothing is left at `path`.
     """
     with open_parcel(file) as parcel, building(path, allow_unsafe_fs=allow_unsafe_fs) as directory:
         header = parcel.header
@@ -80,8 +76,7 @@ def import_journal(
             _whole(store, header)
         finally:
             store.close()
-        checking()
-        examine(directory, thorough=True)
+        check_copy(directory, checking)
     return Imported(os.path.abspath(os.fspath(path)), events, header.last_seq)
 
 
@@ -164,17 +159,4 @@ class _Rebuild:
         self._stage = max(self._stage, found.tally.live)
 
 
-def check_payload(seq: int, event: object, payload: bytes) -> None:
-    """JournalCorrupt unless these are the arguments or the result that the event speaks of."""
-    expected = None
-    if isinstance(event, TaskSubmitted):
-        expected = event.payload_digest
-    elif isinstance(event, TaskSucceeded):
-        expected = event.result_digest
-    elif isinstance(event, TaskRescheduled):
-        expected = (event.options or {}).get("payload_digest")
-    if expected is None or digest(payload) != expected:
-        raise JournalCorrupt(f"the arguments or the result of record {seq} are not what was stored", seq)
-
-
-__all__ = ["Imported", "check_payload", "import_journal", "rebuild"]
+__all__ = ["Imported", "import_journal", "rebuild"]

@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from journeyman.journal.backup import backup, last_seq
+from journeyman.journal.backup import backup
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.parcel import last_seq
 from journeyman.journal.probe import look as thorough_look
 from journeyman.journal.rebuild import import_journal
 from journeyman.journal.shrink import shrink

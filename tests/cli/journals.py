@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import trio
+from typer.testing import CliRunner
 
+from journeyman.cli.app import app
 from journeyman.engine import Constant, Engine, Queue, Retry
 
 
@@ -17,6 +19,14 @@ def journeyman(*arguments: object, cwd: Path | None = None, env: dict[str, str] 
         [sys.executable, "-W", "error", "-m", "journeyman", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False, env=env,
     )  # fmt: skip
+
+
+def called(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process: no second is spent on starting an interpreter."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def mail_queue() -> Queue:
