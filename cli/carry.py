@@ -36,6 +36,7 @@ from journeyman.kernel.events import Event
 from journeyman.kernel.namespace import shown_name
 
 commands = typer.Typer()
+_AS_IT_IS = frozenset({int, str, bool, type(None)})  # for JSON
 
 
 class Format(StrEnum):
@@ -169,7 +170,13 @@ class _Teller:
 
     def _shown(self, item: Item, event: Event | Ignored) -> dict[str, Any]:
         shown = fields_of(event, item.payload, self._redaction)
-        return jsonable(shown) if self._json else shown
+        if self._json:
+            for name, value in shown.items():
+                if type(value) is bytes:
+                    shown[name] = value.hex()
+                elif type(value) not in _AS_IT_IS:
+                    shown[name] = jsonable(value)
+        return shown
 
 
 def _write(writer: Writer, store: Store, header: Header, teller: _Teller, bar: Bar) -> int:

@@ -26,6 +26,7 @@ CBOR_MAGIC: Final = b"\xd9\xd9\xf7"
 _LONGEST: Final = 1 << 30  # bytes of a line or of a byte string: far more than any payload's
 _RECORDS: Final = 1_000  # of a page that was read, at most
 _BYTES: Final = 4 << 20
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 Shown = Sequence[Mapping[str, Any]]
 
 
@@ -59,7 +60,7 @@ class _Sealed:
 
 def line_of(value: Mapping[str, Any]) -> bytes:
     """A line of jsonl."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+    return _TEXT(value).encode("utf-8", "surrogatepass") + b"\n"
 
 
 class JsonLines:
