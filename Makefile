@@ -19,7 +19,7 @@ setup: $(READY) links ## make .venv, install everything into it, link the folder
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); bash tools/install-venv.sh && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,bench,cli,top,plot]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,bench,cli,top,plot,parquet]'
 	@touch $(READY)
 
 # mypy and pyright want the installed layout: one link for a layer, one for each file of journeyman/.

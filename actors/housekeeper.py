@@ -86,7 +86,7 @@ class Housekeeper:
         return total
 
     @trio.lowlevel.enable_ki_protection
-    async def prune_by_hand(self, ended_by: int, queues: Collection[str], states: Collection[State], by: str) -> int:
+    async def prune_by_hand(self, ended_by: int, queues: Collection[str], states: Collection[State], by: str, reason: str) -> int:
         """Delete tasks that ended at or before `ended_by` whatever their retention says; the count."""
         shell, pruner = self._shell, self._pruner
         await self._snapshotter.take()
@@ -106,7 +106,7 @@ class Housekeeper:
                     break
             return found
 
-        return await self._remove(listed, by)
+        return await self._remove(listed, by, reason)
 
     def _ended(self, ended_by: int, queues: Collection[str], states: Collection[State], now: int) -> Iterator[TaskState]:
         shell = self._shell
@@ -122,7 +122,7 @@ class Housekeeper:
     def _ended_before(tasks: Iterable[TaskState], ended_by: int) -> Iterator[TaskState]:
         return (task for task in tasks if task.finished_at is not None and task.finished_at <= ended_by)
 
-    async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str) -> int:
+    async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str, reason: str = "") -> int:
         """Prune what `some` finds, commit after commit, until it finds nothing."""
         shell = self._shell
         total = 0
@@ -130,23 +130,23 @@ class Housekeeper:
             while True:
                 await shell.mended()
                 await shell.writer.settled()
-                count = await shell.sealed(lambda: self._remove_once(some, by))
+                count = await shell.sealed(lambda: self._remove_once(some, by, reason))
                 if not count:
                     return total
                 total += count
                 await shell.writer.settled()
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _remove_once(self, some: Callable[[], Sequence[TaskState]], by: str) -> int:
+    def _remove_once(self, some: Callable[[], Sequence[TaskState]], by: str, reason: str) -> int:
         """One commit's worth, in one step."""
         with self._shell.keeping_house():
-            return self._remove_some(some(), by)
+            return self._remove_some(some(), by, reason)
 
-    def _remove_some(self, tasks: Sequence[TaskState], by: str) -> int:
+    def _remove_some(self, tasks: Sequence[TaskState], by: str, reason: str) -> int:
         shell, pruner = self._shell, self._pruner
         if not tasks or not shell.sound:
             return 0
-        pruning = pruner.prune(tasks, shell.world, shell.now(), by=by)
+        pruning = pruner.prune(tasks, shell.world, shell.now(), by=by, reason=reason)
         step = Step()
         for event in pruning.events:
             shell.actors[event.queue].recorder.take(event, step)

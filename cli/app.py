@@ -23,6 +23,8 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "whatif": ("whatif",),
     "top": ("top",),
     "from_test": ("from-test",),
+    "carry": ("export", "import", "backup", "compact"),
+    "operate": ("retry", "cancel", "reschedule", "reprioritise", "clear", "pause", "resume", "prune"),
 }
 _FILE_OF: Final = {name: file for file, names in FILES.items() for name in names}
 

@@ -63,13 +63,17 @@ class Redaction:
             return [self.value(item) for item in value]
         return value
 
-    def call(self, handler: str, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of a task."""
-        shown = [
-            HIDDEN if not self.reveal and f"{handler}.{place}".lower() in self._places else self.value(value)
-            for place, value in enumerate(args)
-        ]
+    def call(self, handler: str | None, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a task.  `handler` None: not known, so a place that is hidden for any handler is hidden."""
+        shown = [HIDDEN if self._hides_place(handler, place) else self.value(value) for place, value in enumerate(args)]
         return shown, self.value(dict(kwargs))
+
+    def _hides_place(self, handler: str | None, place: int) -> bool:
+        if self.reveal or not self._places:
+            return False
+        if handler is None:
+            return any(name.endswith(f".{place}") for name in self._places)
+        return f"{handler}.{place}".lower() in self._places
 
 
 def _words(name: str) -> str:

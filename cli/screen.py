@@ -91,6 +91,12 @@ class Bar:
         speed = self._progress.tasks[0].speed if self._progress.tasks else None
         self._progress.update(self._task, completed=done, total=total, rate="" if not speed else f"{speed:,.0f}/s")
 
+    def now(self, what: str, done: int) -> None:
+        """Something else is being done, and nobody knows of how much; `done` is."""
+        if self._progress.tasks[0].description != what:
+            self._progress.reset(self._task, description=what, total=None)
+        self.to(done)
+
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""

@@ -104,20 +104,21 @@ class Operations(Questions):
         queue: str | None = None,
         *,
         states: Iterable[StateLike] = ("succeeded", "cancelled"),
+        reason: str = "",
         by: str = "api",
     ) -> int:
         """Delete tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
 
         Succeeded and cancelled ones unless `states` names others.
         """
-        check_words("", by)
+        check_words(reason, by)
         session = self._opened()
         queues = [actor.name for actor in (session.queues() if queue is None else [self._actor(session, queue)])]
         wanted = frozenset(State(state) for state in ([states] if isinstance(states, str) else states))
         if wanted - TERMINAL:
             raise ValueError(f"only ended tasks can be pruned, not {', '.join(sorted(wanted - TERMINAL))}")
         ended_by = session.shell.now() - microseconds(older_than, "older_than")
-        return await session.runtime.housekeeper.prune_by_hand(ended_by, queues, wanted, by)
+        return await session.runtime.housekeeper.prune_by_hand(ended_by, queues, wanted, by, reason)
 
     async def pause(self, queue: str, *, reason: str = "", by: str = "api") -> None:
         """Start nothing more on `queue` until `resume`, restarts included.  What runs goes on."""

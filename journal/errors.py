@@ -53,3 +53,11 @@ class NotAJournal(JournalError):
             "give the journal a directory of its own"
         )
         self.directory = directory
+
+
+class Occupied(JournalError):
+    """Something stands where a copy or an import was to go; nothing is ever overwritten."""
+
+
+class NotImportable(JournalError):
+    """A file that cannot become a journal, though nothing is wrong with it: a part of one, one with hidden fields, another kind of file."""

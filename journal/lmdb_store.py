@@ -244,9 +244,17 @@ class LmdbStore:
 
     def walk(self) -> None:
         """Read every page, in use or free, by a copy to nowhere.  Damage may end the process: for probes."""
-        with open(os.devnull, "wb") as nowhere, self._gate, _translated(self.path), contextlib.suppress(lmdb.IncompatibleError):
+        with open(os.devnull, "wb") as nowhere:
+            self.copy_to(nowhere.fileno())  # whether pages leaked does not matter here: that costs room and no data
+
+    def copy_to(self, fd: int, *, compact: bool = True) -> bool:
+        """Write a copy of the newest commit to a file or pipe.  False: pages leaked, and it is whole only with `compact` False."""
+        with self._gate, _translated(self.path), contextlib.suppress(lmdb.IncompatibleError):
             self._check()
-            self._env.copyfd(nowhere.fileno(), compact=True)  # "incompatible": pages leaked, which costs room and no data
+            self._begin_reading().abort()  # follows a map that an engine has grown
+            self._env.copyfd(fd, compact=compact)
+            return True
+        return False
 
     def tend(self) -> None:
         """Free the slots of readers that died.  Wanted once a minute."""
@@ -286,8 +294,6 @@ class LmdbStore:
                     yield
                 finally:
                     self._pinned = None
-
-    # --- marks, life ---
 
     def give_way(self) -> int:
         """On a full disk: give up the ballast.  The bytes that are free now."""

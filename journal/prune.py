@@ -90,7 +90,7 @@ class Pruner:
             return task.seq > checkpoint.seq
         return task.seq > checkpoint.through_seq or task.last_seq <= checkpoint.through_seq
 
-    def prune(self, tasks: Sequence[TaskState], world: JournalState, now: int, *, by: str = "retention") -> Pruning:
+    def prune(self, tasks: Sequence[TaskState], world: JournalState, now: int, *, by: str = "retention", reason: str = "") -> Pruning:
         """The events and deletes that take `tasks` (from `expired`, or allowed by `may_go`, or settled) out of the journal.
 
         Tasks that are gone already are passed over, so there may be nothing to seal.
@@ -114,7 +114,7 @@ class Pruner:
         for task in tasks:
             tally.leaving[task.id] = task.seq
             journal.dirty.pop(task.id, None)
-        events = [_event(world.queue(name), group, now, by) for name, group in sorted(by_queue.items())]
+        events = [_event(world.queue(name), group, now, by, reason) for name, group in sorted(by_queue.items())]
         return Pruning(events, extra, [task.id for task in tasks])
 
     def _settled(self, tasks: Sequence[TaskState], world: JournalState) -> dict[bytes, TaskState]:
@@ -133,7 +133,7 @@ def _held(task: TaskState, world: JournalState) -> bool:
     return held is not None and held.seq == task.seq
 
 
-def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> TasksPruned:
+def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str, reason: str) -> TasksPruned:
     residue: dict[str, Any] = {}
     if queue.tat_seq:  # set by a start, perhaps one of these, and moved by clock steps since
         residue = {"tat_at": queue.tat_at, "tat_seq": queue.tat_seq}
@@ -143,7 +143,7 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str) -> 
         residue["key_tats"] = of_keys
     residue |= queue.claims.residue(tasks, by_hand=by != "retention")
     entries = sorted([task.seqs[0], task.seqs[-1], len(task.seqs)] for task in tasks)
-    return TasksPruned(now, queue.name, queue.qseq + 1, queue.epoch, entries, residue, by)
+    return TasksPruned(now, queue.name, queue.qseq + 1, queue.epoch, entries, residue, by, {"reason": reason} if reason else None)
 
 
 def _payload_seqs(task: TaskState) -> Iterable[int]:

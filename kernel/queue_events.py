@@ -73,7 +73,7 @@ class QueueParkedUntil(NamedTuple):
 class TasksPruned(NamedTuple):
     """Ended tasks left the journal.  `entries`: [first seq, last seq, number of records] of each task.
 
-    `residue` is what others still need of them: the limiter's tat_at, unique holds, end states.
+    `residue` is what others still need of them: the limiter's tat_at, unique holds, end states.  `options`: reason.
     """
 
     at: int

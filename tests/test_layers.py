@@ -21,6 +21,7 @@ BELOW = {
 # library -> where it may be imported: a folder, or one file
 PLACES = {
     "lmdb": ("journal/lmdb_store.py", "journal/probe.py"),
+    "pyarrow": ("journal/parquet.py",),
     "cbor2": ("journal/cbor.py",),
     "trio": ("actors/", "engine/", "sim/"),
     "outcome": ("actors/", "sim/scheduler.py"),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import trio
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from journeyman.cli.app import app
 from journeyman.engine import Constant, Engine, Queue, Retry
@@ -21,9 +21,12 @@ def journeyman(*arguments: object, cwd: Path | None = None, env: dict[str, str] 
     )  # fmt: skip
 
 
-def called(*arguments: object) -> Result:
-    """Run the command in this process: twenty times as fast, for all that a process of its own does not matter to."""
-    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+def called(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process: twenty times as fast, for all that a process of its own does not matter to."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def mail_queue() -> Queue:

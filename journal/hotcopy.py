@@ -1,0 +1,80 @@
+"""A copy of a journal's data while an engine writes to it.
+
+Problem.  LMDB copies itself consistently and fast (`mdb_env_copyfd`, free pages left out), but from first to last byte in one call into C
+that knows no progress and hears no Ctrl-C.  Choice: a thread copies into a pipe, and this side moves the bytes from the pipe to the file,
+counting.  Whoever stops this side closes the pipe; LMDB's next write fails, its read transaction ends, and the thread with it.  So a
+stopped copy leaves no reader behind, and the engine beside it is held up by nothing; only the pages that this commit needs stay in use
+meanwhile.
+
+A database that has lost track of pages (LMDB says "incompatible") costs room and no data; then it is copied as it is, free pages
+included. Rejected: a child process to be killed (it leaves a reader's slot until the engine's next minute), pages read and written by our
+own code (a second implementation of LMDB's file), `cp data.mdb` (torn pages)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from journeyman.journal.errors import JournalError
+from journeyman.journal.lmdb_store import LmdbStore
+
+Tell = Callable[[int, int], object]  # how much is done, of how much
+_CHUNK: Final = 1 << 20
+
+
+def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total: None) -> int:
+    """Write the newest commit of `store` to `directory`/data.mdb, mode 0600, on the disk when this returns; its bytes.
+
+    `tell` hears how many bytes are done, and of how many at the most: free pages are left out.
+    """
+    fd = os.open(os.path.join(directory, "data.mdb"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if not _pour(store, fd, tell, compact=True):
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.ftruncate(fd, 0)
+            _pour(store, fd, tell, compact=False)
+        os.fsync(fd)
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
+
+
+def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:
+    """One copy through a pipe.  False: LMDB could not leave out the free pages."""
+    total = store.gauge().map_used
+    out, into = os.pipe()
+    with contextlib.suppress(OSError):  # a larger pipe is a kindness of the system
+        fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, _CHUNK)
+    ends: list[bool | JournalError] = []
+
+    def write() -> None:
+        try:
+            ends.append(store.copy_to(into, compact=compact))
+        except JournalError as failure:  # told below, on the thread that asked
+            ends.append(failure)
+        finally:
+            os.close(into)
+
+    copier = threading.Thread(target=write, name="journeyman-copier", daemon=True)
+    copier.start()
+    done = 0
+    try:
+        while chunk := os.read(out, _CHUNK):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(fd, view) :]
+            done += len(chunk)
+            tell(done, total)
+    finally:
+        os.close(out)
+        copier.join()
+    if isinstance(ends[0], JournalError):
+        raise ends[0]
+    return ends[0]
+
+
+__all__ = ["Tell", "copy_data"]
