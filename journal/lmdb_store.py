@@ -277,7 +277,11 @@ class LmdbStore:
         """Let this thread's reads see one and the same commit, whatever an engine writes meanwhile.  For tools (`readonly`).
 
         While it lasts, no page that this commit needs is used again, and the file of a busy journal grows: keep it short.
+        One within another is part of it.
         """
+        if self._pinned is not None and self._pinned[0] == threading.get_ident():
+            yield
+            return
         with self._gate:
             self._check()
             with _translated(self.path), self._begin_reading() as txn:

@@ -1,0 +1,383 @@
+"""The proof of a whole journal: every record, every payload, every row, every index, and that they say the same.
+
+In this order, because each rests on the one before:
+
+1. META: identity, tally, checkpoint, facts of queues, each with its crc.
+2. Records and payloads, page by page (scan.py), folded from the first event on and compared with the rows as it goes (streaming.py).
+3. Rows and indexes in one snapshot: each row's crc, the sum of their digests against the one kept beside them, their numbers, and that
+   its first and last events are there.  An index is compared with the rows by sums of digests, one sum over what the rows lead to and one
+   over what is there, so that neither is held in memory; only when they differ is it read again, to say which entry lies.
+4. In the last snapshot: what is missing of the seqs; and the state that checkpoint and tail lead to against the fold of everything.
+
+On a journal whose engine runs, 2 takes as long as it takes in short reads; what comes meanwhile is read as well, until the rest is short
+enough for a snapshot.  3 and 4 are one snapshot each, and end before anybody is answered.
+
+The chain.  The hash of a commit speaks for all commits before it, as long as every record of each is there.  Prune takes records out of
+commits; behind such a commit the chain goes on with the hash that the next commit's first record carries.  So the head that somebody noted
+proves, without doubt, the records from the last such place up to it.  What is older is checked (crc, order, and every commit that is
+whole against its successor) but whoever can write the file could have made it anew; `Proof` says where that border is.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from journeyman.journal.checkpoint import CHECKPOINT, PROGRESS, QUEUE_FACTS
+from journeyman.journal.digest import digest
+from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.findings import Finding, Findings
+from journeyman.journal.identity import IDENTITY, check_features, read_identity
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.log import seq_key
+from journeyman.journal.record import FIRST, Chain
+from journeyman.journal.recovery import recover
+from journeyman.journal.row import add_digest, decode_named, decode_rows, digest_value
+from journeyman.journal.scan import NO_SEQ, Reading
+from journeyman.journal.store import Items, Table
+from journeyman.journal.streaming import STUMBLES, StreamingFold, compare
+from journeyman.journal.tally import TALLY, Tally
+from journeyman.kernel.lifecycle import TERMINAL
+
+_NEAR: Final = 20_000  # events that may be read within the last snapshot
+_ROUNDS: Final = 50  # of reading what came meanwhile
+_PAGE: Final = 2_000
+_HEAD: Final = re.compile(r"(\d+):([0-9a-f]{32})")
+
+
+class Head(NamedTuple):
+    """The newest commit: the seq it ends with, and its hash.  Note it down; it speaks for everything before it."""
+
+    seq: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash.hex()}"
+
+    @classmethod
+    def read(cls, text: str) -> Head:
+        """`SEQ:HASH`, as printed.  ValueError."""
+        found = _HEAD.fullmatch(text.strip().lower())
+        if found is None:
+            raise ValueError(f"{text!r} is no chain head: write SEQ:HASH as `journeyman verify` printed it, 32 hexadecimal digits after the :")
+        return cls(int(found[1]), bytes.fromhex(found[2]))
+
+
+class Proof(NamedTuple):
+    """What a head that was noted earlier says of the journal as it is."""
+
+    holds: bool
+    proven_from: int  # records from here up to the head are those of that day; 0: none
+    text: str
+
+
+@dataclass
+class Verdict:
+    """Of one examination."""
+
+    path: str
+    findings: list[Finding] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # findings by table, beyond those listed
+    records: int = 0
+    payloads: int = 0
+    rows: int = 0
+    first_seq: int = 0
+    head: Head | None = None
+    proven_from: int = 0
+    proof: Proof | None = None
+    complete: bool = True  # false: the file's damage ended the examination
+    seconds: float = 0.0
+
+    @property
+    def sound(self) -> bool:
+        return self.complete and not self.counts and (self.proof is None or self.proof.holds)
+
+
+Tell = Callable[[str, int, int], Any]  # what is read, how much of it is, of how much
+
+
+class Examination:
+    """One, of an open store.  In a process that may be killed by what it reads."""
+
+    def __init__(self, store: LmdbStore, findings: Findings, tell: Tell, against: Head | None = None, *, payloads: bool = True) -> None:
+        self.store = store
+        self.findings = findings
+        self.tell = tell
+        self.against = against
+        self.verdict = Verdict(store.path)
+        self.reading = Reading(store, findings, payloads=payloads)
+        self.fold = StreamingFold(store)
+        self._proof: Proof | None = None
+
+    def run(self) -> Verdict:
+        started = time.perf_counter()
+        verdict, reading = self.verdict, self.reading
+        whole = self._meta()
+        if self.against is not None:
+            reading.wanted, reading.heads = self.against.seq, self._at_head
+        self._events()
+        whole = self._rows() and whole
+        self._last_snapshot(whole)
+        verdict.findings, verdict.counts = self.findings.listed, dict(self.findings.counts)
+        verdict.records, verdict.payloads = reading.records, reading.payloads
+        verdict.seconds = time.perf_counter() - started
+        return verdict
+
+    def fold_only(self) -> None:
+        """Nothing but records, their order and their fold."""
+        self._events()
+        with self.store.snapshot():
+            self._read_on(NO_SEQ)
+
+    # --- 1 ----------------------------------------------------------------------------------------------------------------
+
+    def _meta(self) -> bool:
+        """Whether META can be used."""
+        before = self.findings.total
+        with self.store.snapshot():
+            names = [IDENTITY, CHECKPOINT, PROGRESS, TALLY]
+            start = b""
+            while pairs := self.store.scan(Table.META, start, limit=_PAGE):
+                names += [key for key, _ in pairs if key.startswith(QUEUE_FACTS)]
+                start = pairs[-1][0] + b"\0"
+            for name in names:
+                try:
+                    decode_named(name, self.store.get(Table.META, name))
+                except JournalCorrupt as failure:
+                    self.findings.add(Finding("META", str(failure).partition(".  Keep")[0], key=name.hex()))
+            try:
+                identity = read_identity(self.store)
+            except JournalCorrupt:
+                return False
+            if identity is not None:
+                check_features(identity, readonly=True)
+        return self.findings.total == before
+
+    # --- 2 ----------------------------------------------------------------------------------------------------------------
+
+    def _events(self) -> None:
+        pair = self.store.last(Table.EVENTS)
+        total = 0 if pair is None else int.from_bytes(pair[0], "big")
+        for _ in range(_ROUNDS):
+            self._read_on(total)
+            pair = self.store.last(Table.EVENTS)
+            newest = 0 if pair is None else int.from_bytes(pair[0], "big")
+            if newest - self.reading.next < _NEAR:
+                break
+            total = newest
+
+    def _read_on(self, last: int) -> None:
+        reading, fold = self.reading, self.fold
+        for events in reading.pages(last):
+            if not self.verdict.first_seq:
+                self.verdict.first_seq = events[0][0] if events else reading.next
+            fold.feed(events)
+            if reading.absent:
+                self._judge_absent()
+            try:
+                fold.settle()
+            except JournalCorrupt:  # META or a row is damaged, which 1 and 3 say
+                pass
+            self.tell("events", reading.next - 1, last)
+
+    def _judge_absent(self) -> None:
+        """Arguments that are not there must have been dropped at an end, or replaced.  Before the ended tasks are let go."""
+        absent, queues = self.reading.absent, self.fold.state.queues
+        for seq, (name, id) in list(absent.items()):
+            task = queues[name].tasks.get(id) if name in queues else None
+            if task is not None and task.payload_seq == seq and task.keep_payload:
+                if task.state not in TERMINAL:
+                    continue
+                self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+            del absent[seq]
+
+    # --- 3 ----------------------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> bool:
+        """Whether the rows can be used."""
+        before = self.findings.total
+        with self.store.snapshot():
+            try:
+                tally = Tally.load(self.store)
+            except JournalCorrupt:
+                return False
+            counts = {table: self.store.count(table) for table in (Table.LIVE, Table.TASKS)}
+            for table, expected in ((Table.LIVE, tally.live), (Table.TASKS, tally.total())):
+                if counts[table] != expected:
+                    text = f"table {table.name} holds {counts[table]} rows where {expected} were written"
+                    self.findings.add(Finding(table.name, text))
+            self._sums(tally, sum(counts.values()))
+        return self.findings.total == before
+
+    def _sums(self, tally: Tally, total: int) -> None:
+        rows = by_state = by_expiry = done = bad = 0
+        for table in (Table.LIVE, Table.TASKS):
+            start = b""
+            while pairs := self.store.scan(table, start, limit=_PAGE):
+                start = pairs[-1][0] + b"\0"
+                done += len(pairs)
+                self.tell("rows", done, total)
+                try:
+                    tasks = [task for task, _ in decode_rows(table, pairs)]
+                except JournalCorrupt:
+                    bad += self._bad_rows(table, pairs)
+                    continue
+                for _, value in pairs:
+                    rows += digest_value(value)
+                for task in tasks if table is Table.TASKS else ():
+                    place = tally.place(task)
+                    by_state += _entry(place.state_key, place.id)
+                    if place.expiry_key is not None:
+                        by_expiry += _entry(place.expiry_key, place.expiry_value)
+                self._check_events_there(table, [(task.id, seq) for task in tasks for seq in {task.seq, task.last_seq}])
+        self.verdict.rows = done
+        if bad:
+            return
+        if add_digest(rows, 0) != tally.digest:
+            self.findings.add(Finding("META", "the rows do not add up to the digest kept beside them: rows were changed, lost or put there"))
+        for table, expected in ((Table.BY_STATE, by_state), (Table.BY_EXPIRY, by_expiry)):
+            if add_digest(expected, 0) != self._index_sum(table):
+                self._bad_index(table, tally)
+
+    def _check_events_there(self, table: Table, wanted: list[tuple[bytes, int]]) -> None:
+        wanted.sort(key=lambda pair: pair[1])
+        values = self.store.get_many(Table.EVENTS, [seq_key(seq) for _, seq in wanted])
+        for (id, seq), value in zip(wanted, values, strict=True):
+            if value is None:
+                self.findings.add(Finding(table.name, f"the row of task {id.hex()} names record {seq}, which is missing", seq, key=id.hex()))
+
+    def _bad_rows(self, table: Table, pairs: Items) -> int:
+        count = 0
+        for key, value in pairs:
+            try:
+                decode_rows(table, [(key, value)])
+            except JournalCorrupt as failure:
+                count += 1
+                self.findings.add(Finding(table.name, str(failure).partition(".  Keep")[0], key=key.hex()))
+        return count
+
+    def _index_sum(self, table: Table) -> int:
+        total, start = 0, b""
+        while pairs := self.store.scan(table, start, limit=_PAGE):
+            total += sum(_entry(key, value) for key, value in pairs)
+            start = pairs[-1][0] + b"\0"
+        return add_digest(total, 0)
+
+    def _bad_index(self, table: Table, tally: Tally) -> None:
+        """Which entries lie, which are missing."""
+        before = self.findings.total
+        start = b""
+        while pairs := self.store.scan(table, start, limit=_PAGE):
+            start = pairs[-1][0] + b"\0"
+            ids = [value[:16] for _, value in pairs]
+            for (key, value), row in zip(pairs, self.store.get_many(Table.TASKS, ids), strict=True):
+                if row is None or _places(table, tally, [(value[:16], row)]) != [(key, value)]:
+                    self.findings.add(Finding(table.name, f"the entry {key.hex()} names a task that has no such row", key=key.hex()))
+        start = b""
+        while pairs := self.store.scan(Table.TASKS, start, limit=_PAGE):
+            start = pairs[-1][0] + b"\0"
+            places = _places(table, tally, pairs)
+            for (key, value), there in zip(places, self.store.get_many(table, [key for key, _ in places]), strict=True):
+                if there != value:
+                    self.findings.add(Finding(table.name, f"task {value[:16].hex()} lacks its entry {key.hex()}", key=key.hex()))
+        if self.findings.total == before:
+            self.findings.add(Finding(table.name, "its entries are not those that the rows lead to"))
+
+    # --- 4 ----------------------------------------------------------------------------------------------------------------
+
+    def _last_snapshot(self, whole: bool) -> None:
+        reading, fold = self.reading, self.fold
+        with self.store.snapshot():
+            self._read_on(NO_SEQ)
+            try:
+                reading.chain.finish()
+            except JournalCorrupt as failure:
+                if reading.records and not reading.bad:
+                    self.findings.add(Finding("CHAIN", str(failure), reading.next - 1))
+            if reading.chain.head is not None and reading.records:
+                self.verdict.head = Head(reading.next - 1, reading.chain.head)
+                self.verdict.proven_from = reading.proven_from()
+            reading.check_gaps()
+            for seq in sorted(reading.absent):
+                self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+            self.tell("state", 0, 1)
+            if whole and not reading.bad:
+                self._same_state()
+            self._tell_differences(fold)
+            if self.against is not None:
+                self.verdict.proof = self._proof or self._unproven(self.against)
+        self.tell("state", 1, 1)
+
+    def _same_state(self) -> None:
+        try:
+            theirs = recover(self.store)
+        except JournalCorrupt as failure:
+            if not self.findings.total:
+                self.findings.add(Finding("STATE", f"the journal cannot be recovered: {failure}", failure.seq))
+            return
+        except STUMBLES as failure:
+            self.findings.add(Finding("STATE", f"the journal cannot be recovered with this code: {failure!r}"))
+            return
+        compare(self.fold, theirs.state)
+
+    def _tell_differences(self, fold: StreamingFold) -> None:
+        for difference in fold.differences:
+            self.findings.add(Finding("STATE", difference.text, difference.seq, key=difference.task.hex() if difference.task else None))
+        if fold.more:
+            self.findings.counts["STATE"] += fold.more
+        for task in fold.rowless:  # neither pruned while we read, nor is its id another's by now
+            if fold.there(task.seq) and not fold.superseded(task) and fold.settled_otherwise(task):
+                self.findings.add(Finding("STATE", f"the task of record {task.seq} has ended, but no table has it as it ended", task.seq))
+
+    # --- the head that was noted ------------------------------------------------------------------------------------------
+
+    def _at_head(self, seq: int, chain: Chain) -> None:
+        """The chain has come to the head that was noted: at its end, or at the record behind it."""
+        against = self.against
+        assert against is not None
+        known = chain.head
+        if seq == against.seq and known is not None:
+            if known == against.hash:
+                first = self.reading.proven_from()
+                older = "" if first <= self.verdict.first_seq else (
+                    f"; of older records, whose commits prune has made incomplete, this head proves nothing (each is checked by crc and order)"
+                )
+                self._proof = Proof(True, first, f"records {first} to {seq} are those that the noted head speaks for{older}")
+            else:
+                text = f"the commit that ends with record {seq} hashes to {known.hex()}: history up to there is not what it was"
+                self._proof = Proof(False, 0, text)
+
+    def _unproven(self, against: Head) -> Proof:
+        last = self.reading.next - 1
+        if against.seq > last:
+            return Proof(False, 0, f"the journal ends with record {last}, before the noted head: the newest history is gone, or it is another")
+        after = self.store.get(Table.EVENTS, seq_key(against.seq + 1))
+        if after is not None and after[2] & FIRST and len(after) >= 24:
+            if after[8:24] == against.hash:
+                text = (
+                    f"record {against.seq + 1} names the noted hash as what came before it, but prune has taken records of the commit that "
+                    "ends there: nothing up to it can be proved any more"
+                )
+                return Proof(True, 0, text)
+            return Proof(False, 0, f"record {against.seq + 1} names {after[8:24].hex()} as what came before it: history is not what it was")
+        return Proof(
+            False, 0, f"prune has taken records of the commit around {against.seq}, so the noted head cannot be compared: note newer ones more often"
+        )
+
+
+def _entry(key: bytes, value: bytes) -> int:
+    return int.from_bytes(digest(len(key).to_bytes(2, "big") + key + value), "big")
+
+
+def _places(table: Table, tally: Tally, pairs: Items) -> Items:
+    """The entries of an index that these rows of TASKS lead to."""
+    places = [tally.place(task) for task, _ in decode_rows(Table.TASKS, pairs)]
+    if table is Table.BY_STATE:
+        return [(place.state_key, place.id) for place in places]
+    return [(place.expiry_key, place.expiry_value) for place in places if place.expiry_key is not None]
+
+
+__all__ = ["Examination", "Head", "Proof", "Verdict"]
