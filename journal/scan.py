@@ -28,7 +28,7 @@ from journeyman.journal.record import FIRST, GENESIS, LAST, Chain, Ignored, deco
 from journeyman.journal.store import Items, Table
 from journeyman.kernel.events import Event, JournalCompacted, TaskRescheduled, TasksPruned, TaskSubmitted, TaskSucceeded
 
-PAGE: Final = 2_000
+PAGE: Final = 500  # records; larger pages fall out of the processor's cache between reading and folding
 NO_SEQ: Final = (1 << 64) - 2
 _HEADER: Final = Struct(">BBBBI")
 _GAPS: Final = 100_000  # gaps and intervals of prunes remembered, to say where a record is missing

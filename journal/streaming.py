@@ -75,7 +75,8 @@ class StreamingFold:
         self.state = JournalState()
         self.gone = 0  # sum of the digests of what was let go
         self.events = 0
-        self.matched = 0  # ended tasks whose rows say the same
+        self.matched = 0  # ended tasks whose rows in TASKS say the same
+        self.matched_sum = 0  # of the digests of those rows
         self.checkpoint = 0
         self.differences: list[Difference] = []
         self.more = 0  # differences beyond those kept
@@ -212,16 +213,21 @@ class StreamingFold:
         tasks = [task for id, task in ended.items() if task.state in TERMINAL and queues[task.queue].tasks.get(id) is task]
         values = self._store.get_many(Table.TASKS, [task.id for task in tasks])
         go: dict[str, list[bytes]] = {}
+        total = 0
         for task, value in zip(tasks, values, strict=True):
             body = encode_body(task)
             if value is not None and value[_ROW_HEAD:] == body:
                 self.matched += 1
+                total += digest_body(body)
             elif self._stays(task, body):
                 self._kept[task.id] = task
                 continue
-            self.gone = add_digest(self.gone, digest_body(body))
+            else:
+                self.gone = add_digest(self.gone, digest_body(body))
             self._kept.pop(task.id, None)
             go.setdefault(task.queue, []).append(task.id)
+        self.matched_sum = add_digest(self.matched_sum, total)
+        self.gone = add_digest(self.gone, total)
         for name, ids in go.items():
             queues[name].settle(ids)
 
