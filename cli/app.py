@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from journeyman.cli import life, log, look, prove, sim, travel
+from journeyman.cli import life, log, look, mend, prove, sim, travel
 
 app = typer.Typer(
     name="journeyman",
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (look, log, life, travel, prove):
+for part in (look, log, life, travel, prove, mend):
     app.add_typer(part.commands)
 app.add_typer(sim.commands, name="sim")
 

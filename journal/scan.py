@@ -141,7 +141,7 @@ class Reading:
 
     def _damaged(self, seq: int, pair: tuple[bytes, bytes], failure: JournalCorrupt) -> None:
         key, value = pair
-        found = None if len(value) < 8 else mended(value, 0, lambda draft: _right(key, draft))
+        found = None if len(value) < 8 else mended(value, 0, lambda draft: right_record(key, draft))
         where = "" if found is None else f"; byte {found[0]} is {value[found[0]]:#04x} and should be {found[1][found[0]]:#04x}"
         text = str(failure).partition(".  Keep")[0] + where
         self.findings.add(Finding("EVENTS", text, seq, None if found is None else found[0]))
@@ -262,7 +262,8 @@ class Reading:
         return ", among them seq " + ", ".join(found[:10]) + (" and more" if len(found) > 10 else "")
 
 
-def _right(key: bytes, draft: bytes) -> bool:
+def right_record(key: bytes, draft: bytes) -> bool:
+    """Whether the crc of a record is right."""
     return crc32(draft[8:], crc32(key + draft[:4])) == _HEADER.unpack_from(draft)[4]
 
 
@@ -277,4 +278,4 @@ def _behind_gap(pairs: Items) -> int:
     return found
 
 
-__all__ = ["NO_SEQ", "PAGE", "Reading"]
+__all__ = ["NO_SEQ", "PAGE", "Reading", "right_record"]
