@@ -55,7 +55,9 @@ def repair(
         if verdict.sound:
             screen.say(f"the new journal at {found.destination} is sound, head {verdict.head}")
     if not verdict.sound:
-        screen.note(f"journeyman: the new journal at {found.destination} does not verify: {verdict.findings[:3]}; please report this as a bug")
+        screen.note(
+            f"journeyman: the new journal at {found.destination} does not verify: {verdict.findings[:3]}; please report this as a bug"
+        )
         raise typer.Exit(Exit.FAILED)
     if not found.whole:
         raise typer.Exit(Exit.FOUND)

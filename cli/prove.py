@@ -31,13 +31,14 @@ def reporting(screen: Screen, first: str) -> Iterator[Callable[[str, int, int], 
 def verify(
     path: JournalPath,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="SEQ:HASH", help="A chain head noted earlier: prove that history up to it is unaltered.")
+        str | None,
+        typer.Option("--against", metavar="SEQ:HASH", help="A chain head noted earlier: prove that history up to it is unaltered."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove a journal: every record, payload, row and index, and that events and tables say the same.
 
-    Exit codes: 0 sound, 1 damage found or the head of --against does not hold, 3 too damaged to be opened, 4 of another version, 5 no journal.
+    Exit codes: 0 sound, 1 damage found or the head of --against does not hold, 3 too damaged to be opened, 4 of another version.
     """
     screen = Screen(as_json)
     try:

@@ -47,7 +47,7 @@ class Findings:
 
 
 def mended(value: bytes, start: int, right: Callable[[bytes], bool]) -> tuple[int, bytes] | None:
-    """(offset, value) of the one change of a bit, or of a byte, from `start` on that makes it `right`; None if there is none, or several."""
+    """(offset, value) of the one change of a bit, or of a byte, from `start` on that makes it `right`; None if not exactly one."""
     if len(value) > BITS:
         return None
     changes = [1 << bit for bit in range(8)]
@@ -85,11 +85,15 @@ def advice(counts: Counter[str] | dict[str, int], path: str) -> list[str]:
         lines.append(f"`journeyman repair {path} DEST` makes a new journal with these tables made anew.")
         return lines
     if "STATE" in kinds and kinds <= {"STATE"} | _TABLES_ONLY:
-        lines.append("Every record is sound, but they do not add up to the stored state: see `journeyman verify-code`, whose page says what")
+        lines.append(
+            "Every record is sound, but they do not add up to the stored state: see `journeyman verify-code`, whose page says what"
+        )
         lines.append("another version of the code would mean. If the code is the one that wrote it, please report this as a bug.")
         return lines
     if "CHAIN" in kinds:
-        lines.append("Records are whole but do not belong together: history was altered, or commits are missing. A backup is the better source.")
+        lines.append(
+            "Records are whole but do not belong together: history was altered, or commits are missing. A backup is the better source."
+        )
     if kinds & {"EVENTS", "PAYLOADS", "FILE"}:
         lines.append("A backup that passes `journeyman verify` is the better source if it is recent. Otherwise:")
     lines.append(f"`journeyman repair {path} DEST` saves every task whose records are all sound, and reports each one that is not.")

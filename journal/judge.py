@@ -9,8 +9,8 @@ looks like one that is running, and would be run again: the worst that a repair 
 - *cancelled*: it had not ended as far as anybody can see, and one of its events, or its arguments, are lost.  Its history up to the loss
   is kept and it ends as cancelled by "repair", with the reason: it does not run by itself, it is not forgotten, and an operator who
   knows better retries it.
-- *doubtful*: nothing of it is known to be lost, but records are lost whose task nobody knows, and they may have been its end.  It is kept as
-  it is, in a queue that the new journal has paused, so that nothing runs before somebody has read the report and says `resume`.
+- *doubtful*: nothing of it is known to be lost, but records are lost whose task nobody knows, and which may have been its end.  It is kept
+  as it is, in a queue that the new journal has paused, so that nothing runs before somebody has read the report and says `resume`.
 
 Two witnesses tell of losses.  The table of lifecycles: an event that cannot follow says that one before it is missing.  The rows of the
 checkpoint: each names every event of its task up to there, so a sound row says exactly what is missing; and a task that the checkpoint
@@ -28,12 +28,12 @@ from typing import Any, Final
 
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.log import seq_key
-from journeyman.journal.record import Ignored
 from journeyman.journal.row import decode_columns
-from journeyman.journal.salvage import Salvage, payload_of
+from journeyman.journal.salvage import Salvage
+from journeyman.journal.scan import payload_of
 from journeyman.journal.store import Table
 from journeyman.journal.streaming import TASK_KINDS
-from journeyman.kernel.events import AttemptStarted, Event, TaskRescheduled, TaskRetried, TaskSubmitted, TransitionRejected
+from journeyman.kernel.events import AttemptStarted, TaskRescheduled, TaskRetried, TaskSubmitted, TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
 from journeyman.kernel.taskstate import ROW
 
@@ -84,11 +84,11 @@ class Judgement:
         self.cuts.pop(id, None)
         self.affected[id] = Affected(id, queue, first, last, "left out", why)
 
-    def keeps(self, seq: int, event: Event | Ignored) -> bool:
+    def keeps(self, seq: int, event: Any) -> bool:
         """Whether an event goes into the new journal."""
         if type(event) not in TASK_KINDS:
             return True
-        id: bytes = event[4]  # type: ignore[misc, assignment]
+        id: bytes = event[4]
         return id not in self.out and seq < self.cuts.get(id, _END_OF_TIME)
 
 
@@ -128,7 +128,9 @@ def _ask_rows(found: Salvage, judged: Judgement) -> dict[bytes, tuple[int, str]]
                     continue
                 judged.attributed += len(lost)
                 missing[row[_ID]] = (lost[0], row[_STATE])
-                words = f"record {lost[0]} of it is lost" if len(lost) == 1 else f"{len(lost)} records of it are lost, the first is {lost[0]}"
+                words = (
+                    f"record {lost[0]} of it is lost" if len(lost) == 1 else f"{len(lost)} records of it are lost, the first is {lost[0]}"
+                )
                 if row[_STATE] in TERMINAL or lost[0] == row[_SEQ]:
                     judged.leave_out(row[_ID], row[_QUEUE], row[_SEQ], row[_LAST], f"{words}; by the checkpoint it is {row[_STATE]}")
                 else:
@@ -148,7 +150,7 @@ def _follow(
         keys = [seq_key(seq) for seq, wanted in owners if wanted is not None]
         there = {key for key, value in zip(keys, found.store.get_many(Table.PAYLOADS, keys), strict=True) if value is not None}
         for seq, event in page:
-            if type(event) in TASK_KINDS and event[4] not in judged.out:  # type: ignore[misc]
+            if type(event) in TASK_KINDS and event[4] not in judged.out:
                 _step(found, judged, lives, seq, event, seq_key(seq) in there)
         done += len(page)
         tell("following tasks", done, found.records)
@@ -166,7 +168,9 @@ def _step(found: Salvage, judged: Judgement, lives: dict[bytes, Life], seq: int,
         gone = [one for one in row[_SEQS] if found.store.get(Table.EVENTS, seq_key(one)) is None]
         if gone:
             lives.pop(id, None)
-            judged.leave_out(id, queue, row[_SEQ], seq, f"record {gone[0]} of it is lost; it was {row[_STATE]} and was retried at seq {seq}")
+            judged.leave_out(
+                id, queue, row[_SEQ], seq, f"record {gone[0]} of it is lost; it was {row[_STATE]} and was retried at seq {seq}"
+            )
             return
         payload = row[_PAYLOAD] if len(row) > _PAYLOAD else row[_SEQ]
         there = found.store.get(Table.PAYLOADS, seq_key(payload)) is not None
@@ -224,9 +228,11 @@ def _live_row(found: Salvage, seq: int) -> bytes | None:
 
 def _doubt(found: Salvage, judged: Judgement, lives: dict[bytes, Life], through: int) -> None:
     """Unfinished tasks that a lost record may have ended.  What the checkpoint has as unfinished was so at `through`."""
-    edges = list(found.damaged)
-    for loss in found.losses.get("events", ()):
-        edges.append(_END_OF_TIME if loss.high is None else int.from_bytes(loss.high[:8].ljust(8, b"\0"), "big"))
+    losses = found.losses.get("events", ())
+    edges = [
+        *found.damaged,
+        *(_END_OF_TIME if loss.high is None else int.from_bytes(loss.high[:8].ljust(8, b"\0"), "big") for loss in losses),
+    ]
     edge = max(edges, default=_END_OF_TIME)
     if edge <= through:
         return

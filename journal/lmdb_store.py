@@ -42,6 +42,7 @@ MAX_READERS: Final = 1024
 HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
+_DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError, lmdb.BadTxnError)
 _NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
 
 
@@ -372,7 +373,7 @@ def _translated(path: str) -> Iterator[None]:
     """LMDB's errors, as what the operator must do."""
     try:
         yield
-    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError) as failure:
+    except _DAMAGE as failure:
         raise JournalCorrupt(
             f"the journal at {path} is damaged ({failure}): keep a copy of the directory and restore a backup"
         ) from failure
@@ -394,4 +395,6 @@ def _translated(path: str) -> Iterator[None]:
             raise JournalError(
                 f"the journal at {path} is open in this process: ask its engine, or read it from another process"
             ) from failure
+        if "data format v" in str(failure):
+            raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
         raise JournalError(f"LMDB cannot use the journal at {path}: {failure}") from failure

@@ -14,8 +14,8 @@ The format is LMDB 0.9's on a 64-bit machine in its own byte order, as docs/FORM
     node   lo 2, hi 2, flags 2, length of the key 2, key, data; in a branch the 48 bits lo, hi, flags are the child's number
            in a leaf lo + hi << 16 is the length of the data; flags 1: the data is on overflow pages, whose number is here; 2: a table
     table  pad 4, flags 2, depth 2, branch 8, leaf 8, overflow 8, entries 8, root 8
-    meta   at 16: magic 4, version 4, address 8, map size 8, table of free pages, main table, last page 8, transaction 8; the free table's pad
-           is the page size.  Pages 0 and 1 are meta pages; the one with the younger transaction counts.
+    meta   at 16: magic 4, version 4, address 8, map size 8, table of free pages (its pad: the page size), main table, last page 8,
+           transaction 8.  Pages 0 and 1 are meta pages; the one with the younger transaction counts.
 
 Rejected: LMDB in a child that is started anew behind each death (a root that is gone leaves nothing to start behind); an offline check
 of structure (it says that a tree is broken, and reads nothing out of it).
@@ -201,10 +201,14 @@ class PageFile:
         self._met[place] |= bit
         return before
 
+    def met(self, number: int) -> bool:
+        """Whether a walk has come by this page."""
+        return bool(self._met[number >> 3] & 1 << (number & 7))
+
     def strays(self) -> Iterator[Items]:
         """The leaves that no walk has met, in the order of the file, as far as they can be read."""
         for number in range(2, self.pages):
-            if self._met[number >> 3] & 1 << (number & 7):
+            if self.met(number):
                 continue
             try:
                 data = self._page(number, _LEAF)

@@ -1,8 +1,8 @@
 """Examinations in a child process, because what they read may kill them.
 
 Problem.  LMDB trusts its file: a truncated map ends the reader by SIGBUS, some damage by an assertion (probe.py says more).  Whoever asks
-whether a journal is sound must get an answer just then.  Choice: `python -m journeyman.journal.prover DIR WORK OPTIONS` opens and reads, and says what
-it does in lines of JSON on its output; the parent passes progress and findings on as they come.  A child that is killed leaves a verdict
+whether a journal is sound must get an answer just then.  Choice: `python -m journeyman.journal.prover DIR WORK OPTIONS` opens and reads,
+and says what it does in lines of JSON; the parent passes progress and findings on as they come.  A child that is killed leaves a verdict
 all the same: what it had found, and that reading on at that place is deadly.
 
     {"open": true}                       LMDB has opened it; before this line a death means that it cannot even be opened

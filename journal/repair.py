@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,7 +35,7 @@ from journeyman.journal.lock import owner_of
 from journeyman.journal.log import seq_key
 from journeyman.journal.opening import ENTERED, open_store
 from journeyman.journal.pages import PageFile
-from journeyman.journal.record import FIRST, Chain, Ignored
+from journeyman.journal.record import FIRST, Chain, Ignored, decode_records
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
 from journeyman.journal.salvage import BATCH, Salvage, Tell, commit, salvage
@@ -162,15 +162,16 @@ def _lost(found: Salvage) -> int:
     for page in found.events():
         highest = page[-1][0]
         told += sum(_accounts_for(event) for _, event in page)
-    highest = max(highest, found.meta.get(CHECKPOINT, {"seq": 0})["seq"], *found.damaged, 0)
+    through: int = found.meta.get(CHECKPOINT, {"seq": 0})["seq"]
+    highest = max(highest, through, *found.damaged)
     return max(0, highest - found.store.count(Table.EVENTS) - told)
 
 
-def _accounts_for(event: Event | Ignored) -> int:
+def _accounts_for(event: Any) -> int:
     if type(event) is TasksPruned:
-        return sum(entry[2] for entry in event.entries)
+        return sum(int(entry[2]) for entry in event.entries)
     if type(event) is JournalCompacted:
-        return int(event.totals.get("records", 0) + event.totals.get("task_records", 0))
+        return int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
     return 0
 
 
@@ -207,8 +208,6 @@ class _Writer:
         self._take_checkpoint()
 
     def _copy(self, pairs: Items) -> None:
-        from journeyman.journal.record import decode_records
-
         events = decode_records(pairs)
         kept = [(pair, found) for pair, found in zip(pairs, events, strict=True) if self.judged.keeps(*found)]
         self.report.left_out += len(pairs) - len(kept)
@@ -275,9 +274,7 @@ class _Writer:
     # --- the repair's own commit ------------------------------------------------------------------------------------------
 
     def _last_commit(self) -> None:
-        items: list[Event] = []
-        for event in self._endings():
-            items.append(event)
+        items: list[Event] = list(self._endings())
         self._note_doubts(items)
         report = self.report
         report.affected = sorted(self.judged.affected.values(), key=lambda one: one.first)

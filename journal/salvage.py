@@ -1,8 +1,9 @@
 """What can still be read of a damaged journal, sorted into a store of its own: the first step of a repair.
 
 Records and payloads are taken from the tables as far as their trees lead (pages.py).  Where a part of a tree is lost, leaves that nothing
-leads to any more are looked through for what belongs into just that range of seqs.  Everything proves itself before it is taken: a record by
-its crc, which its seq is part of; a payload by the digest in its record.  One flipped bit or byte that has exactly one place is put right.
+leads to any more are looked through for what belongs into just that range of seqs.  Everything proves itself before it is taken: a record
+by its crc, which its seq is part of; a payload by the digest in its record.  One flipped bit or byte that has exactly one place is put
+right.
 
 Strays may be as old as the file: pages that were freed keep what they held.  Records never change, so an old copy of one is as good as the
 new; but it may be of a task that was pruned since.  Such a task is recognised by the TasksPruned that names it, or, as with every record
@@ -24,13 +25,13 @@ from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import mended
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.log import seq_key
 from journeyman.journal.pages import Loss, PageFile
 from journeyman.journal.record import Ignored, decode_records
 from journeyman.journal.row import decode_columns, decode_named
-from journeyman.journal.scan import NO_SEQ, right_record
-from journeyman.journal.log import seq_key
+from journeyman.journal.scan import NO_SEQ, payload_of, right_record
 from journeyman.journal.store import Batch, Items, Store, Table
-from journeyman.kernel.events import Event, TaskRescheduled, TasksPruned, TaskSubmitted, TaskSucceeded
+from journeyman.kernel.events import Event, TasksPruned, TaskSubmitted
 from journeyman.kernel.taskstate import ROW
 
 BATCH: Final = 5_000
@@ -115,7 +116,7 @@ def _read_records(file: PageFile, found: Salvage, tell: Tell) -> None:
             decode_records(items)
             pending += items
         except JournalCorrupt:
-            pending += [pair for pair in map(lambda pair: _sound(pair, found), items) if pair is not None]
+            pending += [pair for pair in (_sound(pair, found) for pair in items) if pair is not None]
         if len(pending) >= BATCH:
             found.records += _put(found.store, Table.EVENTS, pending)
             tell("reading records", found.records, 0)
@@ -207,17 +208,6 @@ def _forget_pruned(found: Salvage) -> None:
 # --- payloads and rows --------------------------------------------------------------------------------------------------------
 
 
-def payload_of(event: Event | Ignored) -> tuple[int, bytes] | None:
-    """(length, digest) of the arguments or result that an event brings."""
-    if type(event) is TaskSubmitted:
-        return event.payload_len, event.payload_digest
-    if type(event) is TaskSucceeded and (event.result_len or event.codec):
-        return event.result_len, event.result_digest
-    if type(event) is TaskRescheduled and event.options and "payload_digest" in event.options:
-        return event.options["payload_len"], event.options["payload_digest"]
-    return None
-
-
 def _read_payloads(file: PageFile, found: Salvage, tell: Tell) -> None:
     for items in file.table(Table.PAYLOADS):
         _take_payloads(items, found, mend=True)
@@ -242,13 +232,17 @@ def _take_payloads(items: Items, found: Salvage, *, mend: bool) -> None:
             sound.append((key, data))
             found.spoilt.pop(seq, None)
         elif mend:
-            draft = mended(data, 0, lambda draft, wanted=wanted: digest(draft) == wanted[1]) if len(data) == wanted[0] else None
+            draft = mended(data, 0, _with_digest(wanted[1])) if len(data) == wanted[0] else None
             if draft is None:
                 found.spoilt[seq] = "its payload does not match its digest"
             else:
                 sound.append((key, draft[1]))
                 found.mended[seq] = f"byte {draft[0]} of its payload"
     found.payloads += _put(found.store, Table.PAYLOADS, sound)
+
+
+def _with_digest(wanted: bytes) -> Callable[[bytes], bool]:
+    return lambda draft: digest(draft) == wanted
 
 
 def _copy_rows(file: PageFile, found: Salvage) -> None:
@@ -266,4 +260,4 @@ def _copy_rows(file: PageFile, found: Salvage) -> None:
             _put(found.store, table, sound)
 
 
-__all__ = ["Salvage", "commit", "payload_of", "salvage"]
+__all__ = ["Salvage", "commit", "salvage"]

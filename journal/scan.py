@@ -14,7 +14,7 @@ it was; where it was is what a gap that no entry of a prune spans tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -22,8 +22,8 @@ from zlib import crc32
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
 from journeyman.journal.findings import Finding, Findings, mended
-from journeyman.journal.log import seq_key
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.log import seq_key
 from journeyman.journal.record import FIRST, GENESIS, LAST, Chain, Ignored, decode_records
 from journeyman.journal.store import Items, Table
 from journeyman.kernel.events import Event, JournalCompacted, TaskRescheduled, TasksPruned, TaskSubmitted, TaskSucceeded
@@ -31,6 +31,7 @@ from journeyman.kernel.events import Event, JournalCompacted, TaskRescheduled, T
 PAGE: Final = 500  # records; larger pages fall out of the processor's cache between reading and folding
 NO_SEQ: Final = (1 << 64) - 2
 _HEADER: Final = Struct(">BBBBI")
+_BRINGING: Final = frozenset({TaskSubmitted, TaskSucceeded, TaskRescheduled})
 _GAPS: Final = 100_000  # gaps and intervals of prunes remembered, to say where a record is missing
 
 
@@ -46,7 +47,7 @@ class Reading:
         self.next = 1  # the first seq not read yet
         self.chain = Chain(1, GENESIS)
         self.broken_at = 0  # the first record behind the newest place where the chain is broken; 0: nowhere
-        self.heads: Callable[[int, Chain], Any] = lambda seq, chain: None  # hears of the end of each commit that is looked for
+        self.heard: Callable[[bytes], Any] = lambda hash: None  # hears the hash of the commit that is looked for
         self.wanted = 0  # that seq
         self.told: dict[int, int] = {}  # seq of a TasksPruned or JournalCompacted -> records it accounts for
         self.bad: set[int] = set()  # seqs whose records cannot be read
@@ -58,11 +59,17 @@ class Reading:
 
     def pages(self, last: int = NO_SEQ) -> Iterator[list[tuple[int, Event | Ignored]]]:
         """Every sound event up to `last`, page by page.  Within a page the caller reads the same snapshot."""
-        while True:
+        step = 1
+        while self.next <= last:
             with self.store.snapshot():
-                pairs = self._scan(Table.EVENTS, self.next, last)
+                pairs = self._scan(step, last)
+                if pairs is None:  # LMDB cannot read here, and its snapshot is of no more use: on behind it, in greater and greater steps
+                    self.next, step = self.next + step, step * 2
+                    self.chain = Chain(self.next - 1, None)
+                    continue
                 if not pairs:
                     return
+                step = 1
                 events = self._checked(pairs)
                 top = int.from_bytes(pairs[-1][0], "big")
                 if self._with_payloads:
@@ -72,20 +79,14 @@ class Reading:
                 self.next = top + 1
                 yield events
 
-    def _scan(self, table: Table, first: int, last: int) -> Items:
-        """A page from `first` on.  Where LMDB cannot read on: noted, and the next key that it can reach."""
-        step = 1
-        while first <= last:
-            try:
-                found = self.store.scan(table, seq_key(first), seq_key(last + 1), limit=PAGE)
-            except JournalCorrupt as failure:
-                if step == 1:
-                    self.findings.add(Finding(table.name, f"cannot be read from seq {first} on: {failure}", first))
-                first, step = first + step, step * 2
-                self.chain = Chain(first - 1, None)
-                continue
-            return found
-        return []
+    def _scan(self, step: int, last: int) -> Items | None:
+        try:
+            return self.store.scan(Table.EVENTS, seq_key(self.next), seq_key(last + 1), limit=PAGE)
+        except JournalCorrupt as failure:
+            if step == 1:
+                self.findings.add(Finding("EVENTS", f"cannot be read from seq {self.next} on: {failure}".partition(": keep")[0], self.next))
+            self.bad.add(self.next)
+            return None
 
     # --- records ----------------------------------------------------------------------------------------------------------
 
@@ -136,8 +137,8 @@ class Reading:
             self.chain = Chain(seq - 1, None)
             self.chain.add(seq, value, flags)
             self.broken_at = seq
-        if seq == self.wanted and flags & LAST:
-            self.heads(seq, self.chain)
+        if seq == self.wanted and flags & LAST and self.chain.head is not None:
+            self.heard(self.chain.head)
 
     def _damaged(self, seq: int, pair: tuple[bytes, bytes], failure: JournalCorrupt) -> None:
         key, value = pair
@@ -153,19 +154,23 @@ class Reading:
         owners: dict[int, tuple[str, bytes]] = {}
         results: list[int] = []
         for seq, event in events:
-            kind = type(event)
-            if kind is TaskSubmitted:
-                expected[seq] = (event[9], event[10])  # type: ignore[misc, assignment]
-                owners[seq] = (event[1], event[4])  # type: ignore[misc, assignment]
-            elif kind is TaskSucceeded:
-                if event[9] or event[11]:  # type: ignore[misc]
-                    expected[seq] = (event[9], event[10])  # type: ignore[misc, assignment]
-                    results.append(seq)
-            elif kind is TaskRescheduled and event[10] and "payload_digest" in event[10]:  # type: ignore[misc]
-                expected[seq] = (event[10]["payload_len"], event[10]["payload_digest"])  # type: ignore[misc, index]
-                owners[seq] = (event[1], event[4])  # type: ignore[misc, assignment]
+            if type(event) not in _BRINGING:
+                continue
+            named = payload_of(event)
+            if named is None:
+                continue
+            expected[seq] = named
+            if type(event) is TaskSucceeded:
+                results.append(seq)
+            else:
+                owners[seq] = (event.queue, event.task)  # type: ignore[union-attr]
         while first <= top:
-            pairs = self._scan(Table.PAYLOADS, first, top)
+            try:
+                pairs = self.store.scan(Table.PAYLOADS, seq_key(first), seq_key(top + 1), limit=PAGE)
+            except JournalCorrupt as failure:
+                text = f"cannot be read between seq {first} and {top}: {failure}".partition(": keep")[0]
+                self.findings.add(Finding("PAYLOADS", text, first))
+                return
             for key, data in pairs:
                 seq = int.from_bytes(key, "big")
                 self._check_payload(seq, data, expected.pop(seq, None))
@@ -204,16 +209,16 @@ class Reading:
                 self._gaps.append((expected, seq - 1))
             expected = seq + 1
 
-    def _account(self, events: list[tuple[int, Event | Ignored]]) -> None:
+    def _account(self, events: Sequence[tuple[int, Any]]) -> None:
         for seq, event in events:
             kind = type(event)
             if kind is TasksPruned:
-                entries: list[list[int]] = event[4]  # type: ignore[misc, assignment]
+                entries: list[list[int]] = event.entries
                 self.told[seq] = sum(entry[2] for entry in entries)
                 if len(self._spans) < _GAPS:
                     self._spans += [(entry[0], entry[1]) for entry in entries]
             elif kind is JournalCompacted:
-                totals = event.totals  # type: ignore[union-attr]
+                totals = event.totals
                 self.told[seq] = totals.get("records", 0) + totals.get("task_records", 0)
                 self._compacted = True
 
@@ -225,7 +230,7 @@ class Reading:
                 if value[2] & FIRST:
                     return int.from_bytes(key, "big")
             first = int.from_bytes(pairs[-1][0], "big") + 1
-        return 1
+        return first or 1
 
     def check_gaps(self) -> None:
         """Compare what is missing with what is told of, in the caller's snapshot, after everything in it was read."""
@@ -262,9 +267,21 @@ class Reading:
         return ", among them seq " + ", ".join(found[:10]) + (" and more" if len(found) > 10 else "")
 
 
+def payload_of(event: Event | Ignored) -> tuple[int, bytes] | None:
+    """(length, digest) of the arguments or result that an event brings."""
+    if type(event) is TaskSubmitted:
+        return event.payload_len, event.payload_digest
+    if type(event) is TaskSucceeded and (event.result_len or event.codec):
+        return event.result_len, event.result_digest
+    if type(event) is TaskRescheduled and event.options and "payload_digest" in event.options:
+        return event.options["payload_len"], event.options["payload_digest"]
+    return None
+
+
 def right_record(key: bytes, draft: bytes) -> bool:
     """Whether the crc of a record is right."""
-    return crc32(draft[8:], crc32(key + draft[:4])) == _HEADER.unpack_from(draft)[4]
+    found: int = _HEADER.unpack_from(draft)[4]
+    return found == crc32(draft[8:], crc32(key + draft[:4]))
 
 
 def _behind_gap(pairs: Items) -> int:
@@ -278,4 +295,4 @@ def _behind_gap(pairs: Items) -> int:
     return found
 
 
-__all__ = ["NO_SEQ", "PAGE", "Reading", "right_record"]
+__all__ = ["NO_SEQ", "PAGE", "Reading", "payload_of", "right_record"]

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.errors import JournalCorrupt
@@ -102,19 +102,19 @@ class StreamingFold:
         """Tasks in memory now."""
         return sum(len(queue.tasks) for queue in self.state.queues.values())
 
-    def feed(self, page: Sequence[tuple[int, Event | Ignored]]) -> None:
+    def feed(self, page: Sequence[tuple[int, Any]]) -> None:
         """Fold these.  What cannot be folded becomes a difference, and its task is passed over from then on."""
         state, ended, broken = self.state, self._ended, self.broken
         for seq, event in page:
             kind = type(event)
-            if kind is Ignored or (broken and kind in TASK_KINDS and event[4] in broken):  # type: ignore[misc]
+            if kind is Ignored or (broken and kind in TASK_KINDS and event[4] in broken):
                 continue
             try:
                 if kind in _CALLING:
-                    self._call_back(event, seq)  # type: ignore[arg-type]
-                fold(state, event, seq)  # type: ignore[arg-type]
+                    self._call_back(event, seq)
+                fold(state, event, seq)
                 if kind in _ENDINGS:
-                    ended[event[4]] = state.queues[event[1]].tasks[event[4]]  # type: ignore[misc, index]
+                    ended[event[4]] = state.queues[event[1]].tasks[event[4]]
                 elif kind is ClockStepped:
                     self._steps.append(seq)
             except STUMBLES as failure:
@@ -171,7 +171,9 @@ class StreamingFold:
             if here is None:
                 self.gone = add_digest(self.gone, -digest_body(encode_body(told)))
             elif here.row() != told.row():
-                self.note(seq, here.seq, id, f"TaskRetried at seq {seq} tells another past of its task than the fold: {columns(told, here)}")
+                self.note(
+                    seq, here.seq, id, f"TaskRetried at seq {seq} tells another past of its task than the fold: {columns(told, here)}"
+                )
             self._kept.pop(id, None)
             self._ended.pop(id, None)
         elif here is not None:

@@ -11,20 +11,15 @@ In this order, because each rests on the one before:
 
 On a journal whose engine runs, 2 takes as long as it takes in short reads; what comes meanwhile is read as well, until the rest is short
 enough for a snapshot.  3 and 4 are one snapshot each, and end before anybody is answered.
-
-The chain.  The hash of a commit speaks for all commits before it, as long as every record of each is there.  Prune takes records out of
-commits; behind such a commit the chain goes on with the hash that the next commit's first record carries.  So the head that somebody noted
-proves, without doubt, the records from the last such place up to it.  What is older is checked (crc, order, and every commit that is
-whole against its successor) but whoever can write the file could have made it anew; `Proof` says where that border is.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from journeyman.journal.checkpoint import CHECKPOINT, PROGRESS, QUEUE_FACTS
 from journeyman.journal.errors import JournalCorrupt
@@ -32,7 +27,7 @@ from journeyman.journal.findings import Finding, Findings
 from journeyman.journal.identity import IDENTITY, check_features, read_identity
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
-from journeyman.journal.record import FIRST, Chain
+from journeyman.journal.noted import Head, Noted, Proof
 from journeyman.journal.recovery import recover
 from journeyman.journal.row import (
     CODE_OF_VALUE,
@@ -56,33 +51,6 @@ _NEAR: Final = 20_000  # events that may be read within the last snapshot
 _ROUNDS: Final = 50  # of reading what came meanwhile
 _PAGE: Final = 500
 _ID, _SEQ, _QUEUE, _STATE, _EXPIRES_AT, _LAST_SEQ = (ROW.index(name) for name in ("id", "seq", "queue", "state", "expires_at", "last_seq"))
-_HEAD: Final = re.compile(r"(\d+):([0-9a-f]{32})")
-
-
-class Head(NamedTuple):
-    """The newest commit: the seq it ends with, and its hash.  Note it down; it speaks for everything before it."""
-
-    seq: int
-    hash: bytes
-
-    def __str__(self) -> str:
-        return f"{self.seq}:{self.hash.hex()}"
-
-    @classmethod
-    def read(cls, text: str) -> Head:
-        """`SEQ:HASH`, as printed.  ValueError."""
-        found = _HEAD.fullmatch(text.strip().lower())
-        if found is None:
-            raise ValueError(f"{text!r} is no chain head: write SEQ:HASH as `journeyman verify` printed it, 32 hexadecimal digits after the :")
-        return cls(int(found[1]), bytes.fromhex(found[2]))
-
-
-class Proof(NamedTuple):
-    """What a head that was noted earlier says of the journal as it is."""
-
-    holds: bool
-    proven_from: int  # records from here up to the head are those of that day; 0: none
-    text: str
 
 
 @dataclass
@@ -121,21 +89,29 @@ class Examination:
         self.verdict = Verdict(store.path)
         self.reading = Reading(store, findings, payloads=payloads)
         self.fold = StreamingFold(store)
-        self._proof: Proof | None = None
+        self.noted: Noted | None = None
 
     def run(self) -> Verdict:
         started = time.perf_counter()
         verdict, reading = self.verdict, self.reading
-        whole = self._meta()
+        whole = self._readable(self._meta)
         if self.against is not None:
-            reading.wanted, reading.heads = self.against.seq, self._at_head
+            self.noted = Noted(self.against, reading)
         self._events()
-        whole = self._rows() and whole
-        self._last_snapshot(whole)
+        whole = self._readable(self._rows) and whole
+        self._readable(lambda: self._last_snapshot(whole))
         verdict.findings, verdict.counts = self.findings.listed, dict(self.findings.counts)
         verdict.records, verdict.payloads = reading.records, reading.payloads
         verdict.seconds = time.perf_counter() - started
         return verdict
+
+    def _readable(self, part: Callable[[], bool]) -> bool:
+        """Whether a part could be read and found sound; what LMDB cannot read is noted."""
+        try:
+            return part()
+        except JournalCorrupt as failure:
+            self._note_unreadable(failure)
+            return False
 
     def fold_only(self) -> None:
         """Nothing but records, their order and their fold."""
@@ -170,28 +146,36 @@ class Examination:
     # --- 2 ----------------------------------------------------------------------------------------------------------------
 
     def _events(self) -> None:
-        pair = self.store.last(Table.EVENTS)
-        total = 0 if pair is None else int.from_bytes(pair[0], "big")
+        total = self._newest()
         for _ in range(_ROUNDS):
             self._read_on(total)
-            pair = self.store.last(Table.EVENTS)
-            newest = 0 if pair is None else int.from_bytes(pair[0], "big")
+            newest = self._newest()
             if newest - self.reading.next < _NEAR:
                 break
             total = newest
+
+    def _newest(self) -> int:
+        """The last seq; 0 where LMDB cannot find it, and the reading ends with what it can reach."""
+        try:
+            pair = self.store.last(Table.EVENTS)
+            return 0 if pair is None else int.from_bytes(pair[0], "big")
+        except JournalCorrupt as failure:
+            self._note_unreadable(failure)
+        return 0
+
+    def _note_unreadable(self, failure: JournalCorrupt) -> None:
+        self.findings.add(Finding("FILE", str(failure).partition(": keep")[0]))
 
     def _read_on(self, last: int) -> None:
         reading, fold = self.reading, self.fold
         for events in reading.pages(last):
             if not self.verdict.first_seq:
                 self.verdict.first_seq = events[0][0] if events else reading.next
-            fold.feed(events)
-            if reading.absent:
-                self._judge_absent()
-            try:
+            with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
+                fold.feed(events)
+                if reading.absent:
+                    self._judge_absent()
                 fold.settle()
-            except JournalCorrupt:  # META or a row is damaged, which 1 and 3 say
-                pass
             self.tell("events", reading.next - 1, last)
 
     def _judge_absent(self) -> None:
@@ -245,7 +229,9 @@ class Examination:
         if bad:
             return
         if add_digest(sums[Table.LIVE] + sums[Table.TASKS], 0) != tally.digest:
-            self.findings.add(Finding("META", "the rows do not add up to the digest kept beside them: rows were changed, lost or put there"))
+            self.findings.add(
+                Finding("META", "the rows do not add up to the digest kept beside them: rows were changed, lost or put there")
+            )
         for table, expected in ((Table.BY_STATE, by_state), (Table.BY_EXPIRY, by_expiry)):
             if expected != self._index_sum(table):
                 self._bad_index(table, tally)
@@ -303,7 +289,7 @@ class Examination:
 
     # --- 4 ----------------------------------------------------------------------------------------------------------------
 
-    def _last_snapshot(self, whole: bool) -> None:
+    def _last_snapshot(self, whole: bool) -> bool:
         reading, fold = self.reading, self.fold
         with self.store.snapshot():
             self._read_on(NO_SEQ)
@@ -322,9 +308,10 @@ class Examination:
             if whole and not reading.bad:
                 self._same_state()
             self._tell_differences(fold)
-            if self.against is not None:
-                self.verdict.proof = self._proof or self._unproven(self.against)
+            if self.noted is not None:
+                self.verdict.proof = self.noted.proof(self.verdict.first_seq)
         self.tell("state", 1, 1)
+        return True
 
     def _same_state(self) -> None:
         try:
@@ -339,6 +326,8 @@ class Examination:
         compare(self.fold, theirs.state)
 
     def _tell_differences(self, fold: StreamingFold) -> None:
+        if self.findings.counts["EVENTS"]:  # what does not add up then is only what follows from that
+            return
         for difference in fold.differences:
             self.findings.add(Finding("STATE", difference.text, difference.seq, key=difference.task.hex() if difference.task else None))
         if fold.more:
@@ -346,41 +335,6 @@ class Examination:
         for task in fold.rowless:  # neither pruned while we read, nor is its id another's by now
             if fold.there(task.seq) and not fold.superseded(task) and fold.settled_otherwise(task):
                 self.findings.add(Finding("STATE", f"the task of record {task.seq} has ended, but no table has it as it ended", task.seq))
-
-    # --- the head that was noted ------------------------------------------------------------------------------------------
-
-    def _at_head(self, seq: int, chain: Chain) -> None:
-        """The chain has come to the head that was noted: at its end, or at the record behind it."""
-        against = self.against
-        assert against is not None
-        known = chain.head
-        if seq == against.seq and known is not None:
-            if known == against.hash:
-                first = self.reading.proven_from()
-                older = "" if first <= self.verdict.first_seq else (
-                    f"; of older records, whose commits prune has made incomplete, this head proves nothing (each is checked by crc and order)"
-                )
-                self._proof = Proof(True, first, f"records {first} to {seq} are those that the noted head speaks for{older}")
-            else:
-                text = f"the commit that ends with record {seq} hashes to {known.hex()}: history up to there is not what it was"
-                self._proof = Proof(False, 0, text)
-
-    def _unproven(self, against: Head) -> Proof:
-        last = self.reading.next - 1
-        if against.seq > last:
-            return Proof(False, 0, f"the journal ends with record {last}, before the noted head: the newest history is gone, or it is another")
-        after = self.store.get(Table.EVENTS, seq_key(against.seq + 1))
-        if after is not None and after[2] & FIRST and len(after) >= 24:
-            if after[8:24] == against.hash:
-                text = (
-                    f"record {against.seq + 1} names the noted hash as what came before it, but prune has taken records of the commit that "
-                    "ends there: nothing up to it can be proved any more"
-                )
-                return Proof(True, 0, text)
-            return Proof(False, 0, f"record {against.seq + 1} names {after[8:24].hex()} as what came before it: history is not what it was")
-        return Proof(
-            False, 0, f"prune has taken records of the commit around {against.seq}, so the noted head cannot be compared: note newer ones more often"
-        )
 
 
 def _entry_sums(rows: list[tuple[list[Any], int]], tally: Tally) -> tuple[int, int]:
