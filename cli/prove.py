@@ -131,7 +131,7 @@ def _show(screen: Screen, found: Verdict) -> None:
     if found.head is not None:
         pairs.append(("head", f"{found.head}   note it down: `verify --against` proves later that history up to here is unaltered"))
         if found.proven_from > found.first_seq:
-            pairs.append(("", f"it speaks for records {found.proven_from} to {found.head.seq}; before them prune has opened the chain"))
+            pairs.append(("", f"it speaks for records {found.proven_from} to {found.head.seq}; older commits are not whole any more"))
     if found.proof is not None:
         pairs.append(("against", ("holds: " if found.proof.holds else "DOES NOT HOLD: ") + found.proof.text))
     screen.facts(pairs)

@@ -52,7 +52,7 @@ class Life:
     seq: int
     last: int
     state: State
-    attempt: int
+    run: int  # of its last attempt
     payload: int
     has_payload: bool
 
@@ -185,13 +185,13 @@ def _step(found: Salvage, judged: Judgement, lives: dict[bytes, Life], seq: int,
         judged.leave_out(id, queue, seq, seq, why)
         return
     targets = TRANSITIONS.get((life.state, kind.__name__))
-    if targets is None or (kind is AttemptStarted and event.attempt != life.attempt + 1):
+    if targets is None or (kind is AttemptStarted and event.attempt != life.run + 1):
         _illegal(judged, lives, life, seq, event)
         return
     life.last = seq
     life.state = targets[0]
     if kind is AttemptStarted:
-        life.attempt = event.attempt
+        life.run = event.attempt
     elif kind is TaskRescheduled and payload_of(event) is not None:
         life.payload, life.has_payload = seq, has_payload
     if life.state in TERMINAL:

@@ -18,6 +18,13 @@ FOLDS = {
     "apply": {"actors/recorder.py", "kernel/world.py"},
     "apply_new": {"actors/recorder.py"},
     "fold": {"actors/shell.py", "journal/past.py", "journal/recovery.py", "kernel/world.py"},
+    "fold": {
+        "actors/shell.py",
+        "journal/recovery.py",
+        "journal/repair.py",
+        "journal/streaming.py",
+        "kernel/world.py",
+    },  # tools fold their own
 }
 # Every name that is a field of a task and of nothing else that code outside the kernel assigns to.
 FIELDS = {slot for slot in TaskState.__slots__ if slot not in ("seq", "queue", "handler", "epoch", "message", "cancel", "state")}
@@ -56,6 +63,7 @@ def test_only_the_writer_gives_commits_to_the_store() -> None:
     assert {place for place in places if place.startswith("journal/")} <= {
         "journal/opening.py",
         "journal/migrate.py",
+        "journal/salvage.py",  # into a new journal that nobody else has
         "journal/identity.py",
     }
 
