@@ -20,6 +20,8 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "log": ("log",),
     "life": ("task", "why"),
     "travel": ("at", "diff"),
+    "prove": ("verify", "replay", "verify-code"),
+    "mend": ("repair",),
     "whatif": ("whatif",),
     "top": ("top",),
     "from_test": ("from-test",),

@@ -42,6 +42,7 @@ MAX_READERS: Final = 1024
 HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
+_DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError, lmdb.BadTxnError)
 _NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
 
 
@@ -285,7 +286,11 @@ class LmdbStore:
         """Let this thread's reads see one and the same commit, whatever an engine writes meanwhile.  For tools (`readonly`).
 
         While it lasts, no page that this commit needs is used again, and the file of a busy journal grows: keep it short.
+        One within another is part of it.
         """
+        if self._pinned is not None and self._pinned[0] == threading.get_ident():
+            yield
+            return
         with self._gate:
             self._check()
             with _translated(self.path), self._begin_reading() as txn:
@@ -374,7 +379,7 @@ def _translated(path: str) -> Iterator[None]:
     """LMDB's errors, as what the operator must do."""
     try:
         yield
-    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError) as failure:
+    except _DAMAGE as failure:
         raise JournalCorrupt(
             f"the journal at {path} is damaged ({failure}): keep a copy of the directory and restore a backup"
         ) from failure
@@ -396,4 +401,6 @@ def _translated(path: str) -> Iterator[None]:
             raise JournalError(
                 f"the journal at {path} is open in this process: ask its engine, or read it from another process"
             ) from failure
+        if "data format v" in str(failure):
+            raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
         raise JournalError(f"LMDB cannot use the journal at {path}: {failure}") from failure

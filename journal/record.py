@@ -129,6 +129,13 @@ class Chain:
         self._previous: bytes | None = None  # what the commit under way says came before it; None: between commits, or a holed commit
         self._hashes: list[bytes] | None = None  # of the commit under way; None: between commits
 
+    def copy(self) -> Chain:
+        """As it stands now, for whoever may have to come back to it."""
+        twin = Chain(self.expected, self.head)
+        twin.holes, twin._previous = self.holes, self._previous
+        twin._hashes = None if self._hashes is None else list(self._hashes)
+        return twin
+
     def begin(self, seq: int, value: bytes) -> None:
         """A first record: check what it says came before."""
         if self._hashes is not None and seq == self.expected:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -28,10 +28,13 @@ from journeyman.journal.instants import instant_us
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.log import Journal, seq_key
+from journeyman.journal.noted import Head
 from journeyman.journal.opening import open_store
+from journeyman.journal.prover import nothing, verify
 from journeyman.journal.record import Ignored
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.store import Gauge, Table
+from journeyman.journal.verify import Verdict
 from journeyman.kernel.events import Event
 from journeyman.kernel.taskstate import TaskState
 
@@ -207,6 +210,10 @@ class JournalView:
         from journeyman.journal.changes import changes
 
         return changes(self, a, b, tell=tell)
+
+    def verify(self, *, against: Head | None = None, tell: Callable[[str, int, int], object] = nothing) -> Verdict:
+        """Prove the whole journal, in a child process that damage may kill: see journal/verify.py.  `tell` hears how far it is."""
+        return verify(self.path, against=against, tell=tell)
 
     def records(self, first: int, last: int, limit: int) -> list[tuple[bytes, bytes]]:
         """Raw (key, value) pairs of table EVENTS: for proofs and copies."""

@@ -138,7 +138,7 @@ def test_row_83_why_from_the_journal_alone(morning: tuple[Path, dict[str, str]])
     assert kinds["limited"][0] == "no engine"
     assert kinds["fails"] == ["ended"]
     done = called("why", path, ids["paused"])
-    assert done.exit_code == 0
+    assert done.returncode == 0
     assert "is pending" in done.stdout
     assert "paused by ann: month end" in done.stdout
     found = json.loads(called("why", path, ids["later"], "--json").stdout)
@@ -149,7 +149,7 @@ def test_row_83_why_from_the_journal_alone(morning: tuple[Path, dict[str, str]])
 def test_a_task_that_is_not_there(morning: tuple[Path, dict[str, str]]) -> None:
     for name in ("task", "why"):
         done = called(name, morning[0], "01a20339-5a4b-71ec-8009-597e40f8d2a2")
-        assert (done.exit_code, done.stdout) == (2, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert "retention has dropped it" in done.stderr
     assert "is no task id" in called("task", morning[0], "17").stderr
 

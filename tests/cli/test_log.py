@@ -28,7 +28,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(*arguments: object) -> list[dict[str, object]]:
     done = called("log", "--json", *arguments)
-    assert done.exit_code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -88,7 +88,7 @@ def test_wrong_calls_say_what_would_be_right(journal: Path) -> None:
         (("--follow", "--until", "5"), "--follow has no end"),
     ):
         done = called("log", journal, *arguments)
-        assert (done.exit_code, done.stdout) == (2, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
 
 

@@ -24,7 +24,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def found(*arguments: object) -> Any:
     done = called(*arguments, "--json")
-    assert done.exit_code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -82,7 +82,7 @@ def test_what_changed(journal: Path) -> None:
     with open_journal(journal) as view:
         last = view.last_seq
     done = called("diff", journal, 0, last)
-    assert done.exit_code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("+") for line in lines) == 22
     assert "queue mail (new): succeeded 0 -> 17, failed 0 -> 3" in lines
@@ -109,5 +109,5 @@ def test_wrong_moments(journal: Path) -> None:
         (("diff", journal, 1, 9999), "the journal ends at"),
     ):
         done = called(*arguments)
-        assert (done.exit_code, done.stdout) == (2, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
