@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -212,6 +210,7 @@ class JournalView:
         from journeyman.journal.changes import changes
 
         return changes(self, a, b, tell=tell)
+
     def verify(self, *, against: Head | None = None, tell: Callable[[str, int, int], object] = nothing) -> Verdict:
         """Prove the whole journal, in a child process that damage may kill: see journal/verify.py.  `tell` hears how far it is."""
         return verify(self.path, against=against, tell=tell)
