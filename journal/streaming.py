@@ -35,7 +35,6 @@ from journeyman.journal.row import add_digest, decode_named, decode_rows, digest
 from journeyman.journal.store import Store, Table
 from journeyman.kernel.events import (
     ClockStepped,
-    Event,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -121,8 +120,8 @@ class StreamingFold:
                 self._stumble(seq, event, failure)
         self.events += len(page)
 
-    def _stumble(self, seq: int, event: Event | Ignored, failure: BaseException) -> None:
-        task = event[4] if len(event) > 4 and isinstance(event[4], bytes) else None
+    def _stumble(self, seq: int, event: Any, failure: BaseException) -> None:
+        task: bytes | None = event[4] if len(event) > 4 and isinstance(event[4], bytes) else None
         said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
         if isinstance(failure, KeyError) and task is not None and failure.args == (task,):
             said = "its task is not there, or not in the state that this may follow"
