@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from journeyman.actors.budget import Budget
@@ -47,6 +47,11 @@ class Lane(Protocol):
     def backoff(self) -> Callable[[int], float] | None: ...
     @property
     def runnables(self) -> Mapping[str, Runnable]: ...
+    @property
+    def parameters(self) -> Mapping[str, Sequence[str]]:
+        """By handler: the names of its positional parameters, the context left out."""
+        ...
+
     @property
     def budget(self) -> Budget | None:
         """What it shares with the other queues of its namespace."""

@@ -30,6 +30,7 @@ from journeyman.actors.recurrence import Recurrence
 from journeyman.actors.starter import Starter, has_ready
 from journeyman.actors.surroundings import around, around_starts
 from journeyman.actors.writer import Step
+from journeyman.journal.parameters import parameters_batch
 from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Retry, Submit
 from journeyman.kernel.decide import decide
 from journeyman.kernel.events import CancelRequested, QueueEvent, TaskEvent
@@ -384,6 +385,8 @@ class QueueActor:
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
         self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        if self.lane is not None:
+            step.extras.append(parameters_batch(self.name, self.lane.parameters))
         self.tap.regulate()
         self.tap.resume(now)
         self.recurrence.rebuild()

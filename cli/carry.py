@@ -83,6 +83,7 @@ def export(
         if _is_stdout(file):
             raise WrongCall("a Parquet file cannot go to stdout, its end is written into its beginning: name a FILE")
     with open_journal(path) as beside, _still(beside, file, complete=reveal and not selected) as view:
+        redaction.learn(view.parameters())
         low, high = _range(view, since, until)
         identity = read_identity(view.store)
         assert identity is not None

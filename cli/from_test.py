@@ -39,12 +39,13 @@ def from_test(
     if output is not None and output.exists():
         raise WrongCall(f"{output} is there already: name another file, or delete it first")
     with open_journal(path) as view, screen.progress("reading", view.last_seq) as bar:
+        redaction = Redaction(redact or (), reveal=reveal).learn(view.parameters())
         course = course_of(view, task_id(id), bar.to)
         if course is None:
             raise WrongCall(f"there is no task {id} in this journal: it was never submitted here, or retention has dropped it")
         if with_neighbours:
             course = _with_neighbours(screen, course, neighbours_of(view, course, with_neighbours, bar.to))
-    source = test_of(course, Redaction(redact or (), reveal=reveal))
+    source = test_of(course, redaction)
     if output is not None:
         output.write_text(source, encoding="ascii")
         screen.note(f"wrote {output}: run it with `pytest {output}`")

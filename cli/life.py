@@ -54,6 +54,7 @@ def task(
     """
     redaction, screen = Redaction(redact or (), reveal=reveal), Screen(as_json)
     with open_journal(path) as view:
+        redaction.learn(view.parameters())
         found = life(view, task_id(id))
         if found is None:
             raise WrongCall(NO_TASK)

@@ -110,7 +110,7 @@ def _arguments(timeline: Timeline, redaction: Redaction) -> str:
         args, kwargs = decode_payload(timeline.payload)
     except (CodecError, TypeError, ValueError):
         return "arguments that this version cannot read"
-    shown, named = redaction.call(timeline.task.handler, args, kwargs)
+    shown, named = redaction.learn(timeline.parameters).call(timeline.task.handler, args, kwargs)
     return one_line("(" + ", ".join([*map(repr, shown), *(f"{name}={value!r}" for name, value in named.items())]) + ")", 2_000)
 
 

@@ -2,7 +2,10 @@
 
 A name is hidden if one of the patterns is in it, whatever its case and however its words are joined: `token` hides `api_token`,
 `apiToken` and `X-Token`, but not `tokens_used`, which is a word of its own.  Patterns with * or ? are matched against the whole name.
-Positional arguments have no names in the journal; `send.0` hides the first one of handler `send`.
+
+Calls are stored by position; engines write down what the positional parameters of their handlers are called (journal/parameters.py).  Where
+that is missing, in an imported journal or for `*args`, a positional argument has no name, and is hidden too.  `send.0` names the first one
+of handler `send`.
 
 Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  Error
 messages and tracebacks are shown as they are: what a handler puts into an exception's text cannot be told apart.
@@ -14,7 +17,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, Self
+
+from journeyman.journal.parameters import Parameters
 
 USUAL: Final = (
     "password", "passwd", "passphrase", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key", "authorization",
@@ -37,6 +42,7 @@ class Redaction:
         self._words = [_words(name) for name in wanted if "*" not in name and "?" not in name and "." not in name]
         self._places = {name.lower() for name in wanted if "." in name}
         self._known: dict[str, bool] = {}
+        self._parameters: Parameters = {}
 
     def hides(self, name: str) -> bool:
         """Whether a field of this name is hidden."""
@@ -63,17 +69,26 @@ class Redaction:
             return [self.value(item) for item in value]
         return value
 
+    def learn(self, parameters: Parameters) -> Self:
+        """What positional arguments are called (`JournalView.parameters`); without that they have no names."""
+        self._parameters = parameters
+        return self
+
     def call(self, handler: str | None, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of a task.  `handler` None: not known, so a place that is hidden for any handler is hidden."""
+        """The arguments of a task.  What has no name is hidden: nobody can say that it is no secret.  `handler` None: not known."""
         shown = [HIDDEN if self._hides_place(handler, place) else self.value(value) for place, value in enumerate(args)]
         return shown, self.value(dict(kwargs))
 
     def _hides_place(self, handler: str | None, place: int) -> bool:
-        if self.reveal or not self._places:
+        if self.reveal:
             return False
         if handler is None:
-            return any(name.endswith(f".{place}") for name in self._places)
-        return f"{handler}.{place}".lower() in self._places
+            return True
+        if f"{handler}.{place}".lower() in self._places:
+            return True
+        known = self._parameters.get(handler, ())
+        names = [names[place] for names in known if place < len(names)]
+        return not names or any(map(self.hides, names))
 
 
 def _words(name: str) -> str:

@@ -53,7 +53,7 @@ def at(
     with open_journal(path) as view:
         wanted = _moment(seq, time)
         if task is not None:
-            _one_task(screen, view, wanted, task_id(task), Redaction(redact or (), reveal=reveal))
+            _one_task(screen, view, wanted, task_id(task), Redaction(redact or (), reveal=reveal).learn(view.parameters()))
             return
         past = _past(screen, view, wanted)
     names = sorted(past.state.queues)

@@ -52,6 +52,7 @@ class Handler(Submittable[P, R_co]):
         self._scope = dict(scope or {})
         self._shape = shape_of(function, self.name, ctx, self._scope)
         self.takes_context = self._shape.takes_context
+        self.positional = tuple(p.name for p in self._shape.parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
         self._calls: CallCodec | None = None
         self._results = ResultCodec()
         self._plain: SubmitSpec[P, R_co] = SubmitSpec(self)

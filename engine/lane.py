@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from journeyman.actors.budget import Budget
@@ -15,7 +15,7 @@ from journeyman.kernel.policy import Policy
 class DeclaredLane:
     """One engine's reading of a `Queue`: its policy and its handlers, sealed."""
 
-    __slots__ = ("backoff", "budget", "handlers", "name", "policy", "queue", "retry_on", "runnables")
+    __slots__ = ("backoff", "budget", "handlers", "name", "parameters", "policy", "queue", "retry_on", "runnables")
 
     def __init__(self, queue: Queue, *, name: str | None = None, policy: Policy | None = None, budget: Budget | None = None) -> None:
         """`name`, `policy`: its stored name and what it is granted, where a namespace has a say in that; `budget`: its namespace's."""
@@ -28,3 +28,4 @@ class DeclaredLane:
         backoff = queue.retry.backoff
         self.backoff: Callable[[int], float] | None = backoff if callable(backoff) else None
         self.runnables: Mapping[str, Runnable] = self.handlers
+        self.parameters: Mapping[str, Sequence[str]] = {name: handler.positional for name, handler in self.handlers.items()}

@@ -29,6 +29,7 @@ from journeyman.journal.errors import NoJournal
 from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.journal.instants import instant_of
 from journeyman.journal.log import Journal
+from journeyman.journal.parameters import Parameters
 from journeyman.journal.recovery import Recovered
 from journeyman.journal.row import decode_named, decode_rows
 from journeyman.journal.store import Store, Table
@@ -54,6 +55,7 @@ class Timeline:
     events: list[HistoryEvent]
     left_out: int
     payload: bytes | None
+    parameters: Parameters
 
 
 class Follower:
@@ -103,8 +105,8 @@ class Follower:
                 seqs = seqs[:1] + seqs[1 + left_out :]
             found = Journal(view.store).events(seqs)
             history = [history_of(seq, event, shown_name(task.queue)) for seq, event in found]
-            payload = view.payload(task.payload_seq)
-        return Timeline(task, [event for event in history if event is not None], left_out, payload)
+            payload, parameters = view.payload(task.payload_seq), view.parameters()
+        return Timeline(task, [event for event in history if event is not None], left_out, payload, parameters)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from journeyman.journal.lock import owner_of
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.noted import Head
 from journeyman.journal.opening import open_store
+from journeyman.journal.parameters import Parameters, read_parameters
 from journeyman.journal.prover import nothing, verify
 from journeyman.journal.record import Ignored
 from journeyman.journal.recovery import Recovered, recover
@@ -153,6 +154,10 @@ class JournalView:
             else:
                 high = middle
         return low
+
+    def parameters(self) -> Parameters:
+        """By handler: what its positional arguments are called, as far as an engine has said so."""
+        return read_parameters(self.store)
 
     def payload(self, seq: int, digest: bytes | None = None) -> bytes | None:
         """The arguments or result that belong to event `seq`, encoded; None if there are none, or they were dropped.  With their
