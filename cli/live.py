@@ -42,7 +42,6 @@ from journeyman.cli.redaction import Redaction
 from journeyman.journal.following import Follower, Timeline
 from journeyman.journal.watching import Picture
 from journeyman.kernel.errors import JourneymanError
-from journeyman.kernel.lifecycle import TERMINAL
 
 QUEUES_SHOWN: Final = 500  # the busiest
 Cells = tuple[str, ...]
@@ -98,6 +97,7 @@ class TaskScreen(Screen[None]):
     def __init__(self, task: bytes) -> None:
         super().__init__()
         self.task_id = task
+        self._shown = ""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -107,7 +107,9 @@ class TaskScreen(Screen[None]):
     def show_timeline(self, found: Timeline | None, redaction: Redaction) -> None:
         gone = f"there is no task {UUID(bytes=self.task_id)} any more: retention has dropped it"
         text = gone if found is None else "\n".join(timeline_lines(found, redaction))
-        self.query_one("#timeline", Static).update(Text(text))
+        if text != self._shown:
+            self._shown = text
+            self.query_one("#timeline", Static).update(Text(text))
 
 
 class TopApp(App[None]):
@@ -126,6 +128,7 @@ class TopApp(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("tab", "app.focus_next", "Next list"),
         Binding("p", "pause", "Pause"),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -183,7 +186,8 @@ class TopApp(App[None]):
             self._looking = False
         if isinstance(self.screen, TaskScreen):
             await self._tell_timeline(self.screen)
-        self.draw()
+        else:
+            self.draw()
 
     def _refresh(self) -> tuple[Picture, int | None]:
         return self._follower.refresh(), self._follower.owner
@@ -197,7 +201,7 @@ class TopApp(App[None]):
         except JourneymanError as error:
             self._trouble = str(error)
             return
-        if screen.is_mounted and not (found is not None and found.task.state in TERMINAL and self.paused):
+        if screen.is_mounted:
             screen.show_timeline(found, self.redaction)
 
     # --- drawing ------------------------------------------------------------------------------------------------------
