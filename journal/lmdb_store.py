@@ -355,9 +355,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-_FORKED = (
-    "this journal was opened before a fork: only the process that opened it may use it; open your own engine, or start workers with spawn"
-)
+_FORKED = "this journal was opened before a fork: only who opened it may use it; open your own engine, or start workers with spawn"
 
 
 def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_size: int) -> lmdb.Environment:
@@ -383,8 +381,6 @@ def _translated(path: str) -> Iterator[None]:
         raise JournalCorrupt(
             f"the journal at {path} is damaged ({failure}): keep a copy of the directory and restore a backup"
         ) from failure
-    except lmdb.VersionMismatchError as failure:
-        raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
     except lmdb.LockError as failure:
         raise JournalLocked(
             f"LMDB cannot lock the journal at {path} ({failure}): two containers with the same process ids, or a file system without locks"
@@ -397,10 +393,8 @@ def _translated(path: str) -> Iterator[None]:
     except lmdb.DiskError as failure:
         raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure
     except lmdb.Error as failure:
-        if "already open in this process" in str(failure):
-            raise JournalError(
-                f"the journal at {path} is open in this process: ask its engine, or read it from another process"
-            ) from failure
-        if "data format v" in str(failure):
+        words = str(failure)
+        if isinstance(failure, lmdb.VersionMismatchError) or "data format v" in words:
             raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
-        raise JournalError(f"LMDB cannot use the journal at {path}: {failure}") from failure
+        advice = ": ask its engine, or read it from another process" if "already open in this process" in words else ""
+        raise JournalError(f"LMDB cannot use the journal at {path}: {failure}{advice}") from failure

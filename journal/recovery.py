@@ -195,13 +195,21 @@ class _Tail:
         journal, state = self._journal, self._state
         self.chain.head = head
         for chunk in journal.walk(self._through + 1, _NO_SEQ, self.chain):
-            for seq, event in chunk:
-                kind = type(event)
-                if kind is TransitionRejected or kind is TaskRetried:
-                    self._call_back(event)  # type: ignore[arg-type]
-                elif kind is Ignored:
-                    continue
-                fold(state, event, seq)  # type: ignore[arg-type]
+            seq = 0
+            try:
+                for seq, event in chunk:
+                    kind = type(event)
+                    if kind is TransitionRejected or kind is TaskRetried:
+                        self._call_back(event)  # type: ignore[arg-type]
+                    elif kind is Ignored:
+                        continue
+                    fold(state, event, seq)  # type: ignore[arg-type]
+            except KeyError as failure:  # the chain takes a record that was lost at the edge of a commit for a pruned one
+                raise JournalCorrupt(
+                    f"record {seq} tells of a task whose beginning is missing, and nothing says that it was pruned: keep a copy of the "
+                    "directory, then restore a backup or run `journeyman repair`",
+                    seq,
+                ) from failure
             journal.note(chunk)
             self.count += len(chunk)
         journal.chain = self.chain.finish()

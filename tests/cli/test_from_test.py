@@ -69,7 +69,8 @@ def sources(journal: Path) -> dict[str, str]:
     """What is made of each life, by name."""
     with open_journal(journal) as view:
         courses = {name: course_of(view, UUID(id_of(name)).bytes) for name in LIVES}
-    return {name: test_of(course, Redaction()) for name, course in courses.items() if course is not None}
+        redaction = Redaction().learn(view.parameters())
+    return {name: test_of(course, redaction) for name, course in courses.items() if course is not None}
 
 
 def made(journal: Path, name: str, *options: str) -> str:

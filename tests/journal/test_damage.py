@@ -7,9 +7,11 @@ from hashlib import blake2b
 import pytest
 
 from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.log import seq_key
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.recovery import fold_everything, recover, verify_rows
 from journeyman.journal.store import Table
+from journeyman.kernel.events import AttemptStarted, TaskSubmitted
 from tests.journal.driver import Driver, commit
 
 
@@ -73,6 +75,21 @@ def test_a_lost_newest_record_or_a_torn_commit_is_found() -> None:
         recover(store)
     with pytest.raises(JournalCorrupt):
         fold_everything(driver.journal)
+
+
+def test_a_lost_beginning_of_a_task_is_named_by_the_record_that_misses_it() -> None:
+    store = MemoryStore()
+    driver = Driver(store, 4)
+    for _ in range(60):
+        driver.act()
+    driver.flush()
+    begun = {event.task: seq for seq, event in driver.journal.read(1, 10_000) if isinstance(event, TaskSubmitted)}
+    started = [(seq, event.task) for seq, event in driver.journal.read(1, 10_000) if isinstance(event, AttemptStarted)]
+    seq, task = next((seq, task) for seq, task in started if task in begun)
+    store.tables[Table.EVENTS].delete(seq_key(begun[task]))
+    with pytest.raises(JournalCorrupt, match="is missing|does not chain|belongs to no commit|are missing") as caught:
+        recover(store)
+    assert caught.value.seq is not None
 
 
 def test_a_damaged_payload_is_found_by_its_digest() -> None:
