@@ -85,7 +85,7 @@ def test_a_lost_beginning_of_a_task_is_named_by_the_record_that_misses_it() -> N
     driver.flush()
     begun = {event.task: seq for seq, event in driver.journal.read(1, 10_000) if isinstance(event, TaskSubmitted)}
     started = [(seq, event.task) for seq, event in driver.journal.read(1, 10_000) if isinstance(event, AttemptStarted)]
-    seq, task = next((seq, task) for seq, task in started if task in begun)
+    task = next(task for _, task in started if task in begun)
     store.tables[Table.EVENTS].delete(seq_key(begun[task]))
     with pytest.raises(JournalCorrupt, match="is missing|does not chain|belongs to no commit|are missing") as caught:
         recover(store)
