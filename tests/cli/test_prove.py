@@ -205,7 +205,7 @@ def test_beside_a_busy_engine_there_is_no_false_alarm(tmp_path: Path) -> None:
         ("    task = state.running.pop(id)\n", "    task = state.running.pop(id)\n    assert task.attempt < 2\n", "cannot be folded"),
     ],
 )  # fmt: skip
-def test_verify_code_names_where_changed_code_reads_the_past_otherwise(tmp_path: Path, file: str, old: str, new: str, words: str) -> None:
+def test_verify_code_names_where_changed_code_reads_the_past_otherwise(tmp_path: Path, old: str, new: str, words: str) -> None:
     home = filled(tmp_path / "jobs", tasks=14)
 
     async def checkpointed() -> None:
