@@ -101,6 +101,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests in the background has it ignored
     kind, fatal = sys.argv[1], signal.Signals[sys.argv[2]]
     source, folder, first, every = Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
     known = LmdbStore(str(source / "jobs"), readonly=True, locking=False)

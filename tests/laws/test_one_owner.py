@@ -24,6 +24,7 @@ FOLDS = {
         "journal/recovery.py",
         "journal/repair.py",
         "journal/streaming.py",
+        "journal/watching.py",
         "journal/whatif/hearing.py",
         "kernel/world.py",
     },
