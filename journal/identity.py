@@ -3,7 +3,7 @@
 META "identity" is a map, written once in the commit that creates the journal:
 
     journal     UUID, 16 bytes, of this journal for ever
-    lineage     UUID, 16 bytes, renewed when a backup is restored: two copies of one journal are told apart
+    lineage     UUID, 16 bytes, the same in a journal's copies (backup, import): room for telling them apart when they go their own ways
     format      format version of the whole, now 1
     compat      list of str: features an older version may ignore
     ro          list of str: with an unknown one here, only reading is safe
