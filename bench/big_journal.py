@@ -21,6 +21,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from journeyman.journal import open_journal
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import recover
 from journeyman.journal.store import Batch, Store
@@ -191,7 +192,9 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(f"made in {seconds:.0f} s, {given.events / seconds:,.0f} events/s, peak {peak} MiB")
     if given.measure is not None:
-        measure(given.path, given.measure or ["verify", "replay", "verify-code", "stats"], given.events)
+        with open_journal(given.path) as journal:
+            events = journal.last_seq
+        measure(given.path, given.measure or ["verify", "replay", "verify-code", "stats"], events)
 
 
 if __name__ == "__main__":
