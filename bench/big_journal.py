@@ -14,7 +14,6 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +21,9 @@ from pathlib import Path
 from rich.progress import Progress
 
 from journeyman.journal import open_journal
+from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import recover
-from journeyman.journal.store import Batch, Store
 from journeyman.kernel.events import (
     AttemptFailed,
     AttemptStarted,
@@ -94,20 +93,6 @@ class Maker:
         yield from (TaskSucceeded(*self.head(queue), id, 2, 700, None, True, 0, b"", 0) for queue, id in again)
 
 
-def commit(store: Store, batch: Batch) -> None:
-    done = threading.Event()
-    outcome: list[BaseException | None] = []
-
-    def on_done(failure: BaseException | None) -> None:
-        outcome.append(failure)
-        done.set()
-
-    store.begin_append(batch, on_done)
-    done.wait()
-    if outcome[0] is not None:
-        raise outcome[0]
-
-
 def make(path: Path, events: int) -> None:
     """A journal of about so many events."""
     store = open_store(path, durability="relaxed")
@@ -126,13 +111,13 @@ def make(path: Path, events: int) -> None:
                 submits[event.task] = seq
             elif type(event) is TaskSucceeded and not event.keep_payload:
                 drops.append(submits[event.task])
-        commit(store, journal.seal(items, payloads, drops))
+        append_now(store, journal.seal(items, payloads, drops))
 
     def take_checkpoint() -> None:
         checkpoint.begin(state, journal.sealed, maker.at)
         while (chunk := checkpoint.next_chunk(20_000)) is not None:
             if chunk:
-                commit(store, journal.seal((), extra=chunk))
+                append_now(store, journal.seal((), extra=chunk))
 
     seal(maker.first())
     with Progress() as progress:

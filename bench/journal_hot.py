@@ -12,12 +12,12 @@ import gc
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from journeyman.journal.log import Journal
+from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import open_store
 from journeyman.journal.prune import Pruner
 from journeyman.journal.record import GENESIS, Chain, encode_commit
@@ -38,20 +38,6 @@ def life(n: int, kept_us: int = 3_600_000_000) -> list[Event]:
         AttemptStarted(at + 50, "mail", 3 * n + 2, 7, id, 1, 1, 0, at),
         TaskSucceeded(at + 90, "mail", 3 * n + 3, 7, id, 1, 500, at + kept_us, True, 0, b"", 0),
     ]
-
-
-def commit(store: Store, batch: Batch) -> None:
-    done = threading.Event()
-    outcome: list[BaseException | None] = []
-
-    def on_done(failure: BaseException | None) -> None:
-        outcome.append(failure)
-        done.set()
-
-    store.begin_append(batch, on_done)
-    done.wait()
-    if outcome[0] is not None:
-        raise outcome[0]
 
 
 def report(name: str, figure: str) -> None:
@@ -94,7 +80,7 @@ def measure_log(path: Path, tasks: int) -> None:
     started = time.perf_counter()
     for batch in batches[:-1]:
         store.begin_append(batch, lambda failure: None)
-    commit(store, batches[-1])
+    append_now(store, batches[-1])
     report("store, synced", f"{len(events) / (time.perf_counter() - started):,.0f} /s")
 
     journal = Journal(store)
@@ -132,7 +118,7 @@ def measure_checkpoint(store: Store, tasks: int) -> None:
         if batch is None:
             break
         if batch:
-            commit(store, journal.seal((), extra=batch))
+            append_now(store, journal.seal((), extra=batch))
     report("checkpoint: rows of ended tasks, on the loop", f"{tasks / sum(chunks):,.0f} /s")
     report("checkpoint: pause of the loop, p99 of 200 rows", f"{sorted(chunks)[int(len(chunks) * 0.99)] * 1e3:,.2f} ms")
     pruner = Pruner(journal, found.catalog, checkpoint)
@@ -151,7 +137,7 @@ def measure_checkpoint(store: Store, tasks: int) -> None:
             fold(world, event, seq)
         batch = journal.seal(list(enumerate(pruning.events, first)), extra=pruning.extra)
         planning += time.perf_counter() - started
-        commit(store, batch)
+        append_now(store, batch)
         pruner.durable(pruning)
         count += len(tasks_)
     report("prune: settled tasks, planned on the loop", f"{count / planning:,.0f} /s")
@@ -166,13 +152,13 @@ def measure_backlog(path: Path, backlog: int) -> None:
         found.journal.take(len(items))
         for seq, event in items:
             fold(found.state, event, seq)
-        commit(store, found.journal.seal(items))
+        append_now(store, found.journal.seal(items))
     report(f"open, {backlog:,} pending, no checkpoint", f"{best(lambda: recover(store)) * 1e3:,.0f} ms")
     found.checkpoint.begin(found.state, found.journal.sealed, START)
     started = time.perf_counter()
     while (batch := found.checkpoint.next_chunk(200)) is not None:
         if batch:
-            commit(store, found.journal.seal((), extra=batch))
+            append_now(store, found.journal.seal((), extra=batch))
     report(f"checkpoint of {backlog:,} live tasks, synced", f"{(time.perf_counter() - started) * 1e3:,.0f} ms")
     report(f"open, {backlog:,} pending, from the checkpoint", f"{best(lambda: recover(store)) * 1e3:,.0f} ms")
     store.close()
@@ -185,7 +171,7 @@ def measure_commits(path: Path) -> None:
     for n in range(2_000):
         event = life(n)[0]
         started = time.perf_counter()
-        commit(store, journal.seal([(journal.take(1), event)]))
+        append_now(store, journal.seal([(journal.take(1), event)]))
         times.append(time.perf_counter() - started)
     times.sort()
     report("one event a commit, through the writer thread", f"{len(times) / sum(times):,.0f} /s")

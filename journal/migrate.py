@@ -41,7 +41,7 @@ def migrate(store: Store, identity: Identity, migrations: Mapping[int, Migration
 
 
 def append_now(store: Store, batch: Batch) -> None:
-    """Append and wait until it is durable; for opening, when no loop runs yet.  Raises what the store reports."""
+    """Append and wait until it is durable: for opening and for tools, where no loop runs.  Raises what the store reports."""
     done = Event()
     outcome: list[BaseException | None] = []
 

@@ -33,12 +33,13 @@ from journeyman.journal.judge import Affected, Judgement, judge
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.log import seq_key
+from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import ENTERED, open_store
 from journeyman.journal.pages import PageFile
 from journeyman.journal.record import FIRST, Chain, Ignored, decode_records
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
-from journeyman.journal.salvage import BATCH, Salvage, Tell, commit, salvage
+from journeyman.journal.salvage import BATCH, Salvage, Tell, salvage
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.events import (
     Event,
@@ -223,7 +224,7 @@ class _Writer:
             self._fold(seq, event)
             self._link(int.from_bytes(key, "big"), value)
         self.journal.note([found for _, found in kept])
-        commit(self.store, batch)
+        append_now(self.store, batch)
         last = kept[-1][1][0]
         self.journal.sealed, self.journal.next_seq = last, last + 1
         assert self.chain is not None
@@ -269,7 +270,7 @@ class _Writer:
         self.checkpoint.begin(self.state, self.journal.sealed, self.state.last_at)
         while (chunk := self.checkpoint.next_chunk(BATCH)) is not None:
             if chunk:
-                commit(self.store, self.journal.seal((), extra=chunk))
+                append_now(self.store, self.journal.seal((), extra=chunk))
 
     # --- the repair's own commit ------------------------------------------------------------------------------------------
 
@@ -288,7 +289,7 @@ class _Writer:
         items.append(self._account(max(missing, 0)))
         fold(self.state, items[-1], first + len(items) - 1)
         self.journal.take(len(items))
-        commit(self.store, self.journal.seal(list(enumerate(items, first))))
+        append_now(self.store, self.journal.seal(list(enumerate(items, first))))
 
     def _endings(self) -> Iterator[Event]:
         for id, affected in list(self.judged.affected.items()):

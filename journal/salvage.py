@@ -15,7 +15,6 @@ The sorted copy lies in a scratch directory beside the new journal, so that noth
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,32 +25,18 @@ from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import mended
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
+from journeyman.journal.migrate import append_now
 from journeyman.journal.pages import Loss, PageFile
 from journeyman.journal.record import Ignored, decode_records
 from journeyman.journal.row import decode_columns, decode_named
 from journeyman.journal.scan import NO_SEQ, payload_of, right_record
-from journeyman.journal.store import Batch, Items, Store, Table
+from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.events import Event, TasksPruned, TaskSubmitted
 from journeyman.kernel.taskstate import ROW
 
 BATCH: Final = 5_000
 _SEQS: Final = ROW.index("seqs")
 Tell = Callable[[str, int, int], Any]
-
-
-def commit(store: Store, batch: Batch) -> None:
-    """Hand over a batch and wait until it is durable."""
-    done = threading.Event()
-    outcome: list[BaseException | None] = []
-
-    def on_done(failure: BaseException | None) -> None:
-        outcome.append(failure)
-        done.set()
-
-    store.begin_append(batch, on_done)
-    done.wait()
-    if outcome[0] is not None:
-        raise outcome[0]
 
 
 @dataclass
@@ -149,7 +134,7 @@ def _put(store: LmdbStore, table: Table, items: Items) -> int:
     if items:
         batch = Batch()
         batch.put(table, items)
-        commit(store, batch)
+        append_now(store, batch)
     return len(items)
 
 
@@ -171,7 +156,7 @@ def _stray_records(file: PageFile, found: Salvage, tell: Tell) -> None:
     if doubtful:
         batch = Batch()
         batch.delete(Table.EVENTS, sorted(doubtful))
-        commit(found.store, batch)
+        append_now(found.store, batch)
         for key in doubtful:
             found.damaged[int.from_bytes(key, "big")] = "two records claim this seq"
     for seq in [seq for seq in found.damaged if found.store.get(Table.EVENTS, seq_key(seq)) is not None]:
@@ -260,4 +245,4 @@ def _copy_rows(file: PageFile, found: Salvage) -> None:
             _put(found.store, table, sound)
 
 
-__all__ = ["Salvage", "commit", "salvage"]
+__all__ = ["Salvage", "salvage"]
