@@ -10,10 +10,10 @@ import typer
 
 from journeyman.cli.contents import arguments, call_text, result
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import facts, spelled, visible, words
+from journeyman.cli.lines import facts, spelled, words
 from journeyman.cli.moments import task_id
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span
+from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
 from journeyman.journal.timeline import Attempt, Life, life, reasons
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.waits import Cause, Wait, distance, explained

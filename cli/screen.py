@@ -2,7 +2,7 @@
 
 With --json a command prints one JSON document, or one a line where there is no bound to how many (log, export).  Tables are plain text
 that survives a pipe; colours and progress bars appear only on a terminal.  Everything that came out of a payload has been through a
-`Redaction` before it comes here.
+`Redaction` before it comes here, and nothing that a handler, a caller or an operator wrote can break a line or steer the terminal.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from journeyman.journal.instants import instant_of
 
-JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False)]
+JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False, readable=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show fields that are hidden because of their names.")]
 Redact = Annotated[list[str] | None, typer.Option("--redact", metavar="NAME", help="Hide fields of this name too; can be repeated.")]
@@ -32,21 +33,33 @@ _PIPE: Final = 200  # columns of a table that nobody's window bounds
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
+class _Console(Console):
+    """Rich's, which would end the process with exit code 1, "damage found", when whoever read the output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Screen:
     """One command's output."""
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE)
-        self.errors = Console(stderr=True, highlight=False)
+        self.console = _Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE)
+        self.errors = _Console(stderr=True, highlight=False)
+
+    @property
+    def coloured(self) -> bool:
+        """Whether lines that do not go through rich should have colours: as rich decides it (a terminal, NO_COLOR, TERM=dumb)."""
+        return self.console.is_terminal and self.console.color_system is not None and not self.console.no_color
 
     def say(self, text: str, style: str | None = None) -> None:
-        """A line for people."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        """A line for people: one, whatever names and messages are in it."""
+        self.console.print(visible(text, lines=False), style=style, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line for people that is not part of the answer."""
-        self.errors.print(text, markup=False, soft_wrap=True)
+        self.errors.print(visible(text, lines=False), markup=False, soft_wrap=True)
 
     def json(self, value: Any) -> None:
         """One JSON document, on one line."""
@@ -59,8 +72,11 @@ class Screen:
         for column in columns:
             table.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=column in numbers)
         for row in rows:
-            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-        self.console.print(table)
+            table.add_row(*(Text("" if cell is None else visible(str(cell), lines=False)) for cell in row))
+        # A window narrower than the table wraps its lines; rich would shrink the column of names to nothing, and cut units off numbers.
+        wanted = Measurement.get(self.console, self.console.options.update(max_width=_PIPE), table).maximum
+        wide = _Console(highlight=False, width=max(self.console.width, wanted), height=25)  # rich takes a width only with a height
+        wide.print(table, crop=False)
 
     def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Names and values, a line each."""
@@ -96,6 +112,18 @@ class Bar:
         if self._progress.tasks[0].description != what:
             self._progress.reset(self._task, description=what, total=None)
         self.to(done)
+
+
+def visible(text: str, *, lines: bool = True) -> str:
+    """`text` without what would steer a terminal, or turn the direction of writing: handlers put anything into their errors.
+
+    Without `lines` a break becomes a space, so that nobody's words can look like a line of ours.
+    """
+    if text.isprintable():
+        return text
+    if not lines:
+        text = " ".join(text.split())
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def jsonable(value: Any) -> Any:
@@ -148,4 +176,4 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-__all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span"]
+__all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span", "visible"]

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import spelled, visible
+from journeyman.cli.lines import spelled
 from journeyman.cli.moments import moment, task_id
+from journeyman.cli.policies import policy_words
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span
+from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
 from journeyman.journal.changes import Change, JournalChange, QueueChange, TaskChange
 from journeyman.journal.past import Past, resolve, task_at
 from journeyman.journal.view import JournalView, Moment, open_journal
@@ -53,6 +54,8 @@ def at(
     with open_journal(path) as view:
         wanted = _moment(seq, time)
         if task is not None:
+            if queue is not None:
+                raise WrongCall("give --task or --queue: a task is in one queue")
             _one_task(screen, view, wanted, task_id(task), Redaction(redact or (), reveal=reveal).learn(view.parameters()))
             return
         past = _past(screen, view, wanted)
@@ -110,9 +113,7 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
     if remarks := _remarks(past, queue.name)[1]:
         pairs.append(("remarks", remarks))
     pairs += [
-        (name, "none" if value is None else value)
-        for name, value in queue.policy.facts().items()
-        if name == "concurrency" or value != _DEFAULTS[name]
+        policy_words(name, value) for name, value in queue.policy.facts().items() if name == "concurrency" or value != _DEFAULTS[name]
     ]
     screen.facts(pairs)
     running = sorted(queue.running.values())
@@ -126,7 +127,9 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
 def _engine(past: Past) -> str:
     if past.unknown.get(""):
         return "which engine had it open is not known, compacted since"
-    return f"boot {past.state.boots}, {'closed in good order' if past.state.clean else 'open, or dead without a word'}"
+    if not past.state.boots:
+        return "before the first engine"
+    return f"boot {past.state.boots}, {'closed in good order' if past.state.clean else 'not closed: it was open then, or had died'}"
 
 
 def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
         "seq": past.seq,
         "at_us": past.at,
         "boots": past.state.boots,
-        "engine_open": not past.state.clean,
+        "closed_in_good_order": past.state.clean,
         "unknown": list(past.unknown.get("", ())),
         "queues": [_queue_json(past, past.state.queues[name]) for name in names],
     }
@@ -260,6 +263,9 @@ def _differences(fields: Mapping[str, tuple[Any, Any]], *, new: bool = False) ->
             continue
         elif new:
             yield str(after) if name == "state" else f"{name} {_value(name, after)}"
+        elif name.startswith("policy."):
+            shown, was = policy_words(name.removeprefix("policy."), before)
+            yield f"{shown} {was} -> {policy_words(name.removeprefix('policy.'), after)[1]}"
         else:
             yield f"{name} {_value(name, before)} -> {_value(name, after)}"
 
@@ -267,6 +273,12 @@ def _differences(fields: Mapping[str, tuple[Any, Any]], *, new: bool = False) ->
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "none"
+    if name == "paused":
+        return (
+            f"since {instant(value['at_us'])}"
+            + (f" by {value['by']}" if value["by"] else "")
+            + f" ({value['reason']})" * bool(value["reason"])
+        )
     return instant(value) if name.endswith("_at") else str(value)
 
 

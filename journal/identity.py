@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from journeyman.journal.ballast import BALLAST
-from journeyman.journal.errors import JournalCorrupt, JournalVersion
+from journeyman.journal.errors import JournalCorrupt, JournalVersion, NoJournal
 from journeyman.journal.filesystem import write_durably
 from journeyman.journal.lock import LOCK_NAME, closed_once
 from journeyman.journal.row import decode_named, encode_named
@@ -130,6 +130,14 @@ def refuse_lost_data(directory: str) -> None:
             f"{data} is {what}, but the file `{witness}` says that a journal was here: restore data.mdb from a backup, "
             "or remove the whole directory to begin anew without the old tasks"
         )
+
+
+def require_data(directory: str) -> None:
+    """NoJournal where there is nothing to read; JournalCorrupt where there was."""
+    refuse_lost_data(directory)
+    data = os.path.join(directory, "data.mdb")
+    if not os.path.exists(data) or not os.path.getsize(data):
+        raise NoJournal(directory)
 
 
 def _witness(directory: str) -> str | None:

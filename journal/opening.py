@@ -15,6 +15,7 @@ In this order, and why:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import Final, Literal
@@ -30,6 +31,7 @@ from journeyman.journal.identity import (
     new_identity,
     read_identity,
     refuse_lost_data,
+    require_data,
     write_sidecar,
 )
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
@@ -106,9 +108,7 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
     if not os.path.isdir(directory):
         raise NoJournal(directory)
     refuse_unsafe(directory, allow_unsafe_fs)
-    refuse_lost_data(directory)
-    if not os.path.exists(os.path.join(directory, "data.mdb")):
-        raise NoJournal(directory)
+    require_data(directory)
     if owner_of(directory) is None:  # an engine that has it open has looked itself, and writes while the child would look
         examine(directory, thorough=False)
     store = LmdbStore(directory, readonly=True, map_size=map_size)
@@ -149,6 +149,11 @@ def _readable_errors(directory: str) -> Iterator[None]:
             f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename})"
         ) from failure
     except OSError as failure:
-        if failure.errno in (28, 122):
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
             raise JournalFull(f"no space left for the journal at {directory}: free some and try again") from failure
+        if failure.errno == errno.EROFS:
+            raise JournalError(
+                f"the journal at {directory} is on a file system that is mounted read-only: it can be looked at there; "
+                "to change it, mount that for writing or restore a copy elsewhere"
+            ) from failure
         raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.instants import instant_us
+from journeyman.journal.instants import instant_us, seq_of
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import TAG_OF, Ignored, decode_records
 from journeyman.journal.recovery import at_checkpoint, settled_at, task_as_of
@@ -266,10 +267,11 @@ def task_at(view: JournalView, id: bytes, seq: int) -> TaskState | None:
 def resolve(view: JournalView, moment: Moment) -> tuple[int, int]:
     """The last seq that belongs to `moment`, and the instant at which to look.  ValueError for one that has not come."""
     last = view.last_seq
-    if isinstance(moment, int):
-        if not 0 <= moment <= last:
+    if (seq := seq_of(moment)) is not None:
+        if seq > last:
             raise ValueError(f"there is no seq {moment}: the journal ends at {last}")
-        return moment, instant_at(view.store, moment)
+        return seq, instant_at(view.store, seq)
+    assert isinstance(moment, datetime)
     at = instant_us(moment, "a moment")
     if at > view.now():
         raise ValueError(f"{moment.isoformat()} has not come yet")
