@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from journeyman.journal.whatif.clues import could_start, dependency_of, failure, lateness
 from journeyman.journal.whatif.meter import Figures, Meter
-from journeyman.journal.whatif.recording import NONE, Draw, Ending, Halt, Hold, Kind, Order, Ready, Recording
+from journeyman.journal.whatif.recording import ASLEEP, BORN, NONE, REPLACES, Ending, Halt, Hold, Kind, Order, Ready, Recording
 from journeyman.kernel.dependencies import BY as DEPENDENCY
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -64,7 +64,6 @@ from journeyman.kernel.namespace import namespace_of
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState, fold
 
-_FIRST_US: Final = 1_000  # where two queues wait for one token, it goes to the recorded one, though its timer was a little late
 _LATE_MAX: Final = 100_000  # timers that are measured
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 _WORDS: Final = frozenset({ProgressSampled, TransitionRejected})  # change nothing that is played
@@ -128,10 +127,11 @@ class Hearing:
         for id, number in self._live.items():
             task = state.tasks[id]
             if not task.attempt and task.due_at - self._shift > self._at:
-                recording.asleep.add(number)
+                recording.marks[number] |= ASLEEP
         recording.orders.sort(key=lambda order: (order.at, order.seq))
-        unfinished = len(self._live) - len(recording.asleep)
-        self.meter.tasks = len(recording) - len(recording.lives) - len(recording.asleep)
+        asleep = recording.asleep_count
+        unfinished = len(self._live) - asleep
+        self.meter.tasks = len(recording) - len(recording.lives) - asleep
         return recording, self.meter.figures(unfinished)
 
     # --- the beginning ----------------------------------------------------------------------------------------------------
@@ -203,8 +203,9 @@ class Hearing:
         limiter = self._state.policy.limiter
         same = event.options is not None and event.options.get("limiter") == limiter
         if limiter is not None and same and namespace_of(event.queue) == namespace_of(self._state.name):
-            at = event.at - self._shift
-            self.recording.orders.append(Order(at - _FIRST_US, seq, 0, Draw(event.cost, at)))
+            self.recording.draw_at.append(event.at - self._shift)
+            self.recording.draw_seq.append(seq)
+            self.recording.draw_cost.append(event.cost)
 
     # --- the queue's own --------------------------------------------------------------------------------------------------
 
@@ -253,7 +254,7 @@ class Hearing:
         )  # fmt: skip
         self._live[event.task] = number
         if self._replaced == self._turn:
-            recording.replaces.add(number)
+            recording.marks[number] |= REPLACES
             self._replaced = NONE
         if options is None:
             return
@@ -262,8 +263,7 @@ class Hearing:
             if dependency in self._state.tasks:
                 recording.own_named.add(dependency)
         if self._success is not None and (options.get("parent"), self._turn) == self._success[:2]:
-            recording.children.setdefault(self._success[2], []).append(number)
-            recording.born.add(number)
+            recording.bear(self._success[2], number)
 
     def _start(self, seq: int, event: AttemptStarted, at: int) -> None:
         self.meter.begin(at)
@@ -338,7 +338,7 @@ class Hearing:
         )
         self._live[task.id] = number
         self.recording.lives[seq] = number
-        self.recording.born.add(number)
+        self.recording.marks[number] |= BORN
         self.recording.remembered.add(task.id)
         self._order(seq, event, at)
 
@@ -364,7 +364,7 @@ class Hearing:
     def _parked(self, seq: int, event: QueueParkedUntil, at: int) -> None:
         if event.options is not None and "task" in event.options and self._ending != NONE:
             known = self.recording.detail.get(self._ending) or {}
-            self.recording.detail[self._ending] = {**known, "parks": True, "delay_us": event.until_at - event.at}
+            self.recording.detail.put(self._ending, {**known, "parks": True, "delay_us": event.until_at - event.at})
         else:
             self._order(seq, event._replace(until_at=event.until_at - self._shift), at)
 
