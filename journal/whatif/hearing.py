@@ -27,6 +27,7 @@ from typing import Any, Final
 from journeyman.journal.whatif.clues import could_start, dependency_of, failure, lateness
 from journeyman.journal.whatif.meter import Figures, Meter
 from journeyman.journal.whatif.recording import ASLEEP, BORN, NONE, REPLACES, Ending, Halt, Hold, Kind, Order, Ready, Recording
+from journeyman.kernel.apply import apply
 from journeyman.kernel.dependencies import BY as DEPENDENCY
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -212,11 +213,11 @@ class Hearing:
     def _own(self, seq: int, event: Any) -> None:
         state, kind = self._state, type(event)
         if not self._open:
-            fold(self._world, event, seq)
+            apply(state, event, seq)
             if kind in _ENDS:
                 state.settle([event.task])
             return
-        at = event.at - self._shift
+        at = event[0] - self._shift
         if at != self._turn_at or (self._started and kind is not AttemptStarted):
             self._turn += 1
             self._before = self._turn_at
@@ -226,20 +227,20 @@ class Hearing:
         if self._opening is not None and kind is AttemptStarted:
             self._ready(Order(at, seq, self._turn, Ready()))
         if state.agenda.later:
-            self.meter.come_due(state, event.at, self._shift)
+            self.meter.come_due(state, event[0], self._shift)
         heard = _HEARD.get(kind)
         if heard is not None:
             heard(self, seq, event, at)
         self._fresh = False
-        fold(self._world, event, seq)
+        apply(state, event, seq)
         self.meter.count(event, at)
-        self.meter.look(state, event.at, at)
+        self.meter.look(state, event[0], at)
         if kind in _ENDS:
-            state.settle([event.task])
+            state.settle((event.task,))
             self._live.pop(event.task, None)
         if kind is AttemptStarted:
             self._held = None
-        elif self._held is None and could_start(state, event.at):
+        elif self._held is None and could_start(state, event[0]):
             self._held = Order(at, seq, self._turn, Hold())
 
     def _order(self, seq: int, event: Event, at: int) -> None:
