@@ -2,7 +2,8 @@
 
 Problem.  A screen must answer keys at once, while a look at a busy journal may take half a second and the first one several.  Choice:
 all reading happens on one thread of its own, which owns the journal; the screen gets finished pictures, one at a time, and asks for the
-next only when the last has come.  A look that fails says why in the head line, and the next is made all the same: engines are
+next only when the last has come.  Before the first one comes a glimpse: what can be told without recovering the journal.
+A look that fails says why in the head line, and the next is made all the same: engines are
 restarted, journals come late.
 
 Tables are changed cell by cell while their rows stay the same, so that the cursor stays where it is.
@@ -178,6 +179,9 @@ class TopApp(App[None]):
 
     async def _look(self) -> None:
         try:
+            if self.picture is None:
+                self.picture, self._owner = await self._read(self._glimpse)
+                self.draw()
             self.picture, self._owner = await self._read(self._refresh)
             self._trouble = ""
         except JourneymanError as error:
@@ -188,6 +192,9 @@ class TopApp(App[None]):
             await self._tell_timeline(self.screen)
         else:
             self.draw()
+
+    def _glimpse(self) -> tuple[Picture, int | None]:
+        return self._follower.glimpse(), self._follower.owner
 
     def _refresh(self) -> tuple[Picture, int | None]:
         return self._follower.refresh(), self._follower.owner

@@ -102,7 +102,8 @@ def test_ended_tasks_are_counted_once(seed: int, monkeypatch: pytest.MonkeyPatch
     walk = Walk(store, last, ended=False, observers=observers)
     walk.run(last)
     for at, settled in zip(observers, walk.settled, strict=True):
-        expected: Counter[Any] = Counter((task.queue, task.state) for task in tasks.values() if task.state in TERMINAL and unexpired(task, at))
+        ended = [task for task in tasks.values() if task.state in TERMINAL and unexpired(task, at)]
+        expected: Counter[Any] = Counter((task.queue, task.state) for task in ended)
         assert Counter({(name, state): n for name, counts in settled.items() for state, n in counts.items() if n}) == expected
     assert {id for queue in walk.state.queues.values() for id in queue.tasks} == {
         id for id, task in tasks.items() if task.state not in TERMINAL
