@@ -77,15 +77,25 @@ def counted(store: Store, base: AtCheckpoint, observers: Sequence[int]) -> list[
         before = store.get(Table.META, TALLY)
         tally = Tally.load(store)
         expired = _expired(store, tally, observers)
-        held = store.get_many(Table.TASKS, [task.id for task in base.ended])
+        held = _held(store, base)
         progress, now = store.get_many(Table.META, [PROGRESS, CHECKPOINT])
         stands = decode_named(CHECKPOINT, now)
         if progress is not None or stands is None or stands["seq"] != base.through:
             return None
         if store.get(Table.META, TALLY) == before:
-            base.ended[:] = [task for task, row in zip(base.ended, held, strict=True) if row is None]
+            base.ended[:] = [task for task in base.ended if task.id not in held]
             return [_less(tally, gone) for gone in expired]
     return None
+
+
+def _held(store: Store, base: AtCheckpoint) -> set[bytes]:
+    """Those of `base.ended` that TASKS holds too: the sweep that follows a checkpoint has not taken them out of LIVE yet."""
+    ids = [task.id for task in base.ended]
+    found: set[bytes] = set()
+    for start in range(0, len(ids), _PAGE):
+        some = ids[start : start + _PAGE]
+        found.update(id for id, row in zip(some, store.get_many(Table.TASKS, some), strict=True) if row is not None)
+    return found
 
 
 def _expired(store: Store, tally: Tally, observers: Sequence[int]) -> list[Counts]:

@@ -123,7 +123,16 @@ def test_following_loses_nothing_while_the_map_grows(tmp_path: Path, environment
 
 @pytest.mark.parametrize(
     "words",
-    ["whatif {} --queue q", "verify {}", "export {} {}.jsonl", "at {} --time now", "diff {} 1 now", "stats {}", "replay {}", "top {} --once"],
+    [
+        "whatif {} --queue q",
+        "verify {}",
+        "export {} {}.jsonl",
+        "at {} --time now",
+        "diff {} 1 now",
+        "stats {}",
+        "replay {}",
+        "top {} --once",
+    ],
 )
 def test_whoever_reads_while_the_map_grows(words: str, tmp_path: Path, environment: dict[str, str]) -> None:
     path = tmp_path / "jobs"

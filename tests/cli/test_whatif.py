@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,52 @@ def test_wrong_calls_say_what_there_is(journal: Path, arguments: tuple[str, ...]
     assert (done.exit_code, done.stdout) == (2, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Ctrl-C, for real, at the N-th call of a function that the command comes by.
+STOPPED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, name, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+owner = __import__(module, fromlist=["x"])
+*path, last = name.split(".")
+for part in path:
+    owner = getattr(owner, part)
+called, left = getattr(owner, last), [number]
+def counting(*args, **options):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGINT)
+    return called(*args, **options)
+setattr(owner, last, counting)
+sys.argv = ["journeyman", *sys.argv[4:]]
+from journeyman.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "number"),
+    [
+        ("journeyman.journal.lmdb_store", "LmdbStore.scan", 1),  # a read transaction is open, or about to be
+        ("journeyman.journal.whatif.hearing", "Hearing.hear", 100),
+        ("journeyman.journal.whatif.playing", "Player._turn", 30),  # the baseline
+        ("journeyman.journal.whatif.playing", "Player._turn", 200),  # a variant
+        ("journeyman.cli.plots", "_svg", 1),
+        ("journeyman.cli.plots", "os.replace", 1),
+    ],
+)
+def test_ctrl_c_leaves_nothing_behind(journal: Path, tmp_path: Path, module: str, name: str, number: int) -> None:
+    before = {path.name: path.read_bytes() for path in journal.iterdir() if path.name != "lock.mdb"}
+    words = ["whatif", str(journal), "--queue", "slots", "--set", "concurrency=4", "--plot", str(tmp_path / "out.svg")]
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, module, name, str(number), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "journeyman: stopped\n"), done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert {path.name: path.read_bytes() for path in journal.iterdir() if path.name != "lock.mdb"} == before
+    with open_journal(journal) as view:
+        assert view.gauge().readers == 0
 
 
 def test_the_same_from_python(journal: Path) -> None:
