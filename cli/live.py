@@ -2,9 +2,8 @@
 
 Problem.  A screen must answer keys at once, while a look at a busy journal may take half a second and the first one several.  Choice:
 all reading happens on one thread of its own, which owns the journal; the screen gets finished pictures, one at a time, and asks for the
-next only when the last has come.  Before the first one comes a glimpse: what can be told without recovering the journal.
-A look that fails says why in the head line, and the next is made all the same: engines are
-restarted, journals come late.
+next only when the last has come.  Before the first one comes a glimpse: what can be told without recovering the journal.  A look that
+fails says why in the head line, and the next is made all the same: engines are restarted, journals come late.
 
 Tables are changed cell by cell while their rows stay the same, so that the cursor stays where it is.
 """
@@ -136,7 +135,7 @@ class TopApp(App[None]):
         Binding("escape", "show_all", "Clear filter"),
     ]
 
-    def __init__(self, path: Path, *, every: float = 1.0, redaction: Redaction | None = None) -> None:
+    def __init__(self, path: Path, *, every: float = 1.0, redaction: Redaction | None = None, follower: Follower | None = None) -> None:
         super().__init__()
         self.path = path
         self.every = every
@@ -147,7 +146,7 @@ class TopApp(App[None]):
         self._owner: int | None = None
         self._trouble = ""
         self._looking = False
-        self._follower = Follower(path)
+        self._follower = follower or Follower(path)
         self._reader = ThreadPoolExecutor(1, "journeyman-top")
 
     def compose(self) -> ComposeResult:

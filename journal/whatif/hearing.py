@@ -89,6 +89,7 @@ class Hearing:
         self._turn_at = NONE
         self._started = False  # in this turn
         self._fresh = False  # nothing of this turn has been heard
+        self._idle = False  # a slot was free when this turn began
         self._before = NONE  # instant of the turn before
         self._live: dict[bytes, int] = {}  # unfinished tasks -> their numbers
         self._runs: dict[bytes, tuple[int, int]] = {}  # running tasks -> (start, wait)
@@ -222,6 +223,7 @@ class Hearing:
             self._turn += 1
             self._before = self._turn_at
             self._turn_at, self._started, self._fresh = at, False, True
+            self._idle = len(state.running) < state.policy.concurrency and state.paused is None
             if self._held is None:
                 self._ready(self._opening)
         if self._opening is not None and kind is AttemptStarted:
@@ -268,12 +270,10 @@ class Hearing:
 
     def _start(self, seq: int, event: AttemptStarted, at: int) -> None:
         self.meter.begin(at)
-        if (
-            self._fresh
-            and len(self.recording.late_us) < _LATE_MAX
-            and (late := lateness(self._state, event, self._before + self._shift)) is not None
-        ):
-            self.recording.late_us.append(late)
+        if not self._started and (self._fresh or self._idle) and len(self.recording.late_us) < _LATE_MAX:
+            late = lateness(self._state, event, self._before + self._shift)
+            if late is not None and (self._fresh or late > 0):  # a busy loop found its timer due together with something else
+                self.recording.late_us.append(late)
         self._started = True
         self.recording.starts += 1
         self._runs[event.task] = (at, event.at - event.eligible_at)

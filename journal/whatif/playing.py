@@ -131,8 +131,9 @@ class Player:
             if at > last_at or count > most:
                 stopped = True
                 break
+            was_due = woken or (wake is not None and wake < at)
             wake = self._settle()
-            self._late += woken and self.meter.counts[AttemptStarted] > started
+            self._late += was_due and self.meter.counts[AttemptStarted] > started
             count += 1
             if not count % _TELL:
                 self._tell(self._arrival)
