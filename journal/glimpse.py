@@ -61,7 +61,7 @@ def glimpse(view: JournalView) -> Picture:
         model.glance(seq, event)
     model.note = f"at first sight, as of seq {base.through:,}; reading the {last - base.through:,} events since"
     if unfinished > COUNTED:
-        model.note += f" and the {unfinished:,} tasks that had not ended"
+        model.note += f" and the rows of {unfinished:,} tasks"
     return model.picture(now)
 
 
