@@ -45,7 +45,8 @@ def headline(picture: Picture, owner: int | None) -> str:
     engine = "no engine" if owner is None else f"engine {owner}" if owner else "an engine in another container"
     seconds = max(1.0, picture.window_us / 1e6)
     counts = ", ".join(f"{picture.total(state):,} {state.value}" for state in State if picture.total(state))
-    return f"{engine} \u00b7 seq {picture.last_seq:,} \u00b7 {picture.events / seconds:,.3g} events/s \u00b7 {counts or 'no tasks'}"
+    note = f" \u00b7 {picture.note}" if picture.note else ""
+    return f"{engine} \u00b7 seq {picture.last_seq:,} \u00b7 {picture.events / seconds:,.3g} events/s \u00b7 {counts or 'no tasks'}{note}"
 
 
 def queue_cells(queue: QueuePicture) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ In this order, and why:
  3. `owner.lock` (lock.py): everything after it happens to nobody else's journal;
  4. missing or empty data where a journal was is refused (identity.py), because LMDB would call it a fresh database;
  5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
-    kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was;
+    kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was.
+    The look is a recovery, which of an imported journal that never had a checkpoint is a fold of everything;
  6. LMDB is opened, its tables too, stale readers freed;
  7. identity: created (and its names made durable), or checked for version and features, and migrated.
 """
@@ -35,7 +36,7 @@ from journeyman.journal.identity import (
     write_sidecar,
 )
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
-from journeyman.journal.lock import OwnerLock, owner_of
+from journeyman.journal.lock import OwnerLock, left_in_order, owner_of
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
@@ -109,7 +110,8 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
         raise NoJournal(directory)
     refuse_unsafe(directory, allow_unsafe_fs)
     require_data(directory)
-    if owner_of(directory) is None:  # an engine that has it open has looked itself, and writes while the child would look
+    if owner_of(directory) is None and not left_in_order(directory):
+        # An engine that has it open has looked itself, and writes while the child would look; one that closed it left it sound.
         examine(directory, thorough=False)
     store = LmdbStore(directory, readonly=True, map_size=map_size)
     try:

@@ -54,9 +54,10 @@ _ID_BYTES: Final = 16
 def open_journal(path: str | os.PathLike[str], *, allow_unsafe_fs: bool = False) -> JournalView:
     """Open the journal in the directory `path` for reading, whether or not another process's engine has it open.
 
-    Nothing is ever written but LMDB's list of readers (lock.mdb).  Without an engine, a child process looks at the data first, as
-    damage may kill whoever reads it.  Several views in one process share one store.  In a process whose own engine has the journal
-    open there is no view of it: ask that engine.  JournalError (there is none), JournalCorrupt, JournalVersion.
+    Nothing is ever written but LMDB's list of readers (lock.mdb).  After an unclean end, or when the file was changed since, a child
+    process looks at the data first, as damage may kill whoever reads it.  Several views in one process share one store.  In a process
+    whose own engine has the journal open there is no view of it: ask that engine.  JournalError (there is none), JournalCorrupt,
+    JournalVersion.
     """
     directory = os.path.abspath(os.fsdecode(path))
     return JournalView(borrow(directory, lambda: open_store(directory, readonly=True, allow_unsafe_fs=allow_unsafe_fs)))
@@ -192,9 +193,7 @@ class JournalView:
         Costs what recovery costs: the unfinished tasks and the events since the newest checkpoint.
         """
         with self.snapshot():
-            found = recover(self.store)
-            found.state.rebuild()
-            yield found
+            yield recover(self.store)
 
     def task(self, id: str | bytes) -> TaskState | None:
         """The task as it stands; None if there is none (any more).  A running engine may hide one a little earlier, when it expires.

@@ -13,10 +13,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from journeyman.journal.collector import without_collector
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.view import JournalView, Moment
 from journeyman.journal.whatif.hearing import Hearing
 from journeyman.journal.whatif.meter import Figures, percentile
 from journeyman.journal.whatif.playing import Played, Player
+from journeyman.journal.whatif.reading import events_for, newest_compaction, stored_queue
 from journeyman.journal.whatif.recording import Recording
 from journeyman.kernel.bounds import SECOND_US
 from journeyman.kernel.events import Event, JournalCompacted
@@ -25,7 +27,6 @@ from journeyman.kernel.namespace import shown_name
 NEAR_US: Final = 5_000
 NEAR_SHARE: Final = 0.05
 ENOUGH: Final = 0.9
-_TELL: Final = 4_096
 _EARLIER: Final = timedelta(microseconds=1)
 Tell = Callable[[int], object]
 
@@ -85,12 +86,14 @@ def what_if(
 ) -> Comparison:
     """Play what is recorded of `queue` from `since` to `until` under its own policy and under each of `variants`.
 
-    Streams the journal once.  ValueError when there is no such queue, or nothing to play.
+    Streams the journal once, and asks for nothing else of it: no snapshot, no recovery.  `hears` is told the seq that has been read.
+    ValueError when there is no such queue, or nothing to play.
     """
     first = 1 if since is None else since if isinstance(since, int) else view.seq_at(since - _EARLIER) + 1
     last = view.last_seq if until is None else view.seq_at(until)
-    name, compacted = _newest(view, queue, last)
-    return compare(_told(view.events(until=last), hears), name, variants, since=first, compacted=compacted, plays=plays)
+    name = stored_queue(view.store, queue)
+    events = events_for(view.store, name, first, last, hears)
+    return compare(events, name, variants, since=first, compacted=newest_compaction(view.store, last), plays=plays)
 
 
 def compare(
@@ -110,8 +113,14 @@ def compare(
 def _compare(
     hearing: Hearing, events: Iterable[tuple[int, Event]], variants: Sequence[Variant], plays: Callable[[str, int], Tell]
 ) -> Comparison:
-    for seq, event in events:
-        hearing.hear(seq, event)
+    hear, seq = hearing.hear, 0
+    try:
+        for seq, event in events:
+            hear(seq, event)
+    except KeyError:
+        raise JournalCorrupt(
+            f"record {seq} speaks of a task that no record before it submitted: run `journeyman verify`, and restore a backup", seq
+        ) from None
     recording, recorded = hearing.finish()
     if not recording.pool:
         shown = shown_name(recording.queue)
@@ -120,24 +129,6 @@ def _compare(
     found = [Outcome(each, Player(recording, each.facts, plays(each.name, len(recording))).play()) for each in variants]
     baseline = _baseline(recording, as_it_was)
     return Comparison(recording, recorded, baseline, as_it_was, found, _assumptions(recording, variants))
-
-
-def _told(events: Iterable[tuple[int, Event]], tell: Tell) -> Iterable[tuple[int, Event]]:
-    for count, pair in enumerate(events):
-        if not count % _TELL:
-            tell(count)
-        yield pair
-
-
-def _newest(view: JournalView, queue: str, last: int) -> tuple[str, JournalCompacted | None]:
-    """The queue's name as it is stored, and the newest compaction up to `last`."""
-    with view.newest() as found:
-        names = {shown_name(name): name for name in found.state.queues}
-        seq = found.state.compacted_seq
-        event = found.journal.event(seq) if seq and seq <= last else None
-    if queue not in names:
-        raise ValueError(f"the journal knows no queue {queue!r}; there are: {', '.join(sorted(names)) or 'none'}")
-    return names[queue], event if isinstance(event, JournalCompacted) else None
 
 
 # --- how near --------------------------------------------------------------------------------------------------------------
