@@ -17,10 +17,12 @@ import typer
 from journeyman.cli.failures import WrongCall, command
 from journeyman.cli.fields import fields_of
 from journeyman.cli.moments import moment
+from journeyman.cli.prove import READING
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, jsonable, size
 from journeyman.journal.backup import backup as make_backup
 from journeyman.journal.building import readable
+from journeyman.journal.checked import Checking
 from journeyman.journal.errors import NotImportable, Occupied
 from journeyman.journal.hotcopy import copy_data
 from journeyman.journal.identity import read_identity
@@ -103,7 +105,7 @@ def import_(
     screen = Screen(as_json)
     with _occupied_is_a_wrong_call(), screen.progress("importing") as bar:
         try:
-            found = import_journal(file, path, tell=bar.to, checking=lambda seq: bar.now("checking", seq))
+            found = import_journal(file, path, tell=bar.to, checking=_checks(bar))
         except NotImportable as error:
             raise WrongCall(str(error)) from None
     if as_json:
@@ -125,7 +127,7 @@ def backup(
     """
     screen = Screen(as_json)
     with _occupied_is_a_wrong_call(), screen.progress("copying") as bar:
-        found = make_backup(path, destination, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
+        found = make_backup(path, destination, copying=bar.to, checking=_checks(bar))
     if as_json:
         screen.json(found._asdict())
     else:
@@ -140,11 +142,16 @@ def compact(path: JournalPath, as_json: AsJson = False) -> None:
     """
     screen = Screen(as_json)
     with screen.progress("copying") as bar:
-        found = shrink(path, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
+        found = shrink(path, copying=bar.to, checking=_checks(bar))
     if as_json:
         screen.json({"before_bytes": found.before, "after_bytes": found.after})
     else:
         screen.say(f"data.mdb had {size(found.before)} and has {size(found.after)}; all of it was checked")
+
+
+def _checks(bar: Bar) -> Checking:
+    """Shows how far the check of a copy has come."""
+    return lambda what, done, total: bar.now(f"checking: {READING.get(what, what)}", done, total)
 
 
 # --- what export is made of -------------------------------------------------------------------------------------------------

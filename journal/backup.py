@@ -12,11 +12,10 @@ is not charged for the loss.  Rejected: a copy of the lock files (they speak of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import NamedTuple
 
 from journeyman.journal.building import building
-from journeyman.journal.checked import check_copy
+from journeyman.journal.checked import Checking, check_copy
 from journeyman.journal.hotcopy import Tell, copy_data
 from journeyman.journal.identity import Identity, read_identity, write_sidecar
 from journeyman.journal.lock import OwnerLock
@@ -40,13 +39,13 @@ def backup(
     destination: str | os.PathLike[str],
     *,
     copying: Tell = _nothing,
-    checking: Callable[[int], object] = _nothing,
+    checking: Checking = _nothing,
     allow_unsafe_fs: bool = False,
 ) -> Backup:
     """Copy the journal at `path` to `destination`, where nothing may be yet, whether or not an engine writes to it.
 
-    `copying` hears how many bytes are done and of how many, `checking` up to which seq the copy is checked.  Occupied, JournalCorrupt (the
-    copy is damaged, so the journal is), JournalFull; then nothing is left at `destination`.
+    `copying` hears how many bytes are done and of how many, `checking` what of the copy is checked, how far, and of how much.  Occupied,
+    JournalCorrupt (the copy is damaged, so the journal is), JournalFull; then nothing is left at `destination`.
     """
     store = open_store(path, readonly=True, allow_unsafe_fs=allow_unsafe_fs)
     try:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from journeyman.journal.building import building
-from journeyman.journal.checked import check_copy, check_payload
+from journeyman.journal.checked import Checking, check_copy, check_payload
 from journeyman.journal.identity import check_features, identity_batch, read_identity, write_sidecar
 from journeyman.journal.log import seq_key
 from journeyman.journal.migrate import append_now
@@ -54,13 +54,13 @@ def import_journal(
     path: str | os.PathLike[str],
     *,
     tell: Callable[[int, int], object] = _nothing,
-    checking: Callable[[int], object] = _nothing,
+    checking: Checking = _nothing,
     allow_unsafe_fs: bool = False,
 ) -> Imported:
     """Make the journal that a complete export holds, at `path`, where nothing may be yet.
 
-    `tell` hears how many seqs are done and of how many, `checking` up to which seq the result is checked.  NotImportable, JournalCorrupt
-    (the file is damaged), JournalVersion, Occupied, JournalFull; then nothing is left at `path`.
+    `tell` hears how many seqs are done and of how many, `checking` what of the result is checked, how far, and of how much.
+    NotImportable, JournalCorrupt (the file is damaged), JournalVersion, Occupied, JournalFull; then nothing is left at `path`.
     """
     with open_parcel(file) as parcel, building(path, allow_unsafe_fs=allow_unsafe_fs) as directory:
         header = parcel.header
