@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import compress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, BinaryIO
 
 import typer
@@ -22,10 +21,11 @@ from journeyman.cli.prove import READING
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, size
 from journeyman.journal.backup import backup as make_backup
-from journeyman.journal.building import readable
+from journeyman.journal.building import readable, sweep_away
 from journeyman.journal.checked import Checking
 from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import NotImportable, Occupied
+from journeyman.journal.fleeting import fleeting
 from journeyman.journal.hotcopy import copy_data
 from journeyman.journal.identity import read_identity
 from journeyman.journal.log import seq_key
@@ -196,7 +196,7 @@ def _still(view: JournalView, file: Path | None, *, complete: bool) -> Iterator[
     """The journal as of one moment, which a complete export needs.
 
     Without an engine: a snapshot.  Beside one, a snapshot that lasts for minutes would make its file grow, so what is exported is a copy,
-    which LMDB makes as fast as the disk is; it is gone at the end.
+    which LMDB makes as fast as the disk is (journal/fleeting.py).
     """
     if not complete:
         yield view
@@ -205,10 +205,12 @@ def _still(view: JournalView, file: Path | None, *, complete: bool) -> Iterator[
             yield view
     else:
         where = None if file is None or _is_stdout(file) else os.path.dirname(os.path.abspath(file))
-        with TemporaryDirectory(prefix=".journeyman-export-", dir=where) as folder, readable(folder):
+        with readable(where or "the temporary files"), fleeting(where) as folder:
             copy_data(view.store, folder)
-            with open_journal(folder) as copied, copied.store.snapshot():
-                yield copied
+            with open_journal(folder) as copied:
+                sweep_away(folder)  # open it stays readable, and a kill leaves nothing any more
+                with copied.store.snapshot():
+                    yield copied
 
 
 def _range(view: JournalView, since: str | None, until: str | None) -> tuple[int, int]:
