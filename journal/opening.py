@@ -9,7 +9,7 @@ In this order, and why:
  5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
     kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was;
  6. LMDB is opened, its tables too, stale readers freed;
- 7. identity: created (and its names made durable), or checked for version and features, and migrated.
+ 7. identity: created (and its names made durable), or checked for version and features, and migrated; a copy gets a lineage of its own.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from journeyman.journal.filesystem import check_directory, make_directory, refus
 from journeyman.journal.identity import (
     check_features,
     compare_sidecar,
+    forget_copied,
     identity_batch,
     new_identity,
+    own_lineage,
     read_identity,
     refuse_lost_data,
     write_sidecar,
@@ -137,6 +139,9 @@ def prepare_identity(store: Store, directory: str | None = None) -> None:
     identity = migrate(store, identity)
     if directory is not None:
         compare_sidecar(directory, identity)
+        if (renewed := own_lineage(directory, identity)) is not None:
+            append_now(store, identity_batch(renewed))
+            forget_copied(directory)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ one stage.  Rejected: recovery anew after each stage, which reads, checks and de
 A stage may only end where a commit ends whose hash can be computed; where prune has taken records of a commit it goes on to the next
 whole one.  What came from outside is checked twice: here, and in the end by `verify` (checked.py).
 
-The journal keeps its identity and lineage: an import is a copy, and what is said of copies in backup.py holds for it too.
+The journal keeps its identity: an import is a copy, and what is said of copies in backup.py holds for it too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from journeyman.journal.building import building
 from journeyman.journal.checked import Checking, check_copy, check_payload
 from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.identity import check_features, identity_batch, read_identity, write_sidecar
+from journeyman.journal.identity import check_features, identity_batch, mark_copied, read_identity, write_sidecar
 from journeyman.journal.log import seq_key
 from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import open_store
@@ -82,6 +82,7 @@ def import_journal(
         finally:
             store.close()
         check_copy(directory, checking)
+        mark_copied(directory)
     return Imported(os.path.abspath(os.fspath(path)), events, header.last_seq)
 
 
