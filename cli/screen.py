@@ -107,11 +107,11 @@ class Bar:
         speed = self._progress.tasks[0].speed if self._progress.tasks else None
         self._progress.update(self._task, completed=done, total=total, rate="" if not speed else f"{speed:,.0f}/s")
 
-    def now(self, what: str, done: int) -> None:
-        """Something else is being done, and nobody knows of how much; `done` is."""
+    def now(self, what: str, done: int, total: int | None = None) -> None:
+        """Something else is being done; `done` is, of so much if anybody knows."""
         if self._progress.tasks[0].description != what:
-            self._progress.reset(self._task, description=what, total=None)
-        self.to(done)
+            self._progress.reset(self._task, description=what, total=total)
+        self.to(done, total)
 
 
 def visible(text: str, *, lines: bool = True) -> str:

@@ -10,7 +10,7 @@ In this order, and why:
     kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was.
     The look is a recovery, which of an imported journal that never had a checkpoint is a fold of everything;
  6. LMDB is opened, its tables too, stale readers freed;
- 7. identity: created (and its names made durable), or checked for version and features, and migrated.
+ 7. identity: created (and its names made durable), or checked for version and features, and migrated; a copy gets a lineage of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from journeyman.journal.filesystem import check_directory, make_directory, refus
 from journeyman.journal.identity import (
     check_features,
     compare_sidecar,
+    forget_copied,
     identity_batch,
     new_identity,
+    own_lineage,
     read_identity,
     refuse_lost_data,
     require_data,
@@ -139,6 +141,9 @@ def prepare_identity(store: Store, directory: str | None = None) -> None:
     identity = migrate(store, identity)
     if directory is not None:
         compare_sidecar(directory, identity)
+        if (renewed := own_lineage(directory, identity)) is not None:
+            append_now(store, identity_batch(renewed))
+            forget_copied(directory)
 
 
 @contextlib.contextmanager

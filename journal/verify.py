@@ -302,6 +302,7 @@ class Examination:
                 self.verdict.head = Head(reading.next - 1, reading.chain.head)
                 self.verdict.proven_from = reading.proven_from()
             reading.check_gaps()
+            reading.check_nothing_behind()
             for seq in sorted(reading.absent):
                 self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
             self.tell("state", 0, 1)
