@@ -128,7 +128,7 @@ def _compare(
     as_it_was = Player(recording, None, plays("as it was", len(recording))).play()
     found = [Outcome(each, Player(recording, each.facts, plays(each.name, len(recording))).play()) for each in variants]
     baseline = _baseline(recording, as_it_was)
-    return Comparison(recording, recorded, baseline, as_it_was, found, _assumptions(recording, variants))
+    return Comparison(recording, recorded, baseline, as_it_was, found, _assumptions(recording, found))
 
 
 # --- how near --------------------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _reasons(recording: Recording, played: Played, compared: int, bias: float) -
     return found
 
 
-def _assumptions(recording: Recording, variants: Sequence[Variant]) -> list[str]:
+def _assumptions(recording: Recording, outcomes: Sequence[Outcome]) -> list[str]:
     runs = len(recording.kind)
     overhead = recording.shared_us / runs / 1_000 if runs else 0.0
     found = [
@@ -198,7 +198,12 @@ def _assumptions(recording: Recording, variants: Sequence[Variant]) -> list[str]
         "other queues leave this one all the slots it may have; tasks came when they came, but for those that its own runs submitted",
         "a run that was never recorded is drawn from the recorded ones of its handler; nothing starts while the engine was down",
     ]
-    keys = {key for variant in variants for key in variant.facts}
+    keys = {key for outcome in outcomes for key in outcome.variant.facts}
+    if hidden := max((outcome.played.hidden for outcome in outcomes), default=0):
+        found.append(
+            f"{hidden} runs that the recorded time-out ended fail here as they did: no longer run of their handler is known, "
+            "so how long they would have gone on, and whether they would have succeeded, nobody can tell"
+        )
     if "weight" in keys:
         found.append("weight counts among queues that share slots or a limiter, which is not played: it changes nothing here")
     if "timeout_us" in keys:

@@ -104,8 +104,6 @@ class Meter:
         backlog = state.agenda.pending.count
         if backlog != self._backlog:
             self._backlog = backlog
-            if backlog > self._backlog_max:
-                self._backlog_max = backlog
             self._draw(at, backlog)
         policy = state.policy
         if not self.up:
@@ -124,6 +122,8 @@ class Meter:
         if span <= 0:
             return
         self._at = at
+        if self._backlog > self._backlog_max:  # what stood for a while: a recording and a play go through an instant in other steps
+            self._backlog_max = self._backlog
         self._backlog_us += self._backlog * span
         self._running_us += self._running * span
         self._slots_us += self._slots * span
@@ -159,7 +159,7 @@ class Meter:
             wait_max_us=waits[-1] if waits else None,
             wait_mean_us=sum(waits) / len(waits) if waits else None,
             makespan_us=makespan,
-            backlog_max=self._backlog_max,
+            backlog_max=max(self._backlog_max, self._backlog),
             backlog_mean=backlog_us / makespan if makespan else 0.0,
             succeeded=counts[TaskSucceeded],
             failures=failed_runs,

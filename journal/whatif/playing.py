@@ -58,6 +58,7 @@ class Played:
 
     figures: Figures
     drawn: int = 0  # runs whose end was drawn, as none was recorded
+    hidden: int = 0  # runs that the recorded time-out ended, and that fail here as they did, as no longer one of the handler is known
     refused: int = 0  # submits, by max_pending or max_payload
     merged: int = 0  # submits that a unique key led to another task
     unheard: int = 0  # orders that found their task in another state
@@ -138,7 +139,7 @@ class Player:
             if not count % _TELL:
                 self._tell(self._arrival)
         return Played(
-            self.meter.figures(len(self.numbers)), self.runs.drawn, self._refused, self._merged, self.unheard,
+            self.meter.figures(len(self.numbers)), self.runs.drawn, self.runs.hidden, self._refused, self._merged, self.unheard,
             self._unborn + recording.children_count, stopped, len(self._differences), self._differences, self._recorded,
         )  # fmt: skip
 

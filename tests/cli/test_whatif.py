@@ -70,15 +70,16 @@ def answered(journal: Path, *arguments: object) -> dict[str, Any]:
 
 
 # row 87
-@pytest.mark.parametrize(("queue", "near"), [("slots", 0.9), ("keys", 0.9), ("retries", 0.8), ("rate", 0.8), ("all", 0.5)])
+@pytest.mark.parametrize(("queue", "near"), [("slots", 0.9), ("keys", 0.9), ("retries", 0.5), ("rate", 0.5), ("all", 0.1)])
 def test_under_its_own_policy_a_real_queue_behaves_as_recorded(journal: Path, queue: str, near: float) -> None:
     """Also on a busy machine, where timers are late and a rate adds that up.  Exact where no timer is in it, and mostly where one is;
-    where a rate, backoffs and keys meet, one start that comes in another order moves those after it."""
+    where a rate, backoffs and keys meet, one start that comes in another order moves those after it, and only their sum is near."""
     with open_journal(journal) as view:
         found = what_if(view, queue, [])
     assert found.baseline.compared == found.baseline.starts == found.recorded.starts
     assert found.baseline.near is not None and found.baseline.near >= near
     was, now = found.recorded, found.as_it_was.figures
+    assert now.wait_mean_us == pytest.approx(was.wait_mean_us, rel=0.2, abs=10_000)
     assert (was.succeeded, was.failures, was.dead_letters) == (now.succeeded, now.failures, now.dead_letters)
     assert now.makespan_us == pytest.approx(was.makespan_us, rel=0.2)
 
