@@ -60,15 +60,15 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
             try:
                 run(*args, **kwargs)
                 sys.stdout.flush()
-            except KeyboardInterrupt:
-                fail("stopped", Exit.STOPPED)
+            except KeyboardInterrupt as stopped:
+                fail(with_notes("stopped", stopped), Exit.STOPPED)
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
                 raise typer.Exit(Exit.UNHEARD) from None
             except WrongCall as error:
                 fail(str(error), Exit.WRONG_CALL)
             except JourneymanError as error:
-                fail(str(error), code_of(error))
+                fail(with_notes(str(error), error), code_of(error))
 
         answered.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
         app.command(name)(answered)
@@ -90,6 +90,11 @@ def code_of(error: JourneymanError) -> Exit:
     if isinstance(error, NoJournal | NotAJournal):
         return Exit.NO_JOURNAL
     return Exit.FAILED
+
+
+def with_notes(message: str, error: BaseException) -> str:
+    """With what was noted on the way, such as how far an order had come."""
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def fail(message: str, code: Exit) -> NoReturn:

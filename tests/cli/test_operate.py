@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from journeyman.engine import Engine, Queue, Retry
+from journeyman.engine.carrying import at_rest
 from journeyman.engine.foresee import foresee
-from journeyman.engine.orders import Order, Selection, at_rest
+from journeyman.engine.orders import Order, Selection
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.view import JournalView
 from journeyman.kernel.events import AttemptStarted, QueueConfigured, ScheduleFired, TasksPruned
@@ -106,7 +107,7 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: f"{order.action} {order.queues or order.selection.filters()['queue'] or ''}")
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: f"{order.action} {order.queues or order.selection.queue or ''}")
 def test_what_is_foreseen_is_what_happens(order: Order, path: Path) -> None:
     with looking(path) as view:
         expected = foresee(view, order, shown=100)
