@@ -31,7 +31,7 @@ from journeyman.engine.foresee import needless
 from journeyman.engine.orders import BY_TASK, Order, Outcome
 from journeyman.engine.questions import unless_refused
 from journeyman.journal.errors import JournalLocked, NoJournal
-from journeyman.journal.identity import refuse_lost_data
+from journeyman.journal.identity import check_features, read_identity, refuse_lost_data
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.view import JournalView, open_journal
@@ -118,6 +118,8 @@ def at_rest(path: str | os.PathLike[str], order: Order, *, shown: int = 0, tell:
     refuse_absent(directory)
     refuse_owned(directory, owner_of(directory))
     with open_journal(directory) as view:
+        if (identity := read_identity(view.store)) is not None:
+            check_features(identity, readonly=False)  # reading may be allowed where writing is not
         since = view.last_seq + 1
         if (nothing := needless(view, order)) is not None:
             return nothing
