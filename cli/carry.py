@@ -14,6 +14,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from journeyman.cli.echoes import Remembered, echoes_of
 from journeyman.cli.failures import WrongCall, command
 from journeyman.cli.fields import fields_of
 from journeyman.cli.moments import moment
@@ -32,7 +33,7 @@ from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Store
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.wire import CborSequence, JsonLines, Shown, Writer
-from journeyman.kernel.events import Event
+from journeyman.kernel.events import Event, TaskSubmitted
 from journeyman.kernel.namespace import shown_name
 
 commands = typer.Typer()
@@ -155,6 +156,7 @@ class _Teller:
 
     def __init__(self, redaction: Redaction, queue: str | None, chosen: Format, header: Header) -> None:
         self._redaction, self._queue = redaction, queue
+        self._echoes = Remembered()
         self._blind = chosen is Format.CBOR and header.complete  # only raw bytes: nothing needs to be decoded
         self._json = chosen is not Format.CBOR
         self.exact = header.complete
@@ -170,7 +172,10 @@ class _Teller:
         return self._queue is None or self._queue in (event.queue, shown_name(event.queue))
 
     def _shown(self, item: Item, event: Event | Ignored) -> dict[str, Any]:
-        shown = fields_of(event, item.payload, self._redaction)
+        if isinstance(event, TaskSubmitted) and not self._redaction.reveal:
+            meta = (event.options or {}).get("meta")
+            self._echoes.learn(event.task, echoes_of(self._redaction, event.handler, item.payload, meta))
+        shown: dict[str, Any] = self._echoes.value(getattr(event, "task", None), fields_of(event, item.payload, self._redaction))
         if self._json:
             for name, value in shown.items():
                 if type(value) is bytes:

@@ -63,7 +63,7 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self.aimed(to_cancel(filters, running=running, reason=reason, by=by), dry_run)
+        return await self._aimed(to_cancel(filters, running=running, reason=reason, by=by), dry_run)
 
     async def retry_all(
         self,
@@ -90,7 +90,7 @@ class Bulk(Operations):
             raise ValueError(f"retry_all takes one state (failed, cancelled or interrupted), not {state!r}")
         wanted = State(state)
         filters = self._filters(session, queue, wanted, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self.aimed(to_retry(filters, reason=reason, by=by), dry_run)
+        return await self._aimed(to_retry(filters, reason=reason, by=by), dry_run)
 
     async def reschedule_all(
         self,
@@ -113,7 +113,7 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self.aimed(to_reschedule(filters, delay=delay, at=at, reason=reason, by=by), dry_run)
+        return await self._aimed(to_reschedule(filters, delay=delay, at=at, reason=reason, by=by), dry_run)
 
     async def reprioritise_all(
         self,
@@ -135,7 +135,7 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self.aimed(to_reprioritise(filters, priority=priority, reason=reason, by=by), dry_run)
+        return await self._aimed(to_reprioritise(filters, priority=priority, reason=reason, by=by), dry_run)
 
     async def prune(
         self,
@@ -159,11 +159,11 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, states, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self.pruned(to_prune(filters, older_than, session.shell.now()), by, reason)
+        return await self._pruned(to_prune(filters, older_than, session.shell.now()), by, reason)
 
     # --- for those who carry an order out -----------------------------------------------------------------------------
 
-    async def aimed(self, aim: Aim, dry_run: bool = False, tell: Tell = unheard) -> int:
+    async def _aimed(self, aim: Aim, dry_run: bool = False, tell: Tell = unheard) -> int:
         """Give the order to each task that it is for; how many obeyed, or would.  `tell` hears how many it has been so far."""
         session = self._opened()
         rehearsal = Rehearsal(session.shell.now()) if dry_run else None
@@ -180,7 +180,7 @@ class Bulk(Operations):
         await self._seen(session)
         return total
 
-    async def pruned_by_id(self, ids: Iterable[str], by: str, reason: str) -> tuple[int, list[tuple[str, str]]]:
+    async def _pruned_by_id(self, ids: Iterable[str], by: str, reason: str) -> tuple[int, list[tuple[str, str]]]:
         """Delete these ended tasks, whatever their age; how many, and (id, why) of those that stay."""
         session = self._opened()
         refused: list[tuple[str, str]] = []
@@ -198,7 +198,7 @@ class Bulk(Operations):
 
         return await session.runtime.housekeeper.prune_by_hand([listing], by, reason), refused
 
-    async def pruned(self, chosen: Filters, by: str, reason: str, tell: Tell = unheard) -> int:
+    async def _pruned(self, chosen: Filters, by: str, reason: str, tell: Tell = unheard) -> int:
         """Delete what was chosen (`to_prune`); how many."""
         session = self._opened()
         queues = [actor.name for actor in session.queues()] if chosen.queue is None else [chosen.queue]

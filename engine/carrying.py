@@ -61,7 +61,7 @@ async def carry_out(engine: Bulk, order: Order, tell: Tell = unheard) -> Outcome
     session = engine._opened()  # a door is asked for what it reaches, as its own calls are
     if order.action in BY_TASK:
         queue = order.selection.queue
-        return Outcome(await engine.aimed(order.aim(None if queue is None else engine._actor(session, queue).name), tell=tell))
+        return Outcome(await engine._aimed(order.aim(None if queue is None else engine._actor(session, queue).name), tell=tell))
     actors = [engine._actor(session, name) for name in dict.fromkeys(order.queues)] or list(session.queues())
     count = 0
     for actor in actors:
@@ -69,7 +69,7 @@ async def carry_out(engine: Bulk, order: Order, tell: Tell = unheard) -> Outcome
             count += await engine.clear(session.called(actor.name), reason=order.reason or _CLEARED, by=order.by)
             tell(count)
         elif order.action == "prune":
-            count += await engine.pruned(order.prunes(actor.name, session.shell.now()), order.by, order.reason, _after(count, tell))
+            count += await engine._pruned(order.prunes(actor.name, session.shell.now()), order.by, order.reason, _after(count, tell))
         else:
             count += unless_refused(await actor.ask(order.of_queue()).wait()).count
     return Outcome(count)
@@ -82,7 +82,7 @@ def _after(count: int, tell: Tell) -> Tell:
 
 async def _by_id(engine: Bulk, order: Order) -> Outcome:
     if order.action == "prune":
-        done, stay = await engine.pruned_by_id(order.ids, order.by, order.reason)
+        done, stay = await engine._pruned_by_id(order.ids, order.by, order.reason)
         return Outcome(done, tuple(stay))
     count = 0
     refused: list[tuple[str, str]] = []

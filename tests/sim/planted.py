@@ -174,7 +174,7 @@ BUGS = (
     ),
     Bug("a step of the clock does not move a parking", ((world.rebase, "queue.parked_until += delta_us", "pass"),), seed=100),
     # orders about many, and about what waits
-    Bug("dry run acts", ((bulk.Bulk.aimed, "if dry_run else None", "if False else None"),), seed=74),
+    Bug("dry run acts", ((bulk.Bulk._aimed, "if dry_run else None", "if False else None"),), seed=74),
     Bug("priority forgotten", ((rearrange.reprioritised, "task.priority = event.priority", "task.priority += 0"),), seed=2),
     Bug("a moved task slips", ((agenda.Agenda.withdraw, "self.leave(task)", "self.leave(task)\n    task.first_due += 1"),), seed=43),
     # namespaces
