@@ -7,7 +7,7 @@ needed anyway: EngineBooted, a new epoch for each queue, and a verdict on attemp
 Problem.  That is still something, and an order that is refused, or that has nothing to do, should leave the journal as it was: a queue's
 name mistyped is no reason for a new epoch.  Choice: before it opens anything, the order is counted (foresee.py) up to the first task that
 it would touch.  If there is none, that is the answer.  Where a killed engine left attempts running, the opening is what changes them, so
-there the order is carried out and finds what there is.  It costs reading the unfinished tasks twice, 5 us a task.
+there the order is carried out and finds what there is.  It costs reading the unfinished tasks twice (measured: 30 us a task).
 
 What was done stays done: an order of a million tasks is a thousand commits, and one that is stopped (Ctrl-C, a full disk) has done some
 of them.  How many is read from the journal then, and said.
