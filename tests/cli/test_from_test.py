@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,13 +21,14 @@ from journeyman.cli.from_history import test_of
 from journeyman.cli.policy_source import changed, keyword_items, parameters
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.source import Group, Literals, call, import_lines, lines, named, text
-from journeyman.engine import Constant, Context, Engine, Exponential, Linear, Queue, Rate, Retention, Retry, RetryLater
+from journeyman.engine import Constant, Engine, Exponential, Linear, Queue, Rate, Retention, Retry
 from journeyman.journal.course import course_of
 from journeyman.journal.view import open_journal
 from journeyman.kernel.events import TaskSubmitted
 from journeyman.sim import World, simulate
 from journeyman.sim.swarm import swarm_scenario
 from tests.cli.beside import Beside
+from tests.cli.other_lives import live
 from tests.cli.recorded import id_of, record
 
 # Each of them with the runs it made and how it ended.
@@ -278,76 +278,12 @@ def test_tasks_that_have_not_ended(tmp_path: Path) -> None:
 
 
 def test_every_other_kind_of_history(tmp_path: Path) -> None:
-    """Born of a schedule or another task, debounced, replaced, waiting for others, for rates, keys and turns; threads that overran."""
     path = tmp_path / "jobs"
-    plain, rated = Queue("plain", retry=Retry(attempts=2, backoff=Constant(0.02))), Queue("rated", rate=Rate(1, per=0.1))
-    keyed = Queue("keyed", rate_per_key=Rate(1, per=0.1), per_key=1)
-    stormy, fair = Queue("stormy", concurrency=1), Queue("fair", concurrency=1, fair_by="owner", aging=10)
-
-    @plain.handler
-    async def work(n: int = 0) -> int:
-        return n
-
-    @plain.handler
-    async def fail() -> None:
-        raise KeyError("no")
-
-    @plain.handler
-    async def parent(ctx: Context) -> None:
-        ctx.submit(work, 5)
-
-    @plain.handler(timeout=0.05)
-    def overrun() -> None:
-        time.sleep(0.2)
-
-    @plain.handler
-    async def exits() -> None:
-        raise SystemExit(3)
-
-    @rated.handler
-    async def by_rate() -> None: ...
-
-    @keyed.handler
-    async def by_key() -> None: ...
-
-    @stormy.handler
-    async def storm(ctx: Context) -> None:
-        if ctx.attempt == 1:
-            raise RetryLater(ConnectionError("storm"), 0.1, scope="queue")
-
-    @fair.handler
-    async def turn() -> None:
-        await trio.sleep(0.02)
-
-    async def main() -> None:
-        async with Engine(path, [plain, rated, keyed, stormy, fair]) as engine:
-            await engine.schedule("often", work, args=[3], every=0.2)
-            done, failed = await engine.submit(work.using(delay=0.1), 1), await engine.submit(fail)
-            await engine.submit(work.using(after=[done]), 2)
-            await engine.submit(work.using(after=[done, failed]), 3)
-            await engine.submit(work.using(after=[failed], after_failure="run"), 4)
-            for handler in (parent, overrun, exits, by_rate, by_rate, by_key.using(key="k"), by_key.using(key="k"), storm, storm):
-                await engine.submit(handler)
-            for n in range(4):
-                await engine.submit(turn.using(owner=("customer", str(n % 2)), priority=n))
-            for n in range(2):
-                await engine.submit(work.using(unique="u", on_conflict="replace", delay=0.2), n)
-                await engine.submit(work.using(unique="d", debounce=0.1), n)
-            await trio.sleep(0.6)
-            await engine.retry(failed.id, reason="once more")
-            await trio.sleep(0.2)
-
-    trio.run(main)
+    trio.run(live, path)
     with open_journal(path) as view:
         born = [event for _, event in view.events() if isinstance(event, TaskSubmitted)]
-        assert {option for event in born for option in event.options or ()} >= {
-            "schedule",
-            "parent",
-            "after",
-            "debounce_us",
-            "unique",
-            "key",
-        }
+        options = {option for event in born for option in event.options or ()}
+        assert options >= {"schedule", "parent", "after", "debounce_us", "unique", "key"}
         for event in born:
             course = course_of(view, event.task)
             assert course is not None
