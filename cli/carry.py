@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import compress
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from journeyman.cli.echoes import Remembered, echoes_of
 from journeyman.cli.failures import WrongCall, command
 from journeyman.cli.fields import Fields
 from journeyman.cli.moments import moment
 from journeyman.cli.prove import READING
-from journeyman.cli.redaction import Redaction
+from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, size
 from journeyman.journal.backup import backup as make_backup
 from journeyman.journal.building import readable, sweep_away
@@ -32,11 +33,12 @@ from journeyman.journal.log import seq_key
 from journeyman.journal.parcel import Header, Item, pages
 from journeyman.journal.parquet import ParquetWriter, pyarrow
 from journeyman.journal.rebuild import import_journal
-from journeyman.journal.record import decode_records
+from journeyman.journal.record import Ignored, decode_records
 from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Store
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.wire import CborSequence, JsonLines, Shown, Writer
+from journeyman.kernel.events import Event, TaskSubmitted
 from journeyman.kernel.namespace import shown_name
 
 commands = typer.Typer()
@@ -162,7 +164,8 @@ class _Teller:
     """Decides which items of a page go into the file, and how they are shown."""
 
     def __init__(self, redaction: Redaction, queue: str | None, chosen: Format, header: Header) -> None:
-        self._queue = queue
+        self._redaction, self._queue = redaction, queue
+        self._echoes = Remembered()
         self._blind = chosen is Format.CBOR and header.complete  # only raw bytes: nothing needs to be decoded
         self._fields = Fields(redaction, for_json=chosen is not Format.CBOR)
         self.exact = header.complete
@@ -175,7 +178,18 @@ class _Teller:
             wanted = [self._queue in (event.queue, shown_name(event.queue)) for _, event in events]
             items, events = list(compress(items, wanted)), list(compress(events, wanted))
         of = self._fields.of
-        return items, [of(seq, event, item.payload) for (seq, event), item in zip(events, items, strict=True)]
+        shown = [of(seq, event, item.payload) for (seq, event), item in zip(events, items, strict=True)]
+        if self._redaction.reveal:
+            return items, shown
+        return items, [self._unechoed(event, item, one) for (_, event), item, one in zip(events, items, shown, strict=True)]
+
+    def _unechoed(self, event: Event | Ignored, item: Item, shown: dict[str, Any]) -> dict[str, Any]:
+        """Without the hidden values of its task's arguments."""
+        if isinstance(event, TaskSubmitted) and HIDDEN in repr(shown):  # to look costs less than to decode every task's arguments again
+            meta = (event.options or {}).get("meta")
+            self._echoes.learn(event.task, echoes_of(self._redaction, event.handler, item.payload, meta))
+        found: dict[str, Any] = self._echoes.value(getattr(event, "task", None), shown)
+        return found
 
 
 def _write(writer: Writer, store: Store, header: Header, teller: _Teller, bar: Bar) -> int:

@@ -65,15 +65,15 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
             try:
                 run(*args, **kwargs)
                 sys.stdout.flush()
-            except KeyboardInterrupt:
-                fail("stopped", Exit.STOPPED)
+            except KeyboardInterrupt as stopped:
+                fail(with_notes("stopped", stopped), Exit.STOPPED)
             except BrokenPipeError:
                 _forget_stdout()
                 raise typer.Exit(Exit.UNHEARD) from None
             except WrongCall as error:
                 fail(str(error), Exit.WRONG_CALL)
             except JourneymanError as error:
-                fail(str(error), code_of(error))
+                fail(with_notes(str(error), error), code_of(error))
             except OSError as error:
                 fail(*_refused(error))
 
@@ -114,6 +114,11 @@ def code_of(error: JourneymanError) -> Exit:
     if isinstance(error, NoJournal | NotAJournal):
         return Exit.NO_JOURNAL
     return Exit.FAILED
+
+
+def with_notes(message: str, error: BaseException) -> str:
+    """With what was noted on the way, such as how far an order had come."""
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def fail(message: str, code: Exit) -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from journeyman.cli.echoes import echoes_of
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import instant, span
 from journeyman.journal.activity import Spread
@@ -81,6 +82,12 @@ def event_cells(seq: int, event: Event, redaction: Redaction) -> tuple[str, ...]
 
 def timeline_lines(timeline: Timeline, redaction: Redaction) -> Iterator[str]:
     """A task's whole life: a line for each event, tracebacks below the runs that failed."""
+    options, handler = timeline.task.options or {}, timeline.task.handler
+    echoes = echoes_of(redaction.learn(timeline.parameters), handler, timeline.payload, options.get("meta"))
+    return map(echoes.text, _timeline_lines(timeline, redaction))
+
+
+def _timeline_lines(timeline: Timeline, redaction: Redaction) -> Iterator[str]:
     task = timeline.task
     yield f"task {id_text(task.id)} of queue {shown_name(task.queue)}, handler {task.handler}: {task.state.value}" + (
         f" ({task.reason})" if task.reason else ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from journeyman.cli.echoes import echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
 from journeyman.cli.lines import spelled
 from journeyman.cli.moments import moment, task_id
@@ -170,7 +171,9 @@ def _one_task(screen: Screen, view: JournalView, wanted: Moment, id: bytes, reda
         if view.task(id) is None:
             raise WrongCall(NO_TASK)
         raise WrongCall(f"this task did not exist yet at seq {seq}, {instant(instant_us)}")
-    facts = _task_facts(found, instant_us, redaction)
+    payload = view.payload(found.payload_seq, found.payload_digest) if found.keep_payload else None
+    echoes = echoes_of(redaction, found.handler, payload, (found.options or {}).get("meta"))
+    facts = echoes.value(_task_facts(found, instant_us, redaction))
     if screen.as_json:
         screen.json({"seq": seq, "at_us": instant_us, **facts})
         return
