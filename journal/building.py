@@ -26,7 +26,8 @@ from journeyman.journal.identity import SIDECAR
 from journeyman.journal.lock import LOCK_NAME
 
 PART: Final = ".part"
-_OURS: Final = frozenset({"data.mdb", "lock.mdb", "entered", "identity.new", SIDECAR, LOCK_NAME, BALLAST})
+SCRATCH: Final = "salvage"  # a folder in the folder, for the records of a damaged journal (journal/repair.py)
+_OURS: Final = frozenset({"data.mdb", "lock.mdb", "entered", "identity.new", SIDECAR, LOCK_NAME, BALLAST, SCRATCH})
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -129,4 +130,4 @@ def readable(path: str) -> Iterator[None]:
         raise JournalError(f"{path} cannot be written: {failure.strerror or failure} ({failure.filename or path})") from failure
 
 
-__all__ = ["PART", "building", "readable", "refuse_occupied", "sweep_away"]
+__all__ = ["PART", "SCRATCH", "building", "readable", "refuse_occupied", "sweep_away"]

@@ -121,6 +121,11 @@ def link(previous: bytes, hashes: Sequence[bytes]) -> bytes:
     return digest(previous + digest(b"".join(hashes)))
 
 
+def chain_before(value: bytes) -> bytes:
+    """What the first record of a commit says of the commit before."""
+    return value[_HEADER_SIZE:_FIRST_SIZE]
+
+
 class Chain:
     """Walks the commits in ascending seq and complains where they do not chain.  `head` is None after a hole, until the next commit."""
 

@@ -14,7 +14,7 @@ it was; where it was is what a gap that no entry of a prune spans tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -56,7 +56,7 @@ class Reading:
         self._compacted = False
         self._with_payloads = payloads
 
-    def pages(self, last: int = NO_SEQ) -> Iterator[list[tuple[int, Event | Ignored]]]:
+    def pages(self, last: int = NO_SEQ) -> Generator[list[tuple[int, Event | Ignored]], None, None]:
         """Every sound event up to `last`, page by page.  Within a page the caller reads the same snapshot."""
         step = 1
         while self.next <= last:

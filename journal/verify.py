@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -169,15 +169,16 @@ class Examination:
 
     def _read_on(self, last: int) -> None:
         reading, fold = self.reading, self.fold
-        for events in reading.pages(last):
-            if not self.verdict.first_seq:
-                self.verdict.first_seq = events[0][0] if events else reading.next
-            with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
-                fold.feed(events)
-                if reading.absent:
-                    self._judge_ended()
-                fold.settle()
-            self.tell("events", reading.next - 1, last)
+        with closing(reading.pages(last)) as pages:  # its snapshot ends with it, however this ends
+            for events in pages:
+                if not self.verdict.first_seq:
+                    self.verdict.first_seq = events[0][0] if events else reading.next
+                with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
+                    fold.feed(events)
+                    if reading.absent:
+                        self._judge_ended()
+                    fold.settle()
+                self.tell("events", reading.next - 1, last)
 
     def _judge_ended(self) -> None:
         """Arguments that are not there must have been dropped at an end.  Before the ended tasks are let go."""
