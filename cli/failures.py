@@ -25,8 +25,11 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from journeyman.cli import guard
 from journeyman.journal.errors import JournalCorrupt, JournalFull, JournalLocked, JournalVersion, NoJournal, NotAJournal
 from journeyman.kernel.errors import JourneymanError
+
+_CAREFUL = frozenset({"verify", "replay", "verify_code", "repair"})  # what they read cannot kill them
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,8 +66,17 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
             if sys.stdout is None:  # as Python has it when it was started without one
                 fail("there is nowhere to write the answer: stdout is closed", Exit.FAILED)
             try:
+                path = kwargs.get("path")
+                if run.__name__ not in _CAREFUL and guard.needed(path) and (ended := guard.in_child()) is not None:
+                    raise typer.Exit(ended)
                 run(*args, **kwargs)
                 sys.stdout.flush()
+            except guard.Killed as death:
+                fail(
+                    f"the journal at {path} is damaged: reading it killed the process ({death}). Keep a copy of the directory, and let "
+                    "`journeyman verify` say what is left",
+                    Exit.DAMAGED,
+                )
             except KeyboardInterrupt as stopped:
                 fail(with_notes("stopped", stopped), Exit.STOPPED)
             except BrokenPipeError:

@@ -14,6 +14,8 @@ from journeyman.journal.judge import Affected
 from journeyman.journal.prover import verify
 from journeyman.journal.repair import Repaired
 from journeyman.journal.repair import repair as save
+from journeyman.journal.verify import Verdict
+from journeyman.journal.vouched import CONFIRMED, CONTRADICTED
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name
 
@@ -42,9 +44,14 @@ def repair(
         def tell(what: str, done: int, total: int) -> None:
             bar.to(done, total or None)
 
-        found = save(path, destination, tell)
-    with screen.progress("verifying the new journal") as bar:
-        verdict = verify(destination, tell=lambda what, done, total: bar.to(done, total))
+        verdicts: list[Verdict] = []
+
+        def check(directory: str) -> None:
+            bar.now("verifying the new journal", 0)
+            verdicts.append(verify(directory, tell=lambda what, done, total: bar.to(done, total)))
+
+        found = save(path, destination, tell, check)
+    verdict = verdicts[0]
     told = {**report_json(found), "verified": verdict.sound, "head": None if verdict.head is None else str(verdict.head)}
     if report is not None:
         report.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -71,6 +78,15 @@ def _show(screen: Screen, found: Repaired) -> None:
             ("restored", f"{len(found.mended)} by turning back one bit or byte, {found.strays} that no table led to any more"),
         ]
     )
+    unproven = [seq for seq, said in found.vouched.items() if said not in (CONFIRMED, CONTRADICTED)]
+    if unproven:
+        screen.say(f"of the restored records {len(unproven)} are vouched for by their crc alone, the first is {min(unproven)}")
+    refuted = [seq for seq, said in found.vouched.items() if said == CONTRADICTED]
+    if refuted:
+        screen.say(
+            f"{len(refuted)} records could have been restored, but the chain says that they, or others of their commits, are not what was "
+            f"written; they count as lost, the first is {min(refuted)}"
+        )
     _list(screen, "tasks that are not as they were:", found.affected)
     _list(screen, "tasks of which nobody can say whether they had ended; they are as they were when last heard of:", found.doubtful)
     if found.paused:
@@ -112,7 +128,8 @@ def report_json(found: Repaired) -> dict[str, Any]:
         "lost": found.lost,
         "left_out": found.left_out,
         "strays": found.strays,
-        "mended": [{"seq": seq, "what": what} for seq, what in sorted(found.mended.items())],
+        "mended": [{"seq": seq, "what": what, "chain": found.vouched.get(seq)} for seq, what in sorted(found.mended.items())],
+        "contradicted": sorted(seq for seq, said in found.vouched.items() if said == CONTRADICTED),
         "affected": tasks(found.affected),
         "doubtful": tasks(found.doubtful),
         "paused": [shown_name(name) for name in found.paused],

@@ -26,7 +26,10 @@ from journeyman.journal.identity import COPIED, SIDECAR
 from journeyman.journal.lock import LOCK_NAME
 
 PART: Final = ".part"
-_OURS: Final = frozenset({"data.mdb", "lock.mdb", "entered", "identity.new", "copied.new", COPIED, SIDECAR, LOCK_NAME, BALLAST})
+SCRATCH: Final = "salvage"  # a folder in the folder, for the records of a damaged journal (journal/repair.py)
+_OURS: Final = frozenset({
+    "data.mdb", "lock.mdb", "entered", "identity.new", "copied.new", COPIED, SIDECAR, LOCK_NAME, BALLAST, SCRATCH,
+})  # fmt: skip
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -129,4 +132,4 @@ def readable(path: str) -> Iterator[None]:
         raise JournalError(f"{path} cannot be written: {failure.strerror or failure} ({failure.filename or path})") from failure
 
 
-__all__ = ["PART", "building", "readable", "refuse_occupied", "sweep_away"]
+__all__ = ["PART", "SCRATCH", "building", "readable", "refuse_occupied", "sweep_away"]

@@ -11,12 +11,15 @@ all the same: what it had found, and that reading on at that place is deadly.
     {"refused": [class, text, seq]}      an error of the journal's, which the parent raises as its own
     {"done": {...}}                      the answer
 
-The child ignores Ctrl-C, its parent ends it; a child whose parent has gone ends at its next line.  It opens with locks, as any reader
-beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so that no lock file is left in it.
+The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
+too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone ends at its next
+line.  It opens with locks, as any reader beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so
+that no lock file is left in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +39,7 @@ from journeyman.journal.identity import read_identity, read_sidecar, refuse_lost
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
 _EVERY: Final = 0.1  # seconds between two words of progress
+_PATIENCE: Final = 5.0  # seconds for a child to come to its end when told to
 Tell = Callable[[str, int, int], Any]
 
 
@@ -135,8 +139,7 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
         words = child.stderr.read().strip().splitlines()
         code = child.wait()
     finally:
-        child.kill()
-        child.wait()
+        _end(child)
         child.stdout.close()
         child.stderr.close()
     if done and code == 0:
@@ -145,6 +148,18 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
         name = signal.Signals(-code).name
         raise _Death(f"the journal at {directory} is damaged: LMDB's file killed the process that read it ({name})")
     raise JournalError(f"the journal at {directory} could not be examined (exit {code}): {words[-1] if words else 'no reason was given'}")
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Whatever it was doing."""
+    try:
+        if child.poll() is None:
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_PATIENCE)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def _raise(directory: str, kind: str, text: str, seq: int | None) -> NoReturn:
@@ -239,8 +254,14 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
     }
 
 
+def _stop(number: int, _frame: object) -> NoReturn:
+    """Leave by the front door, so that what is open is closed."""
+    sys.exit(128 + number)
+
+
 def main(directory: str, work: str, options: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
     mouth = _Mouth(sys.stdout)
     try:
         mouth.say("done", _work(directory, work, json.loads(options), mouth))

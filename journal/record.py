@@ -49,6 +49,7 @@ FIRST: Final = 1
 LAST: Final = 2
 IGNORABLE: Final = 4
 GENESIS: Final = bytes(16)
+_EDGES: Final = FIRST | LAST
 
 _HEADER = Struct(">BBBBI")
 _HEADER_SIZE: Final = 8
@@ -74,7 +75,10 @@ _WRITING: Final[dict[type[Any], tuple[Callable[[Any], bytes], tuple[bytes, ...]]
     for tag, kind in TAGS.items()
 }
 _ERROR_FIELD: Final = {kind: kind._fields.index("error") for kind in (AttemptFailed, TaskFailed)}
-_WIDTH: Final = {tag: len(kind._fields) for tag, kind in TAGS.items()}
+# By tag: the kind, and how many fields it has if they need no second look.
+_SHAPES: Final[tuple[tuple[Any, int], ...]] = tuple(
+    (kind, -1 if kind is None or kind in _ERROR_FIELD else len(kind._fields)) for kind in map(TAGS.get, range(256))
+)
 
 
 class Ignored(NamedTuple):
@@ -115,6 +119,11 @@ def encode_commit(items: Sequence[tuple[int, Event]], previous: bytes) -> tuple[
 def link(previous: bytes, hashes: Sequence[bytes]) -> bytes:
     """The chain hash of a commit whose records have these hashes."""
     return digest(previous + digest(b"".join(hashes)))
+
+
+def chain_before(value: bytes) -> bytes:
+    """What the first record of a commit says of the commit before."""
+    return value[_HEADER_SIZE:_FIRST_SIZE]
 
 
 class Chain:
@@ -164,6 +173,22 @@ class Chain:
             self._previous = self._hashes = None
         self.expected = seq + 1
 
+    def follow(self, seqs: Sequence[int], values: Sequence[bytes]) -> None:
+        """`add` each of these.  Most stand in the middle of a whole commit, and need no more than their hash."""
+        expected, hashes, whole = self.expected, self._hashes, self._previous is not None
+        for seq, value in zip(seqs, values, strict=True):
+            flags = value[2]
+            if whole and seq == expected and not flags & _EDGES:
+                running = begin()
+                running.update(value)
+                hashes.append(running.digest())  # type: ignore[union-attr]  # a whole commit is under way
+                expected += 1
+                continue
+            self.expected = expected
+            self.add(seq, value, flags)
+            expected, hashes, whole = self.expected, self._hashes, self._previous is not None
+        self.expected = expected
+
     def finish(self) -> bytes:
         """The hash of the newest commit.  JournalCorrupt when it is not whole."""
         if self._hashes is not None or self.head is None:
@@ -176,38 +201,46 @@ def decode_records(pairs: Items, chain: Chain | None = None) -> list[tuple[int, 
     seqs: list[int] = []
     tags: list[int] = []
     bodies: list[bytes] = []
-    unpack = _HEADER.unpack_from
+    try:
+        _check(pairs, seqs, tags, bodies)
+    finally:  # what is bad may be the second thing that is
+        if chain is not None:
+            chain.follow(seqs, [value for _, value in pairs[: len(seqs)]])
+    try:
+        values = decode_many(bodies)
+    except CodecError:
+        values = [_decode_alone(seq, body) for seq, body in zip(seqs, bodies, strict=True)]
+    new, shapes = tuple.__new__, _SHAPES
+    found: list[tuple[int, Event | Ignored]] = []
+    for seq, tag, fields in zip(seqs, tags, values, strict=True):
+        kind, width = shapes[tag]
+        if type(fields) is list and len(fields) == width:
+            found.append((seq, new(kind, fields)))
+        else:
+            found.append((seq, _build(seq, tag, fields)))
+    return found
+
+
+def _check(pairs: Items, seqs: list[int], tags: list[int], bodies: list[bytes]) -> None:
+    """Take the records apart, up to the first bad one."""
+    unpack, known = _HEADER.unpack_from, TAGS
     for key, value in pairs:
         seq = int.from_bytes(key, "big")
         if len(value) < _HEADER_SIZE:
             raise JournalCorrupt(f"record {seq} is shorter than its header", seq)
         version, tag, flags, _, crc = unpack(value)
-        if crc32(value[8:], crc32(key + value[:4])) != crc:
+        body = value[8:]
+        if crc32(body, crc32(key + value[:4])) != crc:
             raise _damaged(seq)
         if version != FORMAT:
             raise JournalVersion(
                 f"record {seq} has format version {version}; this Journeyman reads version {FORMAT}: upgrade it to open this journal"
             )
-        if chain is not None:
-            chain.add(seq, value, flags)
-        if tag not in TAGS and not flags & IGNORABLE:
+        if tag not in known and not flags & IGNORABLE:
             raise _unknown_kind(seq, tag)
         seqs.append(seq)
         tags.append(tag)
-        bodies.append(value[24:] if flags & FIRST else value[8:])
-    try:
-        values = decode_many(bodies)
-    except CodecError:
-        values = [_decode_alone(seq, body) for seq, body in zip(seqs, bodies, strict=True)]
-    new = tuple.__new__
-    found: list[tuple[int, Event | Ignored]] = []
-    for seq, tag, fields in zip(seqs, tags, values, strict=True):
-        kind = TAGS.get(tag)
-        if kind is None or type(fields) is not list or len(fields) != _WIDTH[tag] or kind in _ERROR_FIELD:
-            found.append((seq, _build(seq, tag, fields)))
-        else:
-            found.append((seq, new(kind, fields)))
-    return found
+        bodies.append(body[16:] if flags & FIRST else body)
 
 
 def _build(seq: int, tag: int, fields: list[Any]) -> Event | Ignored:

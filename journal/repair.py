@@ -13,18 +13,23 @@ end comes one commit of the repair's own:
 Tables are made by the ordinary checkpoint, at every hundred thousand records, from the fold of what was written; none is copied.
 
 Three passes: salvage into a sorted scratch copy, judge, write.  Memory holds unfinished tasks and what is damaged; the disk holds, for a
-while, the journal three times.  The scratch copy and an unfinished destination are removed whatever happens.
+while, the journal three times.  The work is done in a folder beside the destination, which gets its name when all is done (building.py).
+
+DEST is a journal of its own: it gets an identity and a lineage of its own, as an engine would make them.  It is no copy of the damaged one
+(records may be missing, and the last commit is its own), and two journals of one identity would tell whoever compares them that either
+may stand for the other.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from journeyman.journal.building import SCRATCH, building
 from journeyman.journal.checkpoint import CHECKPOINT, QUEUE_FACTS
 from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalLocked, JournalVersion, NoJournal, NotAJournal
@@ -55,7 +60,6 @@ from journeyman.kernel.world import JournalState, fold
 
 BY: Final = "repair"
 _CHECKPOINT: Final = 100_000
-_SCRATCH: Final = "salvage"
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Repaired:
     left_out: int = 0  # sound ones of tasks that could not be kept
     strays: int = 0  # that no table led to
     mended: dict[int, str] = field(default_factory=dict)
+    vouched: dict[int, str] = field(default_factory=dict)  # what the chain says of a record that was put right (journal/vouched.py)
     affected: list[Affected] = field(default_factory=list)
     doubtful: list[Affected] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
@@ -79,27 +84,31 @@ class Repaired:
         return not self.affected and not self.doubtful and not self.lost
 
 
-def repair(path: str | os.PathLike[str], destination: str | os.PathLike[str], tell: Tell = lambda what, done, total: None) -> Repaired:
+def repair(
+    path: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    tell: Tell = lambda what, done, total: None,
+    check: Callable[[str], object] = lambda directory: None,
+) -> Repaired:
     """Save what can be saved of the journal in `path` into a new one in `destination`, which must not exist or be empty.
+
+    `check` is called with the folder of the finished journal, before it gets its name.  An error, also of `check`, leaves nothing behind.
 
     JournalLocked while an engine has it open; JournalCorrupt if nothing can be saved; JournalVersion, NoJournal, NotAJournal, JournalError.
     """
     source, target = os.path.abspath(os.fspath(path)), os.path.abspath(os.fspath(destination))
     _refuse(source, target)
-    made = not os.path.exists(target)
-    try:
-        with PageFile(os.path.join(source, "data.mdb")) as file, _scratch(target) as scratch, without_collector():
+    with building(target) as directory:
+        with PageFile(os.path.join(source, "data.mdb")) as file, _scratch(directory) as scratch, without_collector():
             found = salvage(file, scratch, tell)
             _refuse_nothing(source, file, found)
             lost = _lost(found)
             judged = judge(found, tell, lost)
-            report = Repaired(source, target, lost=lost, strays=found.strays, mended=found.mended)
-            _write(found, judged, target, report, tell)
+            report = Repaired(source, target, lost=lost, strays=found.strays, mended=found.mended, vouched=found.vouched)
+            _write(found, judged, directory, report, tell)
         if os.path.exists(os.path.join(source, ENTERED)):  # which handlers a crash found entered
-            shutil.copyfile(os.path.join(source, ENTERED), os.path.join(target, ENTERED))
-    except BaseException:
-        _take_back(target, made=made)
-        raise
+            shutil.copyfile(os.path.join(source, ENTERED), os.path.join(directory, ENTERED))
+        check(directory)
     return report
 
 
@@ -115,8 +124,6 @@ def _refuse(source: str, target: str) -> None:
     owner = owner_of(source)
     if owner is not None:
         raise JournalLocked(f"the journal at {source} is open in process {owner}: stop its engine, then repair", owner)
-    if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
-        raise JournalError(f"{target} is there already: give the new journal a directory that does not exist")
     if os.path.commonpath([source, target]) == source:
         raise JournalError(f"{target} lies within the damaged journal, which is only read: give the new one another place")
 
@@ -133,9 +140,8 @@ def _refuse_nothing(source: str, file: PageFile, found: Salvage) -> None:
 
 
 @contextmanager
-def _scratch(target: str) -> Iterator[LmdbStore]:
-    os.makedirs(target, mode=0o700, exist_ok=True)
-    place = os.path.join(target, _SCRATCH)
+def _scratch(directory: str) -> Iterator[LmdbStore]:
+    place = os.path.join(directory, SCRATCH)
     os.mkdir(place, 0o700)
     try:
         store = LmdbStore(place, durability="relaxed")
@@ -147,22 +153,13 @@ def _scratch(target: str) -> Iterator[LmdbStore]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _take_back(target: str, *, made: bool) -> None:
-    if not os.path.isdir(target):
-        return
-    for name in os.listdir(target):
-        place = os.path.join(target, name)
-        shutil.rmtree(place) if os.path.isdir(place) else os.unlink(place)
-    if made:
-        os.rmdir(target)
-
-
 def _lost(found: Salvage) -> int:
     """Records that are missing and that no prune or compaction tells of."""
-    told = highest = 0
-    for page in found.events():
-        highest = page[-1][0]
-        told += sum(_accounts_for(event) for _, event in page)
+    seqs = list(found.told)
+    there = found.store.get_many(Table.EVENTS, [seq_key(seq) for seq in seqs])
+    told = sum(found.told[seq] for seq, value in zip(seqs, there, strict=True) if value is not None)
+    newest = found.store.last(Table.EVENTS)
+    highest = 0 if newest is None else int.from_bytes(newest[0], "big")
     through: int = found.meta.get(CHECKPOINT, {"seq": 0})["seq"]
     highest = max(highest, through, *found.damaged)
     return max(0, highest - found.store.count(Table.EVENTS) - told)
@@ -228,10 +225,10 @@ class _Writer:
         last = kept[-1][1][0]
         self.journal.sealed, self.journal.next_seq = last, last + 1
         assert self.chain is not None
-        if self.chain.head is not None:  # a whole commit ends here: a place for a checkpoint
+        if self.chain.head is not None:
             self.journal.chain = self.chain.head
-            if last - self.checkpoint.through_seq >= _CHECKPOINT:
-                self._take_checkpoint()
+        if last - self.checkpoint.through_seq >= _CHECKPOINT:  # whatever ends here: nobody opens it before the last one
+            self._take_checkpoint()
 
     def _fold(self, seq: int, event: Event | Ignored) -> None:
         self.told += _accounts_for(event)

@@ -21,6 +21,7 @@ from zlib import crc32
 from journeyman.journal.cbor import CodecError, decode, decode_many, encode, encode_flat
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt, JournalVersion
+from journeyman.journal.hot_row import quick_row
 from journeyman.journal.store import Items, Table
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.taskstate import TaskState
@@ -30,11 +31,16 @@ STATE_CODE: Final = {State.SUCCEEDED: 1, State.FAILED: 2, State.CANCELLED: 3, St
 STATE_OF_CODE: Final = {code: state for state, code in STATE_CODE.items()}
 CODE_OF_VALUE: Final = {str(state): code for state, code in STATE_CODE.items()}  # hashing a str is much cheaper than hashing an enum
 _ROW_HEADER: Final = Struct(">BQI")
+_HEADER_SIZE: Final = 13
 _STAMP: Final = Struct(">BQ")
+STATE_KEY: Final = Struct(">IBQ")
 _MODULUS: Final = 1 << 128
 
 
 def encode_body(task: TaskState) -> bytes:
+    quick = quick_row(task)
+    if quick is not None:
+        return quick
     return encode_flat(task.row()) if task.options is None else encode(task.row())
 
 
@@ -51,14 +57,14 @@ def digest_body(body: bytes) -> int:
 
 def digest_value(value: bytes) -> int:
     """The digest of a stored row, or 0 when there is none."""
-    return digest_body(value[_ROW_HEADER.size :]) if value else 0
+    return int.from_bytes(digest(value[_HEADER_SIZE:]), "big") if value else 0
 
 
 def digest_stored(table: Table, key: bytes, value: bytes) -> int:
     """The digest of a row as it was just read, to be taken out of the sum that is kept.  JournalCorrupt when its crc does not match: a
     misread must not become a sum that is wrong for ever.
     """
-    if len(value) < _ROW_HEADER.size or crc32(value[_ROW_HEADER.size :], crc32(key + value[:9])) != _ROW_HEADER.unpack_from(value)[2]:
+    if len(value) < _HEADER_SIZE or crc32(value[_HEADER_SIZE:], crc32(key + value[:9])) != _ROW_HEADER.unpack_from(value)[2]:
         raise _damaged(table, key)
     return digest_value(value)
 
@@ -79,11 +85,12 @@ def decode_columns(table: Table, pairs: Items) -> list[tuple[list[Any], int]]:
     """The same as lists in the order of `ROW`, for whoever wants few facts of many."""
     stamps: list[int] = []
     bodies: list[bytes] = []
+    unpack = _ROW_HEADER.unpack_from
     for key, value in pairs:
-        if len(value) < _ROW_HEADER.size:
+        if len(value) < _HEADER_SIZE:
             raise _damaged(table, key)
-        version, as_of, crc = _ROW_HEADER.unpack_from(value)
-        body = value[_ROW_HEADER.size :]
+        version, as_of, crc = unpack(value)
+        body = value[_HEADER_SIZE:]
         if crc32(body, crc32(key + value[:9])) != crc:
             raise _damaged(table, key)
         if version != ROW_FORMAT:
@@ -130,7 +137,7 @@ class Place(NamedTuple):
 
 
 def state_key(ordinal: int, code: int, seq: int) -> bytes:
-    return ordinal.to_bytes(4, "big") + bytes((code,)) + seq.to_bytes(8, "big")
+    return STATE_KEY.pack(ordinal, code, seq)
 
 
 def expiry_key(expires_at: int, seq: int) -> bytes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from journeyman.journal.cbor import CodecError
+from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import mended
@@ -31,10 +32,12 @@ from journeyman.journal.record import Ignored, decode_records
 from journeyman.journal.row import decode_columns, decode_named
 from journeyman.journal.scan import NO_SEQ, payload_of, right_record
 from journeyman.journal.store import Batch, Items, Table
-from journeyman.kernel.events import Event, TasksPruned, TaskSubmitted
+from journeyman.journal.vouched import CONTRADICTED, vouched
+from journeyman.kernel.events import Event, JournalCompacted, TasksPruned, TaskSubmitted
 from journeyman.kernel.taskstate import ROW
 
 BATCH: Final = 5_000
+_PAGE: Final = 500
 _SEQS: Final = ROW.index("seqs")
 Tell = Callable[[str, int, int], Any]
 
@@ -49,6 +52,8 @@ class Salvage:
     damaged: dict[int, str] = field(default_factory=dict)  # seq -> what is wrong with its record; it is left
     spoilt: dict[int, str] = field(default_factory=dict)  # the same for payloads
     mended: dict[int, str] = field(default_factory=dict)  # seq -> what was put right
+    vouched: dict[int, str] = field(default_factory=dict)  # seq -> what the chain says of its record that was put right
+    told: dict[int, int] = field(default_factory=dict)  # seq of a TasksPruned or JournalCompacted -> records it accounts for
     strays: int = 0  # records found outside of any table
     meta: dict[bytes, dict[str, Any]] = field(default_factory=dict)  # META records that are sound
     lost_rows: int = 0
@@ -75,6 +80,7 @@ def salvage(file: PageFile, store: LmdbStore, tell: Tell) -> Salvage:
     if file.losses.get("events"):
         _stray_records(file, found, tell)
         _forget_pruned(found)
+    _ask_the_chain(found)
     _read_payloads(file, found, tell)
     _copy_rows(file, found)
     return found
@@ -98,7 +104,7 @@ def _read_records(file: PageFile, found: Salvage, tell: Tell) -> None:
     pending: Items = []
     for items in file.table(Table.EVENTS):
         try:
-            decode_records(items)
+            _account(found, decode_records(items))
             pending += items
         except JournalCorrupt:
             pending += [pair for pair in (_sound(pair, found) for pair in items) if pair is not None]
@@ -114,13 +120,13 @@ def _sound(pair: tuple[bytes, bytes], found: Salvage) -> tuple[bytes, bytes] | N
     key, value = pair
     seq = int.from_bytes(key, "big")
     try:
-        decode_records([pair])
+        _account(found, decode_records([pair]))
         return pair
     except JournalCorrupt as failure:
         draft = mended(value, 0, lambda draft: right_record(key, draft)) if len(key) == 8 and len(value) > 8 else None
         if draft is not None:
             try:
-                decode_records([(key, draft[1])])
+                _account(found, decode_records([(key, draft[1])]))
             except JournalCorrupt:
                 pass
             else:
@@ -128,6 +134,15 @@ def _sound(pair: tuple[bytes, bytes], found: Salvage) -> tuple[bytes, bytes] | N
                 return key, draft[1]
         found.damaged[seq] = str(failure).partition(".  Keep")[0]
         return None
+
+
+def _account(found: Salvage, events: list[tuple[int, Event | Ignored]]) -> None:
+    """Remember which events tell of records that are gone."""
+    for seq, event in events:
+        if isinstance(event, TasksPruned):
+            found.told[seq] = sum([int(entry[2]) for entry in event.entries])
+        elif isinstance(event, JournalCompacted):
+            found.told[seq] = int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
 
 
 def _put(store: LmdbStore, table: Table, items: Items) -> int:
@@ -150,6 +165,7 @@ def _stray_records(file: PageFile, found: Salvage, tell: Tell) -> None:
         for (key, value), before in zip(wanted, known, strict=True):
             if before is None:
                 new.append((key, value))
+                _account(found, decode_records([(key, value)]))
             elif before != value:
                 doubtful.add(key)
         found.strays += _put(found.store, Table.EVENTS, new)
@@ -181,13 +197,34 @@ def _is_record(pair: tuple[bytes, bytes]) -> bool:
 
 def _forget_pruned(found: Salvage) -> None:
     """Tasks that a prune names are gone; what is found of them is old."""
-    for page in found.events():
-        for _, event in page:
-            if type(event) is TasksPruned:
-                keys = [seq_key(entry[0]) for entry in event.entries]
-                values = found.store.get_many(Table.EVENTS, keys)
-                old = decode_records([(key, value) for key, value in zip(keys, values, strict=True) if value is not None])
-                found.pruned.update(submit.task for _, submit in old if type(submit) is TaskSubmitted)
+    for event in _read(found.store, sorted(found.told)):
+        if type(event) is TasksPruned:
+            old = _read(found.store, [entry[0] for entry in event.entries])
+            found.pruned.update(submit.task for submit in old if type(submit) is TaskSubmitted)
+
+
+def _read(store: LmdbStore, seqs: list[int]) -> Iterator[Event | Ignored]:
+    """Those of these records that are there."""
+    for first in range(0, len(seqs), _PAGE):
+        keys = [seq_key(seq) for seq in seqs[first : first + _PAGE]]
+        values = store.get_many(Table.EVENTS, keys)
+        yield from (
+            event for _, event in decode_records([(key, value) for key, value in zip(keys, values, strict=True) if value is not None])
+        )
+
+
+def _ask_the_chain(found: Salvage) -> None:
+    """What the chain contradicts was not put right, and is lost."""
+    checkpoint = found.meta.get(CHECKPOINT, {})
+    found.vouched = vouched(found.store, found.mended, {checkpoint["seq"]: checkpoint["chain"]} if "chain" in checkpoint else {})
+    refuted = [seq for seq, said in found.vouched.items() if said is CONTRADICTED]
+    for seq in refuted:
+        found.damaged[seq] = f"{found.mended.pop(seq)} could be put right, but {CONTRADICTED}"
+    if refuted:
+        batch = Batch()
+        batch.delete(Table.EVENTS, [seq_key(seq) for seq in refuted])
+        append_now(found.store, batch)
+        found.records -= len(refuted)
 
 
 # --- payloads and rows --------------------------------------------------------------------------------------------------------
@@ -222,7 +259,8 @@ def _take_payloads(items: Items, found: Salvage, *, mend: bool) -> None:
                 found.spoilt[seq] = "its payload does not match its digest"
             else:
                 sound.append((key, draft[1]))
-                found.mended[seq] = f"byte {draft[0]} of its payload"
+                before = f"{found.mended[seq]}; " if seq in found.mended else ""
+                found.mended[seq] = f"{before}byte {draft[0]} of its payload"
     found.payloads += _put(found.store, Table.PAYLOADS, sound)
 
 
@@ -233,16 +271,24 @@ def _with_digest(wanted: bytes) -> Callable[[bytes], bool]:
 def _copy_rows(file: PageFile, found: Salvage) -> None:
     """Sound rows, which say which events a task had."""
     for table in (Table.LIVE, Table.TASKS):
+        sound: Items = []
         for items in file.table(table):
-            sound: Items = []
-            for pair in items:
-                try:
-                    ((row, _),) = decode_columns(table, [pair])
-                    if len(row) > _SEQS:
-                        sound.append(pair)
-                except (JournalCorrupt, CodecError):
-                    found.lost_rows += 1
-            _put(found.store, table, sound)
+            sound += _sound_rows(table, items, found)
+            if len(sound) >= BATCH:
+                _put(found.store, table, sound)
+                sound = []
+        _put(found.store, table, sound)
+
+
+def _sound_rows(table: Table, items: Items, found: Salvage) -> Items:
+    try:
+        rows = decode_columns(table, items)
+    except (JournalCorrupt, CodecError):
+        if len(items) == 1:
+            found.lost_rows += 1
+            return []
+        return [pair for item in items for pair in _sound_rows(table, [item], found)]
+    return [pair for pair, (row, _) in zip(items, rows, strict=True) if len(row) > _SEQS]
 
 
 __all__ = ["Salvage", "salvage"]

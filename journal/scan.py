@@ -14,7 +14,7 @@ it was; where it was is what a gap that no entry of a prune spans tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from struct import Struct
 from typing import Any, Final
@@ -44,7 +44,6 @@ class Reading:
         self.findings = findings
         self.records = 0
         self.payloads = 0
-        self.bytes = 0
         self.next = 1  # the first seq not read yet
         self.chain = Chain(1, GENESIS)
         self.broken_at = 0  # the first record behind the newest place where the chain is broken; 0: nowhere
@@ -58,7 +57,7 @@ class Reading:
         self._compacted = False
         self._with_payloads = payloads
 
-    def pages(self, last: int = NO_SEQ) -> Iterator[list[tuple[int, Event | Ignored]]]:
+    def pages(self, last: int = NO_SEQ) -> Generator[list[tuple[int, Event | Ignored]], None, None]:
         """Every sound event up to `last`, page by page.  Within a page the caller reads the same snapshot."""
         step = 1
         while self.next <= last:
@@ -76,7 +75,6 @@ class Reading:
                 if self._with_payloads:
                     self._check_payloads(events, self.next, top)
                 self.records += len(pairs)
-                self.bytes += sum(len(value) for _, value in pairs)
                 self.next = top + 1
                 yield events
 
@@ -152,19 +150,15 @@ class Reading:
 
     def _check_payloads(self, events: list[tuple[int, Event | Ignored]], first: int, top: int) -> None:
         expected: dict[int, tuple[int, bytes]] = {}
-        owners: dict[int, tuple[str, bytes]] = {}
-        results: list[int] = []
+        bringing: dict[int, Any] = {}
         for seq, event in events:
-            if type(event) not in _BRINGING:
-                continue
-            named = payload_of(event)
-            if named is None:
-                continue
-            expected[seq] = named
-            if type(event) is TaskSucceeded:
-                results.append(seq)
-            else:
-                owners[seq] = (event.queue, event.task)  # type: ignore[union-attr]
+            kind = type(event)
+            if kind is TaskSubmitted:  # most of them
+                expected[seq] = event[9:11]  # type: ignore[assignment]
+                bringing[seq] = event
+            elif kind in _BRINGING and (named := payload_of(event)) is not None:
+                expected[seq] = named
+                bringing[seq] = event
         while first <= top:
             try:
                 pairs = self.store.scan(Table.PAYLOADS, seq_key(first), seq_key(top + 1), limit=PAGE)
@@ -174,24 +168,27 @@ class Reading:
                 return
             for key, data in pairs:
                 seq = int.from_bytes(key, "big")
-                self._check_payload(seq, data, expected.pop(seq, None))
+                named = expected.pop(seq, None)
+                if named is None or len(data) != named[0] or digest(data) != named[1]:
+                    self._bad_payload(seq, data, named)
             self.payloads += len(pairs)
             if not pairs:
                 break
             first = int.from_bytes(pairs[-1][0], "big") + 1
-        for seq in results:
-            if seq in expected:
-                del expected[seq]
+        for seq in expected:
+            event = bringing[seq]
+            if type(event) is TaskSucceeded:
                 self.findings.add(Finding("PAYLOADS", f"the result of record {seq} is missing", seq))
-        self.absent.update((seq, owners[seq]) for seq in expected)
+            else:
+                self.absent[seq] = event[1], event[4]
 
-    def _check_payload(self, seq: int, data: bytes, named: tuple[int, bytes] | None) -> None:
+    def _bad_payload(self, seq: int, data: bytes, named: tuple[int, bytes] | None) -> None:
         if named is None:
             if seq not in self.bad:
                 self.findings.add(Finding("PAYLOADS", f"a payload lies at seq {seq}, whose record names none", seq))
         elif len(data) != named[0]:
             self.findings.add(Finding("PAYLOADS", f"the payload of record {seq} has {len(data)} bytes where {named[0]} were written", seq))
-        elif digest(data) != named[1]:
+        else:
             found = mended(data, 0, lambda draft: digest(draft) == named[1])
             where = "" if found is None else f"; byte {found[0]} is {data[found[0]]:#04x} and should be {found[1][found[0]]:#04x}"
             text = f"the payload of record {seq} does not match its digest{where}"

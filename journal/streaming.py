@@ -24,7 +24,7 @@ One thing the sum does not know: an id used again after the retention of its fir
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from journeyman.journal.checkpoint import CHECKPOINT
@@ -95,6 +95,11 @@ class StreamingFold:
             for task in queue.tasks.values():
                 total = add_digest(total, digest_body(encode_body(task)))
         return total
+
+    @property
+    def ended(self) -> Iterable[TaskState]:
+        """Tasks that have ended on this page, before `settle`.  Some may have been retried on it, too."""
+        return self._ended.values()
 
     @property
     def held(self) -> int:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,13 +31,13 @@ from journeyman.journal.noted import Head, Noted, Proof
 from journeyman.journal.recovery import recover
 from journeyman.journal.row import (
     CODE_OF_VALUE,
+    STATE_KEY,
     add_digest,
     decode_columns,
     decode_named,
     decode_rows,
     digest_value,
     expiry_key,
-    state_key,
 )
 from journeyman.journal.scan import NO_SEQ, Reading
 from journeyman.journal.store import Items, Table
@@ -90,6 +90,7 @@ class Examination:
         self.reading = Reading(store, findings, payloads=payloads)
         self.fold = StreamingFold(store)
         self.noted: Noted | None = None
+        self._many_absent = _PAGE  # arguments in question at which all are looked at
 
     def run(self) -> Verdict:
         started = time.perf_counter()
@@ -168,26 +169,42 @@ class Examination:
 
     def _read_on(self, last: int) -> None:
         reading, fold = self.reading, self.fold
-        for events in reading.pages(last):
-            if not self.verdict.first_seq:
-                self.verdict.first_seq = events[0][0] if events else reading.next
-            with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
-                fold.feed(events)
-                if reading.absent:
-                    self._judge_absent()
-                fold.settle()
-            self.tell("events", reading.next - 1, last)
+        with closing(reading.pages(last)) as pages:  # its snapshot ends with it, however this ends
+            for events in pages:
+                if not self.verdict.first_seq:
+                    self.verdict.first_seq = events[0][0] if events else reading.next
+                with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
+                    fold.feed(events)
+                    if reading.absent:
+                        self._judge_ended()
+                    fold.settle()
+                self.tell("events", reading.next - 1, last)
+
+    def _judge_ended(self) -> None:
+        """Arguments that are not there must have been dropped at an end.  Before the ended tasks are let go."""
+        absent, queues = self.reading.absent, self.fold.state.queues
+        for task in self.fold.ended:
+            if task.payload_seq in absent and queues[task.queue].tasks.get(task.id) is task and task.state in TERMINAL:
+                del absent[task.payload_seq]
+                if task.keep_payload:
+                    self._note_missing(task.payload_seq)
+        if len(absent) > self._many_absent:
+            self._judge_absent()
+            self._many_absent = max(_PAGE, 2 * len(absent))
 
     def _judge_absent(self) -> None:
-        """Arguments that are not there must have been dropped at an end, or replaced.  Before the ended tasks are let go."""
+        """All arguments that are not there.  Those of a task that still waits for them stay in question; others may have been replaced."""
         absent, queues = self.reading.absent, self.fold.state.queues
         for seq, (name, id) in list(absent.items()):
             task = queues[name].tasks.get(id) if name in queues else None
             if task is not None and task.payload_seq == seq and task.keep_payload:
                 if task.state not in TERMINAL:
                     continue
-                self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+                self._note_missing(seq)
             del absent[seq]
+
+    def _note_missing(self, seq: int) -> None:
+        self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
 
     # --- 3 ----------------------------------------------------------------------------------------------------------------
 
@@ -221,7 +238,7 @@ class Examination:
                 except JournalCorrupt:
                     bad += self._bad_rows(table, pairs)
                     continue
-                sums[table] += sum(digest_value(value) for _, value in pairs)
+                sums[table] += sum([digest_value(value) for _, value in pairs])
                 if table is Table.TASKS:
                     state, expiry = _entry_sums(rows, tally)
                     by_state, by_expiry = by_state + state, by_expiry + expiry
@@ -303,8 +320,9 @@ class Examination:
                 self.verdict.proven_from = reading.proven_from()
             reading.check_gaps()
             reading.check_nothing_behind()
+            self._judge_absent()
             for seq in sorted(reading.absent):
-                self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+                self._note_missing(seq)
             self.tell("state", 0, 1)
             if whole and not reading.bad:
                 self._same_state()
@@ -342,11 +360,11 @@ def _entry_sums(rows: list[tuple[list[Any], int]], tally: Tally) -> tuple[int, i
     """Sums over the index entries that these rows lead to.  Python's hash of bytes is SipHash with a key of this process's own: nothing
     that was written before can have been made to fit it."""
     by_state = by_expiry = 0
-    ordinals, codes = tally.ordinals, CODE_OF_VALUE
+    ordinals, codes, of_state = tally.ordinals, CODE_OF_VALUE, STATE_KEY.pack
     for row, _ in rows:
         id, seq, code, expires_at = row[_ID], row[_SEQ], codes[row[_STATE]], row[_EXPIRES_AT]
         ordinal = ordinals.get(row[_QUEUE], 0)
-        by_state += hash(state_key(ordinal, code, seq) + id)
+        by_state += hash(of_state(ordinal, code, seq) + id)
         if expires_at is not None:
             by_expiry += hash(expiry_key(expires_at, seq) + id + ordinal.to_bytes(4, "big") + bytes((code,)))
     return by_state, by_expiry

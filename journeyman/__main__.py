@@ -19,6 +19,8 @@ def main() -> None:
         print(f"journeyman {version('journeyman')}")
         print("The command line needs two more packages: pip install 'journeyman[cli]'.", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # before there was a command that could answer it
+        raise SystemExit(130) from None
     app()
 
 
