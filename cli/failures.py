@@ -65,8 +65,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         def answered(*args: Any, **kwargs: Any) -> None:
             if sys.stdout is None:  # as Python has it when it was started without one
                 fail("there is nowhere to write the answer: stdout is closed", Exit.FAILED)
+            path = kwargs.get("path")
             try:
-                path = kwargs.get("path")
                 if run.__name__ not in _CAREFUL and guard.needed(path) and (ended := guard.in_child()) is not None:
                     raise typer.Exit(ended)
                 run(*args, **kwargs)
