@@ -244,6 +244,8 @@ def _format_of(file: Path | None) -> Format:
         for form in Format:
             if file.suffix == f".{form}":
                 return form
+        if file.suffix:
+            raise WrongCall(f"{file.suffix} says nothing of what to write: name FILE .jsonl, .cbor or .parquet, or give --format")
     return Format.JSONL
 
 
@@ -305,6 +307,8 @@ def _told(screen: Screen, header: Header, count: int, form: Format, file: Path |
         if header.complete
         else "not importable: " + ("fields are hidden (--reveal shows them)" if header.redacted else "it is a part of the journal")
     )
+    if not count:
+        screen.note("journeyman: no event is in this span or of this queue; what was written has a head and no events")
     if file is None or _is_stdout(file):
         screen.note(f"exported {count} events, {what}")
     elif screen.as_json:

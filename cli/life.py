@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from journeyman.cli.contents import arguments, call_text, result
+from journeyman.cli.contents import arguments, call_text, result, value_text
 from journeyman.cli.echoes import Echoes, echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
 from journeyman.cli.lines import facts, spelled, words
@@ -100,7 +100,7 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
     yield "state", f"{state}{f' ({task.reason})' if task.reason else ''}"
     yield "call", visible(call_text(task.handler, arguments(task.handler, found.arguments, redaction)))
     if found.result is not None:
-        yield "result", visible(repr(result(found.result, redaction)))
+        yield "result", visible(value_text(result(found.result, redaction)))
     yield "attempts", "; ".join(f"{n} {outcome}" for outcome, n in Counter(one.outcome for one in found.attempts).items()) or "none"
     if task.priority != Priority.NORMAL:
         yield "priority", task.priority

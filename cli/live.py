@@ -227,7 +227,7 @@ class TopApp(App[None]):
             "queues": self._queues(picture),
             "runs": [(f"{run.task.hex()} {run.attempt}", _short(run_cells(run), 0)) for run in picture.runs],
             "dead": [(letter.task.hex(), _short(dead_cells(letter), 0)) for letter in picture.dead],
-            "events": [_event_row(seq, event, self.redaction) for seq, event in picture.newest],
+            "events": [_event_row(seq, event) for seq, event in picture.newest],
         }
         for name, rows in tables.items():
             base.query_one(f"#{name}", Listing).show_rows(row for row in rows if self._wants(row[1]))
@@ -286,9 +286,9 @@ class TopApp(App[None]):
             await self._tell_timeline(self.screen)
 
 
-def _event_row(seq: int, event: Any, redaction: Redaction) -> tuple[str, Cells]:
+def _event_row(seq: int, event: Any) -> tuple[str, Cells]:
     task = getattr(event, "task", None)
-    return f"{seq} {'-' if task is None else task.hex()}", _short(event_cells(seq, event, redaction), 4)
+    return f"{seq} {'-' if task is None else task.hex()}", _short(event_cells(seq, event), 4)
 
 
 def _short(cells: Cells, place: int) -> Cells:

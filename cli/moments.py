@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,8 @@ def duration(text: str) -> float:
     if found is None:
         try:
             found = float(text)
+            if not math.isfinite(found):
+                raise ValueError
         except ValueError:
             raise WrongCall(f"{text!r} is no duration: write 90s, 2h30m, 500ms or 3d") from None
     return found

@@ -172,6 +172,8 @@ def _ids(ids: list[str] | None) -> tuple[str, ...]:
 def _who(by: str | None) -> str:
     """The given name, or that of the user and the host, as the system has them."""
     if by is not None:
+        if not by.strip():
+            raise WrongCall("--by names nobody: say who gives the order, or leave it out (then it is the user and the host)")
         return by
     try:
         user = getpass.getuser()

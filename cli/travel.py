@@ -21,7 +21,7 @@ from journeyman.journal.past import Past, resolve, task_at
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed
-from journeyman.kernel.namespace import shown_name
+from journeyman.kernel.namespace import namespace_of, shown_name
 from journeyman.kernel.policy import Policy, Priority
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import ROW, TaskState
@@ -148,6 +148,7 @@ def _queue_json(past: Past, queue: QueueState) -> dict[str, Any]:
     paused = queue.paused
     return {
         "queue": shown_name(queue.name),
+        "namespace": namespace_of(queue.name),
         "counts": {state.value: count for state, count in past.counts(queue.name).items()},
         "policy": queue.policy.facts(),
         "paused": None if paused is None else {"by": paused[0], "reason": paused[1], "at_us": paused[2]},
@@ -175,10 +176,15 @@ def _one_task(screen: Screen, view: JournalView, wanted: Moment, id: bytes, reda
     echoes = echoes_of(redaction, found.handler, payload, (found.options or {}).get("meta"))
     facts = echoes.value(_task_facts(found, instant_us, redaction))
     if screen.as_json:
-        screen.json({"seq": seq, "at_us": instant_us, **facts})
+        screen.json({"seq": seq, "at_us": instant_us, **{_with_unit(name): value for name, value in facts.items()}})
         return
     screen.say(f"as of seq {seq}, {instant(instant_us)}")
     screen.facts((name, _shown(name, value)) for name, value in facts.items() if value not in (None, 0, "", [], False))
+
+
+def _with_unit(name: str) -> str:
+    """What a column is called in JSON: instants say that they are microseconds."""
+    return f"{name}_us" if name.endswith("_at") or name == "first_due" else name
 
 
 def _task_facts(task: TaskState, at: int, redaction: Redaction) -> dict[str, Any]:
@@ -291,7 +297,7 @@ def _change_json(change: Change) -> dict[str, Any]:
             "what": "journal", "a": change.a, "b": change.b, "boots": change.boots, "stepped_us": change.stepped_us,
             "pruned": change.pruned, "compactions": change.compactions,
         }  # fmt: skip
-    fields = {name: [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
+    fields = {_with_unit(name): [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
     if isinstance(change, TaskChange):
         return {
             "what": f"task {change.what}",

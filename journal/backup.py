@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from journeyman.journal.building import building
 from journeyman.journal.checked import Checking, check_copy
+from journeyman.journal.errors import Occupied
 from journeyman.journal.hotcopy import Tell, copy_data
 from journeyman.journal.identity import Identity, mark_copied, read_identity, write_sidecar
 from journeyman.journal.lock import OwnerLock
@@ -49,6 +50,9 @@ def backup(
     """
     store = open_store(path, readonly=True, allow_unsafe_fs=allow_unsafe_fs)
     try:
+        home, target = os.path.realpath(os.fspath(path)), os.path.realpath(os.fspath(destination))
+        if os.path.commonpath([home, target]) == home:
+            raise Occupied(f"{destination} is inside the journal's own directory, which is to hold nothing else: name another place")
         identity = read_identity(store)
         assert identity is not None  # whatever has none was not opened
         with building(destination, allow_unsafe_fs=allow_unsafe_fs) as directory:

@@ -372,3 +372,16 @@ def test_nothing_is_made_where_no_journal_is(tmp_path: Path) -> None:
         done = called(*call)
         assert (done.returncode, done.stdout) == (5, ""), call
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_says_no_format_and_a_place_inside_the_journal(tmp_path: Path) -> None:
+    home = filled(tmp_path / "jobs", tasks=1)
+    done = called("export", home, tmp_path / "events.xyz")
+    assert (done.returncode, ".xyz says nothing" in done.stderr) == (2, True)
+    assert called("export", home, tmp_path / "events.xyz", "--format", "jsonl").returncode == 0
+    before = sorted(os.listdir(home))
+    done = called("backup", home, home / "copy")
+    assert (done.returncode, "inside the journal's own directory" in done.stderr) == (2, True)
+    assert sorted(os.listdir(home)) == before
+    done = called("export", home, tmp_path / "none.jsonl", "--queue", "nosuch")
+    assert "no event is in this span" in done.stderr

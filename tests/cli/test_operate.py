@@ -273,3 +273,19 @@ def test_while_an_engine_has_it_open_orders_are_refused_and_counted(tmp_path: Pa
             assert (counted.returncode, counted.stdout) == (0, "3 tasks would be retried; nothing was touched\n")
 
     trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("reschedule", "--all", "--in", "nan"), "no duration"),
+        (("reschedule", "--all", "--in", "inf"), "no duration"),
+        (("prune", "--all", "--older-than", "nan"), "no duration"),
+        (("pause", "--all", "--by", " "), "names nobody"),
+    ],
+)
+def test_words_that_mean_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    home = filled(tmp_path / "jobs", tasks=1)
+    for dry in ((), ("--dry-run",)):
+        done = called(words[0], home, *words[1:], *dry)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr

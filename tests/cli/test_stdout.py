@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -110,3 +111,34 @@ def test_a_narrow_window_costs_no_column_and_no_unit(journal: Path) -> None:
     os.close(master)
     words = said.decode().split()
     assert {"queue", "scheduled", "succeeded", "mail", "reports", "17"} <= set(words)
+
+
+def test_a_long_argument_does_not_fill_the_screen(tmp_path: Path) -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def keep(text: str) -> str:
+        return text
+
+    ids: list[str] = []
+
+    async def main() -> None:
+        async with Engine(tmp_path / "jobs", [queue]) as engine:
+            ids.append((await engine.submit(keep, "x" * 100_000)).id)
+            await engine.drain()
+
+    trio.run(main)
+    told = called("task", tmp_path / "jobs", ids[0]).stdout
+    assert len(told) < 10_000
+    assert "[100,002 characters; --json has all of them]" in told
+    assert len(called("task", tmp_path / "jobs", ids[0], "--json").stdout) > 200_000
+
+
+def test_names_of_instants_in_json_say_their_unit(journal: Path) -> None:
+    done = called("log", journal, "--json", "--kind", "TaskFailed").stdout.splitlines()[0]
+    failed = json.loads(done)
+    then = json.loads(called("at", journal, "--seq", failed["seq"], "--task", failed["task"], "--json").stdout)
+    changes = [json.loads(line) for line in called("diff", journal, 1, failed["seq"], "--json").stdout.splitlines()]
+    names = {*then, *(name for change in changes for name in change.get("fields", {}))}
+    assert {"due_at_us", "finished_at_us"} <= names
+    assert not {name for name in names if name.endswith("_at")}
