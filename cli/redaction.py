@@ -79,6 +79,8 @@ class Redaction:
 
     def call(self, handler: str | None, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a task.  What has no name is hidden: nobody can say that it is no secret.  `handler` None: not known."""
+        if self.reveal:
+            return args, dict(kwargs)
         shown = [HIDDEN if self._hides_place(handler, place) else self.value(value) for place, value in enumerate(args)]
         return shown, self.value(dict(kwargs))
 

@@ -29,6 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show fields that are hidden because of their names.")]
 Redact = Annotated[list[str] | None, typer.Option("--redact", metavar="NAME", help="Hide fields of this name too; can be repeated.")]
 
+_AS_IT_IS: Final = frozenset({int, str, bool, type(None)})
 _PIPE: Final = 200  # columns of a table that nobody's window bounds
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -128,6 +129,16 @@ def visible(text: str, *, lines: bool = True) -> str:
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""
+    kind = type(value)  # what most of it is made of first: an export asks this for all that was ever stored
+    if kind in _AS_IT_IS:
+        return value
+    if kind is list or kind is tuple:
+        return [item if type(item) in _AS_IT_IS else jsonable(item) for item in value]
+    if kind is dict:
+        return {
+            key if type(key) is str else str(jsonable(key)): item if type(item) in _AS_IT_IS else jsonable(item)
+            for key, item in value.items()
+        }
     if value is None or isinstance(value, bool | int | str):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, float):
