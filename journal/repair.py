@@ -44,7 +44,7 @@ from journeyman.journal.pages import PageFile
 from journeyman.journal.record import FIRST, Chain, Ignored, decode_records
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
-from journeyman.journal.salvage import BATCH, Salvage, Tell, salvage
+from journeyman.journal.salvage import BATCH, Salvage, Tell, accounts_for, salvage
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.events import (
     Event,
@@ -165,14 +165,6 @@ def _lost(found: Salvage) -> int:
     return max(0, highest - found.store.count(Table.EVENTS) - told)
 
 
-def _accounts_for(event: Any) -> int:
-    if type(event) is TasksPruned:
-        return sum(int(entry[2]) for entry in event.entries)
-    if type(event) is JournalCompacted:
-        return int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
-    return 0
-
-
 # --- writing ------------------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +223,7 @@ class _Writer:
             self._take_checkpoint()
 
     def _fold(self, seq: int, event: Event | Ignored) -> None:
-        self.told += _accounts_for(event)
+        self.told += accounts_for(event)
         if isinstance(event, Ignored):
             return
         if type(event) is TaskRetried:

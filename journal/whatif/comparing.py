@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from journeyman.journal.collector import without_collector
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.view import JournalView, Moment
 from journeyman.journal.whatif.hearing import Hearing
 from journeyman.journal.whatif.meter import Figures, percentile
@@ -111,7 +112,12 @@ def _compare(
     hearing: Hearing, events: Iterable[tuple[int, Event]], variants: Sequence[Variant], plays: Callable[[str, int], Tell]
 ) -> Comparison:
     for seq, event in events:
-        hearing.hear(seq, event)
+        try:
+            hearing.hear(seq, event)
+        except KeyError:
+            raise JournalCorrupt(
+                f"record {seq} speaks of a task that no record before it submitted: run `journeyman verify`, and restore a backup", seq
+            ) from None
     recording, recorded = hearing.finish()
     if not recording.pool:
         shown = shown_name(recording.queue)
