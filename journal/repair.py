@@ -27,7 +27,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from journeyman.journal.building import SCRATCH, building
 from journeyman.journal.checkpoint import CHECKPOINT, QUEUE_FACTS
@@ -52,7 +52,6 @@ from journeyman.kernel.events import (
     QueuePaused,
     TaskCancelled,
     TaskRetried,
-    TasksPruned,
     TransitionRejected,
 )
 from journeyman.kernel.lifecycle import TERMINAL, State

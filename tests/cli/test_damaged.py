@@ -13,11 +13,13 @@ import trio
 from journeyman.engine import Engine
 from journeyman.journal import open_journal
 from journeyman.journal.building import PART
+from journeyman.journal.repair import repair
 from journeyman.journal.store import Table
 from journeyman.journal.summary import summary
+from journeyman.journal.vouched import CONFIRMED, CONTRADICTED
 from journeyman.kernel.events import TaskFailed, TaskSubmitted
 from journeyman.kernel.ids import id_text
-from tests.cli.corpus import CASES, COMMANDS, MORE, OTHERS, one_bit, rewrite
+from tests.cli.corpus import CASES, COMMANDS, MORE, OTHERS, another_record, one_bit, rewrite
 from tests.cli.journals import filled, journeyman, mail_queue, report_queue
 from tests.cli.matrix import DOCUMENTED, READING, WRITING, Answer, Call, Known, answers, complaint, in_one_process, prepared
 
@@ -111,6 +113,23 @@ def test_damage_is_located_by_table_seq_and_byte(sound: Path, tmp_path: Path) ->
     assert set(findings) == {"EVENTS", "PAYLOADS"}
     assert (findings["EVENTS"]["seq"], findings["EVENTS"]["offset"]) == (seq, 31)
     assert findings["PAYLOADS"]["offset"] == 2
+
+
+def test_what_is_put_right_is_asked_of_the_chain(tmp_path: Path) -> None:
+    home = filled(tmp_path / "jobs")  # nothing is pruned: its commits are whole
+    one_bit(Table.EVENTS, 15, 31)(home)
+    one_bit(Table.PAYLOADS, 7, 2)(home)
+    found = repair(home, tmp_path / "first")
+    (record,) = found.vouched
+    assert (found.mended[record], found.vouched[record], len(found.mended)) == ("byte 31 of its record", CONFIRMED, 2)
+    rewrite(home, Table.EVENTS, 18, another_record)  # whole in itself, of the same commit
+    found = repair(home, tmp_path / "second")
+    assert (found.vouched, len(found.mended), found.lost) == ({record: CONTRADICTED}, 1, 1)
+    assert any(one.why.startswith("its beginning is lost") for one in found.affected)
+    done = journeyman("repair", home, tmp_path / "third")
+    assert done.returncode == 1
+    assert "1 records could have been restored, but the chain says that they, or others of their commits," in done.stdout
+    assert f"they count as lost, the first is {record}" in done.stdout
 
 
 @pytest.mark.parametrize(("at", "what"), [(-9, "all"), (None, "some")])
