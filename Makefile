@@ -8,7 +8,7 @@ LAYERS := kernel journal actors engine sim cli
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup links demo test check static format bench crash crash-quick sim sim-quick clean
+.PHONY: help setup links demo test check static format bench crash crash-quick damage sim sim-quick clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ crash: setup ## the whole crash suite: kills, power cuts, torn writes, failing c
 
 crash-quick: setup ## two minutes of each
 	$(BIN)/python tests/crash/run.py --quick
+
+damage: setup ## every command on every kind of damaged journal, each in a process of its own
+	$(BIN)/python -m tests.cli.matrix
 
 sim: setup ## an hour of fresh random seeds in simulated worlds; failing runs are made small and saved
 	$(BIN)/journeyman sim run --minutes 60 --twice

@@ -27,7 +27,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from journeyman.journal.building import SCRATCH, building
 from journeyman.journal.checkpoint import CHECKPOINT, QUEUE_FACTS
@@ -44,7 +44,7 @@ from journeyman.journal.pages import PageFile
 from journeyman.journal.record import FIRST, Chain, Ignored, decode_records
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
-from journeyman.journal.salvage import BATCH, Salvage, Tell, salvage
+from journeyman.journal.salvage import BATCH, Salvage, Tell, accounts_for, salvage
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.events import (
     Event,
@@ -52,7 +52,6 @@ from journeyman.kernel.events import (
     QueuePaused,
     TaskCancelled,
     TaskRetried,
-    TasksPruned,
     TransitionRejected,
 )
 from journeyman.kernel.lifecycle import TERMINAL, State
@@ -165,14 +164,6 @@ def _lost(found: Salvage) -> int:
     return max(0, highest - found.store.count(Table.EVENTS) - told)
 
 
-def _accounts_for(event: Any) -> int:
-    if type(event) is TasksPruned:
-        return sum(int(entry[2]) for entry in event.entries)
-    if type(event) is JournalCompacted:
-        return int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
-    return 0
-
-
 # --- writing ------------------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +222,7 @@ class _Writer:
             self._take_checkpoint()
 
     def _fold(self, seq: int, event: Event | Ignored) -> None:
-        self.told += _accounts_for(event)
+        self.told += accounts_for(event)
         if isinstance(event, Ignored):
             return
         if type(event) is TaskRetried:

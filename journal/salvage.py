@@ -38,6 +38,7 @@ from journeyman.kernel.taskstate import ROW
 
 BATCH: Final = 5_000
 _PAGE: Final = 500
+_TELLING: Final = frozenset({TasksPruned, JournalCompacted})
 _SEQS: Final = ROW.index("seqs")
 Tell = Callable[[str, int, int], Any]
 
@@ -139,10 +140,17 @@ def _sound(pair: tuple[bytes, bytes], found: Salvage) -> tuple[bytes, bytes] | N
 def _account(found: Salvage, events: list[tuple[int, Event | Ignored]]) -> None:
     """Remember which events tell of records that are gone."""
     for seq, event in events:
-        if isinstance(event, TasksPruned):
-            found.told[seq] = sum([int(entry[2]) for entry in event.entries])
-        elif isinstance(event, JournalCompacted):
-            found.told[seq] = int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
+        if type(event) in _TELLING:
+            found.told[seq] = accounts_for(event)
+
+
+def accounts_for(event: Event | Ignored) -> int:
+    """How many records are gone that it tells of."""
+    if isinstance(event, TasksPruned):
+        return sum([int(entry[2]) for entry in event.entries])
+    if isinstance(event, JournalCompacted):
+        return int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
+    return 0
 
 
 def _put(store: LmdbStore, table: Table, items: Items) -> int:
@@ -291,4 +299,4 @@ def _sound_rows(table: Table, items: Items, found: Salvage) -> Items:
     return [pair for pair, (row, _) in zip(items, rows, strict=True) if len(row) > _SEQS]
 
 
-__all__ = ["Salvage", "salvage"]
+__all__ = ["Salvage", "accounts_for", "salvage"]

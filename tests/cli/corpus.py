@@ -135,6 +135,13 @@ def newer_version(key: bytes, value: bytes) -> bytes:
     return head + crc32(body, crc32(key + head)).to_bytes(4, "big") + body
 
 
+def another_record(key: bytes, value: bytes) -> bytes:
+    """A record that somebody has altered who knows how, in a number in its last array of bytes: its crc is right, and the chain is not."""
+    body = bytearray(value[8:])
+    body[-4] ^= 1
+    return value[:4] + crc32(bytes(body), crc32(key + value[:4])).to_bytes(4, "big") + bytes(body)
+
+
 def of_another_program(home: Path) -> None:
     for file in home.iterdir():
         file.unlink()

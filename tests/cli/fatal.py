@@ -5,7 +5,7 @@ processes and raises the signal at the N-th such step; then a second child looks
 number, how the work ended, and which files there are that were not there before.  Ends when N is beyond the end of the work, or with
 exit code 1 when what was left is not whole.  (Forks, because starting an interpreter for each N would take longer than all the rest.)
 
-    fatal.py (backup|compact|import) SIGNAL SOURCE FOLDER FIRST EVERY
+    fatal.py (backup|compact|import|repair) SIGNAL SOURCE FOLDER FIRST EVERY
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.parcel import last_seq
 from journeyman.journal.probe import look as thorough_look
 from journeyman.journal.rebuild import import_journal
+from journeyman.journal.repair import repair
 from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Table
 
@@ -48,6 +49,8 @@ def count_down(number: int, which: signal.Signals) -> None:
 def work() -> None:
     if kind == "backup":
         backup(folder / "jobs", folder / "made")
+    elif kind == "repair":
+        repair(folder / "jobs", folder / "made")
     elif kind == "import":
         import_journal(folder / "export.cbor", folder / "made")
     else:

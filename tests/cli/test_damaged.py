@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +12,30 @@ import trio
 
 from journeyman.engine import Engine
 from journeyman.journal import open_journal
+from journeyman.journal.building import PART
+from journeyman.journal.repair import repair
 from journeyman.journal.store import Table
 from journeyman.journal.summary import summary
-from tests.cli.corpus import CASES, COMMANDS, MORE, OTHERS, one_bit, rewrite
+from journeyman.journal.vouched import CONFIRMED, CONTRADICTED
+from journeyman.kernel.events import TaskFailed, TaskSubmitted
+from journeyman.kernel.ids import id_text
+from tests.cli.corpus import CASES, COMMANDS, MORE, OTHERS, another_record, one_bit, rewrite
 from tests.cli.journals import filled, journeyman, mail_queue, report_queue
+from tests.cli.matrix import DOCUMENTED, READING, WRITING, Answer, Call, Known, answers, complaint, in_one_process, prepared
 
-pytestmark = pytest.mark.timeout(900)  # some ninety processes begin here, each of which takes its time on a busy machine
-
-# Every command on each of many journals, in one process that a death would end, and with it the test.
-ALL = """
-import contextlib, io, json, sys
-from journeyman.cli.app import app
-answers = {}
-for words in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            app(words)
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-    answers["|".join(words[:2])] = [code, out.getvalue(), err.getvalue()]
-print(json.dumps(answers))
-"""
-Answers = dict[str, tuple[int, str, str]]
+pytestmark = pytest.mark.timeout(900)  # a child looks at each of many journals, and it takes its time on a busy machine
+EXACT = (*COMMANDS, *OTHERS)
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_sound(root: Path) -> Path:
     """A journal with a checkpoint: rows of ended tasks, of waiting ones, and a tail."""
-    home = filled(tmp_path_factory.mktemp("sound") / "jobs", tasks=120)
+    root.mkdir(exist_ok=True)
+    home = filled(root / "jobs", tasks=120)
 
     async def checkpointed() -> None:
         mail, reports = mail_queue(), report_queue()
         async with Engine(home, [mail, reports]) as engine:
+            await engine.submit(mail.handlers["send"], "bad and late")
             assert await engine.prune(0, "mail", states=["failed"]) > 10  # and with it a checkpoint
             await engine.submit(mail.handlers["send"], "late@example.org")
             await engine.drain()
@@ -56,47 +44,50 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def contents(home: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in home.iterdir() if file.name != "lock.mdb"} if home.exists() else {}
+def known_of(home: Path) -> Known:
+    """Tasks to be asked about."""
+    found: dict[str, str] = {}
+    with open_journal(home) as view:
+        for _, event in view.events():
+            if isinstance(event, TaskFailed):
+                found["failed"] = id_text(event.task)
+            elif isinstance(event, TaskSubmitted) and event.queue == "reports":
+                found["waiting"] = id_text(event.task)
+        return Known(**found, last=view.last_seq)
 
 
 @pytest.fixture(scope="module")
-def answers(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_sound(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def said(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tuple[Call, Answer]]]:
     """What each command says of each case."""
-    root = tmp_path_factory.mktemp("corpus")
-    calls: list[list[str]] = []
-    before: dict[str, dict[str, bytes]] = {}
-    for place, (name, (change, *_)) in enumerate(CASES.items()):
-        home = root / f"{place}"
-        shutil.copytree(sound, home)
-        change(home)
-        before[name] = contents(home)
-        calls += [
-            [command, str(home), *([f"{home}-new"] if command == "repair" else []), "--json"]
-            for command in COMMANDS + (OTHERS if name in MORE else ())
-        ]
-    ran = subprocess.run([sys.executable, "-c", ALL, json.dumps(calls)], capture_output=True, text=True, timeout=600, check=False)
-    assert ran.returncode == 0, (ran.returncode, ran.stderr[-500:])
-    said: dict[str, tuple[int, str, str]] = json.loads(ran.stdout)
-    found: dict[str, Answers] = {}
-    for place, name in enumerate(CASES):
-        home = root / f"{place}"
-        assert contents(home) == before[name], f"a tool has written to the journal with {name}"
-        found[name] = {command: tuple(said[f"{command}|{home}"]) for command in (*COMMANDS, *OTHERS) if f"{command}|{home}" in said}  # type: ignore[misc]
-        assert (root / f"{place}-new").exists() == (found[name]["repair"][0] in (0, 1)), "a repair that failed left something behind"
+    calls = prepared(sound, tmp_path_factory.mktemp("corpus"), known_of(sound), list(CASES), [*READING, *WRITING])
+    found: dict[str, dict[str, tuple[Call, Answer]]] = {case: {} for case in CASES}
+    for call, answer in answers(calls, in_one_process):
+        found[call.case][call.command] = call, answer
     return found
 
 
 # row 88
-@pytest.mark.parametrize("name", CASES)
-def test_every_command_on_every_kind_of_damage(answers: dict[str, Answers], name: str) -> None:
-    expected = dict(zip(COMMANDS, CASES[name][1:], strict=True)) | dict(zip(OTHERS, MORE.get(name, ()), strict=False))
-    for command, (code, out, err) in answers[name].items():
-        assert code in expected[command], (command, code, out[-300:], err[-300:])
-        assert "Traceback" not in out + err, (command, err)
-        assert code in (0, 1) or "journeyman: " in err, (command, code, err)
-    code, out, _ = answers[name]["repair"]
-    assert code not in (0, 1) or json.loads(out)["verified"], "the repaired journal does not verify"
+@pytest.mark.parametrize("case", CASES)
+def test_every_command_on_every_kind_of_damage(said: dict[str, dict[str, tuple[Call, Answer]]], case: str) -> None:
+    exact = dict(zip(EXACT, (*CASES[case][1:], *MORE.get(case, ())), strict=False))
+    wrong = {}
+    for command, (call, answer) in said[case].items():
+        if (why := complaint(answer)) is not None:
+            wrong[command] = why, answer.err[-2_000:]
+        elif answer.code not in exact.get(command, DOCUMENTED):
+            wrong[command] = f"exit code {answer.code}", (answer.out + answer.err)[-300:]
+        if command in ("repair", "backup"):
+            there = [Path(f"{call.words[2]}{more}").exists() for more in ("", PART)]
+            if there != [answer.code in (0, 1), False]:
+                wrong[command] = "something was left behind, or is missing", str(there)
+    assert wrong == {}
+    answer = said[case]["repair"][1]
+    assert answer.code not in (0, 1) or json.loads(answer.out)["verified"], "the repaired journal does not verify"
 
 
 def tasks_of(home: Path) -> int:
@@ -122,6 +113,23 @@ def test_damage_is_located_by_table_seq_and_byte(sound: Path, tmp_path: Path) ->
     assert set(findings) == {"EVENTS", "PAYLOADS"}
     assert (findings["EVENTS"]["seq"], findings["EVENTS"]["offset"]) == (seq, 31)
     assert findings["PAYLOADS"]["offset"] == 2
+
+
+def test_what_is_put_right_is_asked_of_the_chain(tmp_path: Path) -> None:
+    home = filled(tmp_path / "jobs")  # nothing is pruned: its commits are whole
+    one_bit(Table.EVENTS, 15, 31)(home)
+    one_bit(Table.PAYLOADS, 7, 2)(home)
+    found = repair(home, tmp_path / "first")
+    (record,) = found.vouched
+    assert (found.mended[record], found.vouched[record], len(found.mended)) == ("byte 31 of its record", CONFIRMED, 2)
+    rewrite(home, Table.EVENTS, 18, another_record)  # whole in itself, of the same commit
+    found = repair(home, tmp_path / "second")
+    assert (found.vouched, len(found.mended), found.lost) == ({record: CONTRADICTED}, 1, 1)
+    assert any(one.why.startswith("its beginning is lost") for one in found.affected)
+    done = journeyman("repair", home, tmp_path / "third")
+    assert done.returncode == 1
+    assert "1 records could have been restored, but the chain says that they, or others of their commits," in done.stdout
+    assert f"they count as lost, the first is {record}" in done.stdout
 
 
 @pytest.mark.parametrize(("at", "what"), [(-9, "all"), (None, "some")])

@@ -1,4 +1,4 @@
-"""backup, compact and import killed or stopped at any point: what is there afterwards is whole, and nothing is in the way of the next."""
+"""backup, compact, import, repair killed or stopped at any point: what is there afterwards is whole, and not in the way of the next."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.cli.journals import filled, journeyman
 
 FATAL = Path(__file__).with_name("fatal.py")
 # First step and stride: few enough points to be quick, the last steps (the renames) among them.
-KILLS = {"backup": (3, 8), "compact": (8, 6), "import": (4, 8)}
-STOPS = {"backup": (5, 11), "compact": (9, 8), "import": (5, 11)}
+KILLS = {"backup": (3, 8), "compact": (8, 6), "import": (4, 8), "repair": (5, 9)}
+STOPS = {"backup": (5, 11), "compact": (9, 8), "import": (5, 11), "repair": (4, 11)}
 
 
 @pytest.fixture(scope="module")
