@@ -11,10 +11,16 @@ all the same: what it had found, and that reading on at that place is deadly.
     {"refused": [class, text, seq]}      an error of the journal's, which the parent raises as its own
     {"done": {...}}                      the answer
 
+<<<<<<< HEAD
 The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
 too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone ends at its next
 line.  It opens with locks, as any reader beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so
 that no lock file is left in it.
+=======
+The child ignores Ctrl-C, its parent ends it.  A child whose parent has gone, or was stopped before it knew of its child, finds its stdin
+at its end and ends too, whatever it reads.  It opens with locks, as any reader
+beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so that no lock file is left in it.
+>>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -125,7 +132,9 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
     command = [sys.executable, "-m", "journeyman.journal.prover", directory, work, json.dumps(options)]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep, text=True)
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, cwd=os.sep, text=True)
+    assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
     done = False
@@ -139,7 +148,13 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
         words = child.stderr.read().strip().splitlines()
         code = child.wait()
     finally:
+<<<<<<< HEAD
         _end(child)
+=======
+        child.kill()
+        child.wait()
+        child.stdin.close()
+>>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
         child.stdout.close()
         child.stderr.close()
     if done and code == 0:
@@ -254,14 +269,25 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
     }
 
 
+<<<<<<< HEAD
 def _stop(number: int, _frame: object) -> NoReturn:
     """Leave by the front door, so that what is open is closed."""
     sys.exit(128 + number)
+=======
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # the parent says nothing there; not by sys.stdin, whose lock would be in the way of an ordinary end
+        pass
+    os._exit(1)
+>>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
 
 
 def main(directory: str, work: str, options: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+<<<<<<< HEAD
     signal.signal(signal.SIGTERM, _stop)
+=======
+    threading.Thread(target=_end_with_parent, name="journeyman-parent", daemon=True).start()
+>>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
     mouth = _Mouth(sys.stdout)
     try:
         mouth.say("done", _work(directory, work, json.loads(options), mouth))
