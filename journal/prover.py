@@ -11,16 +11,10 @@ all the same: what it had found, and that reading on at that place is deadly.
     {"refused": [class, text, seq]}      an error of the journal's, which the parent raises as its own
     {"done": {...}}                      the answer
 
-<<<<<<< HEAD
 The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
-too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone ends at its next
-line.  It opens with locks, as any reader beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so
-that no lock file is left in it.
-=======
-The child ignores Ctrl-C, its parent ends it.  A child whose parent has gone, or was stopped before it knew of its child, finds its stdin
-at its end and ends too, whatever it reads.  It opens with locks, as any reader
-beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so that no lock file is left in it.
->>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
+too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone, or was stopped
+before it knew of its child, finds its stdin at its end and ends too, whatever it reads.  It opens with locks, as any reader beside an
+engine must; only a copy that nobody else knows of (checked.py) is read without, so that no lock file is left in it.
 """
 
 from __future__ import annotations
@@ -42,7 +36,7 @@ from journeyman.journal import errors
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
 from journeyman.journal.findings import LISTED, Finding, Findings
-from journeyman.journal.identity import read_identity, read_sidecar, refuse_lost_data
+from journeyman.journal.identity import read_identity, read_sidecar, require_data
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
 _EVERY: Final = 0.1  # seconds between two words of progress
@@ -118,9 +112,7 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
         if not os.path.isdir(directory):
             raise NoJournal(directory)
         refuse_unsafe(directory, allow_unsafe_fs)
-        refuse_lost_data(directory)
-        if not os.path.exists(os.path.join(directory, "data.mdb")):
-            raise NoJournal(directory)
+        require_data(directory)
     except OSError as failure:
         raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure
     return directory
@@ -148,13 +140,8 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
         words = child.stderr.read().strip().splitlines()
         code = child.wait()
     finally:
-<<<<<<< HEAD
         _end(child)
-=======
-        child.kill()
-        child.wait()
-        child.stdin.close()
->>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
+        child.stdin.close()  # not sooner: at the end of its stdin the child goes without giving anything back
         child.stdout.close()
         child.stderr.close()
     if done and code == 0:
@@ -269,25 +256,21 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
     }
 
 
-<<<<<<< HEAD
 def _stop(number: int, _frame: object) -> NoReturn:
     """Leave by the front door, so that what is open is closed."""
     sys.exit(128 + number)
-=======
+
+
 def _end_with_parent() -> None:
     while os.read(0, 1):  # the parent says nothing there; not by sys.stdin, whose lock would be in the way of an ordinary end
         pass
     os._exit(1)
->>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
 
 
 def main(directory: str, work: str, options: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-<<<<<<< HEAD
     signal.signal(signal.SIGTERM, _stop)
-=======
     threading.Thread(target=_end_with_parent, name="journeyman-parent", daemon=True).start()
->>>>>>> 296b72e35b9fb89852a5451cbc0ed2298366c889
     mouth = _Mouth(sys.stdout)
     try:
         mouth.say("done", _work(directory, work, json.loads(options), mouth))
