@@ -23,6 +23,7 @@ from journeyman.kernel.events import TaskSubmitted
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.namespace import namespace_of
 from journeyman.kernel.state import TaskState
+from journeyman.kernel.waits import pinned
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -70,7 +71,7 @@ class Dependencies:
 
     def pinned(self, id: bytes) -> bool:
         """Whether a task still waits for this one, or for the news of its end: then it must stay."""
-        return any(id in actor.state.waits.on for actor in self.actors.values())
+        return pinned(id, (actor.state.waits for actor in self.actors.values()))
 
     def ended(self, id: bytes, actor: QueueActor, step: Step) -> None:
         """A task of `actor` has ended in this step."""

@@ -6,7 +6,8 @@ retention no longer keeps, and lets the store look after itself (stale readers, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import trio
@@ -16,12 +17,12 @@ from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
 from journeyman.journal.compact import compact
 from journeyman.journal.prune import Pruner
-from journeyman.kernel.bounds import COMPACT_RECORDS, PRUNE_TASKS
+from journeyman.kernel.bounds import COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
 from journeyman.kernel.events import ClockStepped
-from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
+Listing = Callable[[int | None], Iterator[TaskState]]  # tasks with a seq below that, newest first, as they stand when it is called
 
 
 class Housekeeper:
@@ -86,41 +87,46 @@ class Housekeeper:
         return total
 
     @trio.lowlevel.enable_ki_protection
-    async def prune_by_hand(self, ended_by: int, queues: Collection[str], states: Collection[State], by: str, reason: str) -> int:
-        """Delete tasks that ended at or before `ended_by` whatever their retention says; the count."""
-        shell, pruner = self._shell, self._pruner
+    async def prune_by_hand(self, listings: Iterable[Listing], by: str, reason: str, tell: Callable[[int], object] = lambda _: None) -> int:
+        """Delete ended tasks that somebody has chosen, whatever their retention says; the count.  `listings` are read a chunk at a time:
+        there may be millions.  `tell` hears how many it has been so far.
+        """
         await self._snapshotter.take()
-        now = shell.now()
-        wanted = iter(list(self._ended(ended_by, queues, states, now)))
+        total = 0
+        for listing in listings:
+            before: int | None = None
+            while chosen := await self._next(listing, before):
+                before = chosen[-1].seq
+                total += await self._remove(self._still_there(chosen), by, reason)
+                tell(total)
+        return total + await self._remove(self._still_there(()), by, reason)  # none; behind whoever keeps house now
 
-        def listed() -> Sequence[TaskState]:
+    async def _next(self, listing: Listing, before: int | None) -> list[TaskState]:
+        """The next chunk.  What ended the engine, if it has ended: its caller may be a task that goes on."""
+        await self._shell.mended()
+        await self._shell.writer.settled()
+        return list(islice(listing(before), OPERATION_CHUNK))
+
+    def _still_there(self, chosen: Sequence[TaskState]) -> Callable[[], Sequence[TaskState]]:
+        """The chosen tasks, some at each call, without those that must stay or were taken meanwhile."""
+        shell, pruner = self._shell, self._pruner
+        left = list(chosen)
+
+        def some() -> Sequence[TaskState]:
             found: list[TaskState] = []
-            for task in wanted:
-                held = shell.actors[task.queue].state.tasks.get(task.id)
-                if held is not None:
-                    if held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq):
-                        found.append(held)
-                elif not shell.dependencies.pinned(task.id) and shell.catalog.get(task.id, 0) is not None:  # nor taken meanwhile
-                    found.append(task)
-                if len(found) == PRUNE_TASKS:
-                    break
+            while left and not found:
+                part, left[:] = left[:PRUNE_TASKS], left[PRUNE_TASKS:]
+                settled = shell.catalog.get_many([task.id for task in part], 0)
+                for task in part:
+                    held = shell.actors[task.queue].state.tasks.get(task.id)
+                    if held is not None:
+                        if held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq):
+                            found.append(held)
+                    elif task.id in settled and settled[task.id].seq == task.seq and not shell.dependencies.pinned(task.id):
+                        found.append(task)
             return found
 
-        return await self._remove(listed, by, reason)
-
-    def _ended(self, ended_by: int, queues: Collection[str], states: Collection[State], now: int) -> Iterator[TaskState]:
-        shell = self._shell
-        for name in sorted(queues):
-            for state in states:
-                yield from self._ended_before(shell.actors[name].state.listed(state, now), ended_by)
-                before: int | None = None
-                while page := shell.catalog.newest(name, state, now, before=before, limit=PRUNE_TASKS):
-                    yield from self._ended_before(page, ended_by)
-                    before = page[-1].seq
-
-    @staticmethod
-    def _ended_before(tasks: Iterable[TaskState], ended_by: int) -> Iterator[TaskState]:
-        return (task for task in tasks if task.finished_at is not None and task.finished_at <= ended_by)
+        return some
 
     async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str, reason: str = "") -> int:
         """Prune what `some` finds, commit after commit, until it finds nothing."""

@@ -155,7 +155,11 @@ class Shell:
             self.chosen[id] = left
 
     def known(self, commands: Iterable[Submit]) -> Mapping[bytes, TaskState]:
-        """Tasks that already bear an id a caller chose, wherever they are."""
+        """Tasks that already bear an id a caller chose, wherever they are.
+
+        An expired one too: its caller has had it deleted if it may go now (Session.forget_expired), so this one may not, because others
+        wait for it or the clock is in doubt.  A new task beside it would take its row, and leave its records to nobody.
+        """
         if not self.chosen:
             return {}
         found: dict[bytes, TaskState] = {}
@@ -163,7 +167,7 @@ class Shell:
             if command.task in self.chosen:
                 self._decided(command.task)
                 task = self.held(command.task)
-                if task is not None and (not self._has_expired(task) or self.dependencies.pinned(command.task)):
+                if task is not None:
                     found[command.task] = task
         return found
 

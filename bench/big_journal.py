@@ -14,6 +14,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,9 @@ CHECKPOINT = 300_000
 QUEUES = ("mail", "reports", "thumbnails", "webhooks")
 ARGUMENTS = b"\x82\x80\xa2\x62to\x6fa@b.example.org\x66number\x18\x2a"
 DIGEST = hashlib.blake2b(ARGUMENTS, digest_size=16).digest()
+FORMATS = ("jsonl", "cbor", "parquet")
+COPIES = (*(f"export {form}" for form in FORMATS), *(f"import {form}" for form in FORMATS), "backup", "compact")
+MEASURED = ("verify", "replay", "verify-code", "stats", *COPIES)
 ERROR = ("ConnectionError", "no answer", "Traceback (most recent call last):\n  ...", ["ConnectionError", "OSError", "Exception"])
 
 
@@ -137,20 +141,36 @@ def measure(path: Path, commands: list[str], events: int) -> None:
     """Each command in a process of its own, with the child that reads.  Memory is what they hold themselves: the pages of the map that the
     system keeps for them go when something else wants the room."""
     for words in commands:
-        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-m", "journeyman", *words.split(), str(path)]
-        ran = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        peak = 0
-        while ran.poll() is None:
-            peak = max(peak, held(ran.pid))
-            time.sleep(0.2)
+        with tempfile.TemporaryDirectory(prefix="carried-", dir=path.parent) as scratch:
+            command = [sys.executable, "-m", "journeyman", *call(words, path, Path(scratch))]
+            started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            ran = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            peak = 0
+            while ran.poll() is None:
+                peak = max(peak, held(ran.pid))
+                time.sleep(0.2)
         seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(
-            f"{words:12} exit {ran.returncode}  {seconds:6.0f} s, {events / seconds:9,.0f} events/s  "
+            f"{words:14} exit {ran.returncode}  {seconds:6.0f} s, {events / seconds:9,.0f} events/s  "
             f"{cpu:6.0f} s of processor, {events / cpu:9,.0f} events/s  {peak // 1024} MiB",
             flush=True,
         )
+
+
+def call(words: str, path: Path, scratch: Path) -> list[str]:
+    """The arguments of one command: `export FORMAT`, `import FORMAT`, `backup`, or any that takes a journal alone."""
+    name, *rest = words.split()
+    if name == "backup":
+        return [name, str(path), str(scratch / "copy")]
+    if name not in ("export", "import"):
+        return [name, *rest, str(path)]
+    file = scratch / f"jobs.{rest[0]}"
+    export = ["export", str(path), str(file), "--reveal"]
+    if name == "export":
+        return export
+    subprocess.run([sys.executable, "-m", "journeyman", *export], check=True, capture_output=True)
+    return [name, str(file), str(scratch / "copy")]
 
 
 def held(pid: int) -> int:
@@ -168,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--measure", nargs="*", metavar="COMMAND", help="run these (default: verify, replay, verify-code, stats)")
+    parser.add_argument("--measure", nargs="*", metavar="COMMAND", help=f"run these (default: {', '.join(MEASURED)})")
     given = parser.parse_args()
     if not (given.path / "data.mdb").exists():
         started = time.perf_counter()
@@ -179,7 +199,7 @@ def main() -> None:
     if given.measure is not None:
         with open_journal(given.path) as journal:
             events = journal.last_seq
-        measure(given.path, given.measure or ["verify", "replay", "verify-code", "stats"], events)
+        measure(given.path, given.measure or [*MEASURED], events)
 
 
 if __name__ == "__main__":

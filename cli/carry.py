@@ -8,22 +8,28 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from itertools import compress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from journeyman.cli.echoes import Remembered, echoes_of
 from journeyman.cli.failures import WrongCall, command
-from journeyman.cli.fields import fields_of
+from journeyman.cli.fields import Fields
 from journeyman.cli.moments import moment
-from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, jsonable, size
+from journeyman.cli.prove import READING
+from journeyman.cli.redaction import HIDDEN, Redaction
+from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, size
 from journeyman.journal.backup import backup as make_backup
-from journeyman.journal.building import readable
+from journeyman.journal.building import readable, sweep_away
+from journeyman.journal.checked import Checking
+from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import NotImportable, Occupied
+from journeyman.journal.fleeting import fleeting
 from journeyman.journal.hotcopy import copy_data
 from journeyman.journal.identity import read_identity
+from journeyman.journal.log import seq_key
 from journeyman.journal.parcel import Header, Item, pages
 from journeyman.journal.parquet import ParquetWriter, pyarrow
 from journeyman.journal.rebuild import import_journal
@@ -32,11 +38,10 @@ from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Store
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.wire import CborSequence, JsonLines, Shown, Writer
-from journeyman.kernel.events import Event
+from journeyman.kernel.events import Event, TaskSubmitted
 from journeyman.kernel.namespace import shown_name
 
 commands = typer.Typer()
-_AS_IT_IS = frozenset({int, str, bool, type(None)})  # for JSON
 
 
 class Format(StrEnum):
@@ -103,7 +108,7 @@ def import_(
     screen = Screen(as_json)
     with _occupied_is_a_wrong_call(), screen.progress("importing") as bar:
         try:
-            found = import_journal(file, path, tell=bar.to, checking=lambda seq: bar.now("checking", seq))
+            found = import_journal(file, path, tell=bar.to, checking=_checks(bar))
         except NotImportable as error:
             raise WrongCall(str(error)) from None
     if as_json:
@@ -125,7 +130,7 @@ def backup(
     """
     screen = Screen(as_json)
     with _occupied_is_a_wrong_call(), screen.progress("copying") as bar:
-        found = make_backup(path, destination, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
+        found = make_backup(path, destination, copying=bar.to, checking=_checks(bar))
     if as_json:
         screen.json(found._asdict())
     else:
@@ -140,11 +145,16 @@ def compact(path: JournalPath, as_json: AsJson = False) -> None:
     """
     screen = Screen(as_json)
     with screen.progress("copying") as bar:
-        found = shrink(path, copying=bar.to, checking=lambda seq: bar.now("checking", seq))
+        found = shrink(path, copying=bar.to, checking=_checks(bar))
     if as_json:
         screen.json({"before_bytes": found.before, "after_bytes": found.after})
     else:
         screen.say(f"data.mdb had {size(found.before)} and has {size(found.after)}; all of it was checked")
+
+
+def _checks(bar: Bar) -> Checking:
+    """Shows how far the check of a copy has come."""
+    return lambda what, done, total: bar.now(f"checking: {READING.get(what, what)}", done, total)
 
 
 # --- what export is made of -------------------------------------------------------------------------------------------------
@@ -155,40 +165,43 @@ class _Teller:
 
     def __init__(self, redaction: Redaction, queue: str | None, chosen: Format, header: Header) -> None:
         self._redaction, self._queue = redaction, queue
+        self._echoes = Remembered()
         self._blind = chosen is Format.CBOR and header.complete  # only raw bytes: nothing needs to be decoded
-        self._json = chosen is not Format.CBOR
+        self._fields = Fields(redaction, for_json=chosen is not Format.CBOR)
         self.exact = header.complete
 
     def page(self, items: list[Item]) -> tuple[Sequence[Item], Shown | None]:
         if self._blind:
             return items, None
-        events = [event for _, event in decode_records([(item.seq.to_bytes(8, "big"), item.value) for item in items])]
-        both = [(item, event) for item, event in zip(items, events, strict=True) if self._wanted(event)]
-        return [item for item, _ in both], [self._shown(item, event) for item, event in both]
+        events = decode_records([(seq_key(item.seq), item.value) for item in items])
+        if self._queue is not None:
+            wanted = [self._queue in (event.queue, shown_name(event.queue)) for _, event in events]
+            items, events = list(compress(items, wanted)), list(compress(events, wanted))
+        of = self._fields.of
+        shown = [of(seq, event, item.payload) for (seq, event), item in zip(events, items, strict=True)]
+        if self._redaction.reveal:
+            return items, shown
+        return items, [self._unechoed(event, item, one) for (_, event), item, one in zip(events, items, shown, strict=True)]
 
-    def _wanted(self, event: Event | Ignored) -> bool:
-        return self._queue is None or self._queue in (event.queue, shown_name(event.queue))
-
-    def _shown(self, item: Item, event: Event | Ignored) -> dict[str, Any]:
-        shown = fields_of(event, item.payload, self._redaction)
-        if self._json:
-            for name, value in shown.items():
-                if type(value) is bytes:
-                    shown[name] = value.hex()
-                elif type(value) not in _AS_IT_IS:
-                    shown[name] = jsonable(value)
-        return shown
+    def _unechoed(self, event: Event | Ignored, item: Item, shown: dict[str, Any]) -> dict[str, Any]:
+        """Without the hidden values of its task's arguments."""
+        if isinstance(event, TaskSubmitted) and HIDDEN in repr(shown):  # to look costs less than to decode every task's arguments again
+            meta = (event.options or {}).get("meta")
+            self._echoes.learn(event.task, echoes_of(self._redaction, event.handler, item.payload, meta))
+        found: dict[str, Any] = self._echoes.value(getattr(event, "task", None), shown)
+        return found
 
 
 def _write(writer: Writer, store: Store, header: Header, teller: _Teller, bar: Bar) -> int:
     count = 0
-    for items in pages(store, header.first_seq, header.last_seq, exact=teller.exact):
-        wanted, shown = teller.page(items)
-        if wanted:
-            writer.page(wanted, shown)
-        count += len(wanted)
-        bar.to(items[-1].seq - header.first_seq + 1)
-    writer.end()
+    with without_collector():
+        for items in pages(store, header.first_seq, header.last_seq, exact=teller.exact):
+            wanted, shown = teller.page(items)
+            if wanted:
+                writer.page(wanted, shown)
+            count += len(wanted)
+            bar.to(items[-1].seq - header.first_seq + 1)
+        writer.end()
     return count
 
 
@@ -197,7 +210,7 @@ def _still(view: JournalView, file: Path | None, *, complete: bool) -> Iterator[
     """The journal as of one moment, which a complete export needs.
 
     Without an engine: a snapshot.  Beside one, a snapshot that lasts for minutes would make its file grow, so what is exported is a copy,
-    which LMDB makes as fast as the disk is; it is gone at the end.
+    which LMDB makes as fast as the disk is (journal/fleeting.py).
     """
     if not complete:
         yield view
@@ -206,10 +219,12 @@ def _still(view: JournalView, file: Path | None, *, complete: bool) -> Iterator[
             yield view
     else:
         where = None if file is None or _is_stdout(file) else os.path.dirname(os.path.abspath(file))
-        with TemporaryDirectory(prefix=".journeyman-export-", dir=where) as folder, readable(folder):
+        with readable(where or "the temporary files"), fleeting(where) as folder:
             copy_data(view.store, folder)
-            with open_journal(folder) as copied, copied.store.snapshot():
-                yield copied
+            with open_journal(folder) as copied:
+                sweep_away(folder)  # open it stays readable, and a kill leaves nothing any more
+                with copied.store.snapshot():
+                    yield copied
 
 
 def _range(view: JournalView, since: str | None, until: str | None) -> tuple[int, int]:
@@ -229,6 +244,8 @@ def _format_of(file: Path | None) -> Format:
         for form in Format:
             if file.suffix == f".{form}":
                 return form
+        if file.suffix:
+            raise WrongCall(f"{file.suffix} says nothing of what to write: name FILE .jsonl, .cbor or .parquet, or give --format")
     return Format.JSONL
 
 
@@ -290,6 +307,8 @@ def _told(screen: Screen, header: Header, count: int, form: Format, file: Path |
         if header.complete
         else "not importable: " + ("fields are hidden (--reveal shows them)" if header.redacted else "it is a part of the journal")
     )
+    if not count:
+        screen.note("journeyman: no event is in this span or of this queue; what was written has a head and no events")
     if file is None or _is_stdout(file):
         screen.note(f"exported {count} events, {what}")
     elif screen.as_json:

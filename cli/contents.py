@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
+
+_LONG: Final = 2_000  # characters
 
 
 def arguments(handler: str, data: bytes | None, redaction: Redaction) -> dict[str, Any] | None:
@@ -31,8 +33,14 @@ def call_text(handler: str, found: dict[str, Any] | None) -> str:
         return f"{handler}(...), its arguments are not kept"
     if "undecodable_bytes" in found:
         return f"{handler}(...), {found['undecodable_bytes']} bytes of arguments that cannot be decoded"
-    words = [repr(value) for value in found["args"]] + [f"{name}={value!r}" for name, value in found["kwargs"].items()]
+    words = [value_text(value) for value in found["args"]] + [f"{name}={value_text(value)}" for name, value in found["kwargs"].items()]
     return f"{handler}({', '.join(words)})"
+
+
+def value_text(value: Any) -> str:
+    """As one would write it, if that is not too long for a line."""
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}... [{len(text):,} characters; --json has all of them]"
 
 
 def result(data: bytes | None, redaction: Redaction) -> Any:
@@ -45,4 +53,4 @@ def result(data: bytes | None, redaction: Redaction) -> Any:
         return {"undecodable_bytes": len(data)}
 
 
-__all__ = ["arguments", "call_text", "result"]
+__all__ = ["arguments", "call_text", "result", "value_text"]

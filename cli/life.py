@@ -8,12 +8,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from journeyman.cli.contents import arguments, call_text, result
+from journeyman.cli.contents import arguments, call_text, result, value_text
+from journeyman.cli.echoes import Echoes, echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import facts, spelled, visible, words
+from journeyman.cli.lines import facts, spelled, words
 from journeyman.cli.moments import task_id
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span
+from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
+from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.timeline import Attempt, Life, life, reasons
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.waits import Cause, Wait, distance, explained
@@ -60,13 +62,14 @@ def task(
             raise WrongCall(NO_TASK)
         waits, left_out = _waits(view, found, causes, screen)
         now = view.now()
+    echoes = _echoes(found, redaction)
     if as_json:
-        screen.json(_json(found, waits, now, redaction))
+        screen.json(echoes.value(_json(found, waits, now, redaction)))
         return
-    screen.facts(_head(found, now, redaction))
+    screen.facts((name, echoes.text(str(value))) for name, value in _head(found, now, redaction))
     screen.say("")
     for text in _timeline(found, waits):
-        screen.say(text)
+        screen.say(echoes.text(text))
     if left_out:
         screen.note(f"journeyman: to say what it waited for, {left_out:,} events must be folded: add --causes")
 
@@ -81,6 +84,14 @@ def _waits(view: JournalView, found: Life, wanted: bool | None, screen: Screen) 
         return explained(view, found.task.queue, found.task.id, found.waits, lambda seq: bar.to(min(far, max(0, seq - start)))), 0
 
 
+def _echoes(found: Life, redaction: Redaction) -> Echoes:
+    try:
+        returned = None if found.result is None else decode_payload(found.result)
+    except CodecError:
+        returned = None
+    return echoes_of(redaction, found.task.handler, found.arguments, (found.task.options or {}).get("meta"), returned)
+
+
 def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, Any]]:
     task = found.task
     state = observed(task.state, task.due_at, now)
@@ -89,7 +100,7 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
     yield "state", f"{state}{f' ({task.reason})' if task.reason else ''}"
     yield "call", visible(call_text(task.handler, arguments(task.handler, found.arguments, redaction)))
     if found.result is not None:
-        yield "result", visible(repr(result(found.result, redaction)))
+        yield "result", visible(value_text(result(found.result, redaction)))
     yield "attempts", "; ".join(f"{n} {outcome}" for outcome, n in Counter(one.outcome for one in found.attempts).items()) or "none"
     if task.priority != Priority.NORMAL:
         yield "priority", task.priority
@@ -203,7 +214,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 
 
 @command(commands)
-def why(path: JournalPath, id: TaskId, as_json: AsJson = False) -> None:
+def why(path: JournalPath, id: TaskId, reveal: Reveal = False, redact: Redact = None, as_json: AsJson = False) -> None:
     """Why a task does not run now: every reason its journal knows of, and whether an engine is there to run it.
 
     What only the engine knows (free slots of the whole engine, handlers it has) is not in the journal: ask Engine.explain there.
@@ -215,6 +226,10 @@ def why(path: JournalPath, id: TaskId, as_json: AsJson = False) -> None:
             raise WrongCall(NO_TASK)
         task, some = found
         state = observed(task.state, task.due_at, view.now())
+        redaction = Redaction(redact or (), reveal=reveal).learn(view.parameters())
+        payload = view.payload(task.payload_seq, task.payload_digest) if task.keep_payload else None
+    echoes = echoes_of(redaction, task.handler, payload, (task.options or {}).get("meta"))
+    some = [reason._replace(text=echoes.text(reason.text)) for reason in some]
     if as_json:
         told = [{"kind": reason.kind, "text": reason.text, "until_at_us": reason.until_at} for reason in some]
         screen.json({"id": id_text(task.id), "queue": shown_name(task.queue), "state": state, "reasons": told})

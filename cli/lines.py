@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import instant, jsonable, span
+from journeyman.cli.screen import instant, jsonable, span, visible
 from journeyman.kernel import events as e
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name
@@ -97,7 +97,7 @@ _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.QueuePaused: lambda v: _who(v.by, v.reason),
     e.QueueResumed: lambda v: _who(v.by, v.reason),
     e.QueueParkedUntil: lambda v: f"for {span(v.until_at - v.at)} {_who(v.by, v.reason)}",
-    e.TasksPruned: lambda v: f"{len(v.entries)} tasks {_who(v.by, '')}",
+    e.TasksPruned: lambda v: f"{len(v.entries)} tasks {_who(v.by, (v.options or {}).get('reason', ''))}",
     ScheduleDeclared: lambda v: v.name,
     ScheduleRemoved: lambda v: v.name,
     ScheduleFired: _fired,
@@ -114,11 +114,6 @@ def words(event: e.Event) -> str:
     return "" if say is None else say(event)
 
 
-def visible(text: str) -> str:
-    """`text` without what would steer a terminal: handlers put anything into their errors."""
-    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-
-
 class Lines:
     """Makes the lines of one command."""
 
@@ -126,16 +121,23 @@ class Lines:
         self._redaction = redaction
         self._colour = colour
         self._second, self._prefix = -1, ""
+        self._queues: dict[str, str] = {}
 
     def text(self, seq: int, event: e.Event) -> str:
         """Seq, time, queue, task, kind, what matters in it."""
         kind = type(event)
         id = getattr(event, "task", None)
-        head = f"{seq:>8} {self._time(event.at)} {shown_name(event.queue) or '-':<12} {'-' if id is None else id_text(id):<36} "
-        name, said = f"{kind.__name__:<17}", visible(words(event))
+        head = f"{seq:>8} {self._time(event.at)} {self._queue(event.queue):<12} {'-' if id is None else id_text(id):<36} "
+        name, said = f"{kind.__name__:<17}", visible(words(event), lines=False)
         if self._colour and kind in _COLOURS:
             name = f"{_COLOURS[kind]}{name}{_PLAIN}"
         return f"{head}{name} {said}".rstrip()
+
+    def _queue(self, name: str) -> str:
+        shown = self._queues.get(name)
+        if shown is None:
+            shown = self._queues[name] = visible(shown_name(name), lines=False) or "-"
+        return shown
 
     def _time(self, at: int) -> str:
         second, rest = divmod(at, 1_000_000)
@@ -201,4 +203,4 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes | bytearray) else jsonable(value)
 
 
-__all__ = ["KINDS", "Lines", "facts", "spelled", "visible", "words"]
+__all__ = ["KINDS", "Lines", "facts", "spelled", "words"]

@@ -2,8 +2,8 @@
 
 Problem.  A screen must answer keys at once, while a look at a busy journal may take half a second and the first one several.  Choice:
 all reading happens on one thread of its own, which owns the journal; the screen gets finished pictures, one at a time, and asks for the
-next only when the last has come.  A look that fails says why in the head line, and the next is made all the same: engines are
-restarted, journals come late.
+next only when the last has come.  Before the first one comes a glimpse: what can be told without recovering the journal.  A look that
+fails says why in the head line, and the next is made all the same: engines are restarted, journals come late.
 
 Tables are changed cell by cell while their rows stay the same, so that the cursor stays where it is.
 """
@@ -135,7 +135,7 @@ class TopApp(App[None]):
         Binding("escape", "show_all", "Clear filter"),
     ]
 
-    def __init__(self, path: Path, *, every: float = 1.0, redaction: Redaction | None = None) -> None:
+    def __init__(self, path: Path, *, every: float = 1.0, redaction: Redaction | None = None, follower: Follower | None = None) -> None:
         super().__init__()
         self.path = path
         self.every = every
@@ -146,7 +146,7 @@ class TopApp(App[None]):
         self._owner: int | None = None
         self._trouble = ""
         self._looking = False
-        self._follower = Follower(path)
+        self._follower = follower or Follower(path)
         self._reader = ThreadPoolExecutor(1, "journeyman-top")
 
     def compose(self) -> ComposeResult:
@@ -178,6 +178,9 @@ class TopApp(App[None]):
 
     async def _look(self) -> None:
         try:
+            if self.picture is None:
+                self.picture, self._owner = await self._read(self._glimpse)
+                self.draw()
             self.picture, self._owner = await self._read(self._refresh)
             self._trouble = ""
         except JourneymanError as error:
@@ -188,6 +191,9 @@ class TopApp(App[None]):
             await self._tell_timeline(self.screen)
         else:
             self.draw()
+
+    def _glimpse(self) -> tuple[Picture, int | None]:
+        return self._follower.glimpse(), self._follower.owner
 
     def _refresh(self) -> tuple[Picture, int | None]:
         return self._follower.refresh(), self._follower.owner
@@ -221,7 +227,7 @@ class TopApp(App[None]):
             "queues": self._queues(picture),
             "runs": [(f"{run.task.hex()} {run.attempt}", _short(run_cells(run), 0)) for run in picture.runs],
             "dead": [(letter.task.hex(), _short(dead_cells(letter), 0)) for letter in picture.dead],
-            "events": [_event_row(seq, event, self.redaction) for seq, event in picture.newest],
+            "events": [_event_row(seq, event) for seq, event in picture.newest],
         }
         for name, rows in tables.items():
             base.query_one(f"#{name}", Listing).show_rows(row for row in rows if self._wants(row[1]))
@@ -280,9 +286,9 @@ class TopApp(App[None]):
             await self._tell_timeline(self.screen)
 
 
-def _event_row(seq: int, event: Any, redaction: Redaction) -> tuple[str, Cells]:
+def _event_row(seq: int, event: Any) -> tuple[str, Cells]:
     task = getattr(event, "task", None)
-    return f"{seq} {'-' if task is None else task.hex()}", _short(event_cells(seq, event, redaction), 4)
+    return f"{seq} {'-' if task is None else task.hex()}", _short(event_cells(seq, event), 4)
 
 
 def _short(cells: Cells, place: int) -> Cells:

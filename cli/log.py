@@ -23,6 +23,7 @@ from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
 from journeyman.journal.selection import Feed, Selection, Sieve, selected
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.events import Event
+from journeyman.kernel.namespace import shown_name
 
 commands = typer.Typer()
 _LINES: Final = 1_000  # written at a time
@@ -63,13 +64,16 @@ def log(
     if follow and until is not None:
         raise WrongCall("--follow has no end: leave out --until, or --follow")
     screen = Screen(as_json)
-    lines = Lines(Redaction(redact or (), reveal=reveal), colour=sys.stdout.isatty() and not as_json)
+    lines = Lines(Redaction(redact or (), reveal=reveal), colour=screen.coloured and not as_json)
     if follow:
         _follow(screen, path, wanted, None if since is None else moment(since), lines)
         return
     with open_journal(path) as view:
         first, last = moment(since) if since is not None else 1, None if until is None else moment(until)
-        _write(_found(view, wanted, first, last), lines, as_json)
+        if last is not None and view.first_of(first) > view.seq_at(last) + 1:
+            raise WrongCall(f"--since {since} is after --until {until}: give the earlier moment first")
+        if not _write(_found(view, wanted, first, last), lines, as_json):
+            screen.note(f"journeyman: {_nothing(view, wanted)}")
 
 
 def _kind(name: str) -> type[Event]:
@@ -86,10 +90,24 @@ def _found(view: JournalView, wanted: Selection, since: Moment, until: Moment | 
         raise WrongCall(NO_TASK) from None
 
 
-def _write(found: Iterable[tuple[int, Event]], lines: Lines, as_json: bool) -> None:
-    line, rest = lines.json if as_json else lines.text, iter(found)
+def _write(found: Iterable[tuple[int, Event]], lines: Lines, as_json: bool) -> bool:
+    """Whether there was anything to write."""
+    line, rest, any_of_them = lines.json if as_json else lines.text, iter(found), False
     while some := list(islice(rest, _LINES)):
+        any_of_them = True
         sys.stdout.write("".join([line(seq, event) + "\n" for seq, event in some]))
+    return any_of_them
+
+
+def _nothing(view: JournalView, wanted: Selection) -> str:
+    """An empty answer, with what may be a slip of the pen."""
+    text = f"no event matches; the journal holds seqs {view.first_seq} to {view.last_seq}"
+    if wanted.queue is not None:
+        with view.newest() as found:
+            names = sorted(map(shown_name, found.state.queues))
+        if wanted.queue not in names:
+            text += f", and no queue {wanted.queue!r}: there are {', '.join(names) or 'none'}"
+    return text
 
 
 def _follow(screen: Screen, path: Path, wanted: Selection, since: Moment | None, lines: Lines) -> None:

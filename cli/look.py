@@ -67,11 +67,12 @@ def _show_stats(screen: Screen, found: Summary, counted: tuple[EventCount, int] 
     owner = "none" if found.owner is None else f"process {found.owner}" if found.owner else "a process that cannot be seen from here"
     pairs: list[tuple[str, Any]] = [
         ("journal", found.path),
-        ("engine", owner + ("" if found.clean or found.owner is not None else "; the last one did not close in good order")),
+        ("engine", owner + ("" if found.clean or found.owner is not None else "; the last one died")),
         ("boots", found.boots),
         ("events", f"seq {found.first_seq} to {found.last_seq}, checkpoint at {found.checkpoint_seq}, {found.tail} after it"),
         ("tasks", found.tasks),
         *((f"  {state.value}", totals[state]) for state in _STATES if totals[state]),
+        *([("  expired", f"{found.expired} more, which the next prune takes")] if found.expired else []),
         ("file", f"{size(found.file_bytes)} of data, map {size(gauge.map_used)} used of {size(gauge.map_size)}"),
         ("disk", f"{size(gauge.disk_free)} free of {size(gauge.disk_size)}"),
         ("readers", f"{gauge.readers}, the oldest {gauge.reader_lag} commits behind"),
@@ -104,6 +105,7 @@ def _stats_json(found: Summary, counted: tuple[EventCount, int] | None) -> dict[
         "checkpoint_seq": found.checkpoint_seq,
         "tail": found.tail,
         "tasks": found.tasks,
+        "expired": found.expired,
         "queues": [_queue_json(queue) for queue in found.queues],
         "file_bytes": found.file_bytes,
         **found.gauge._asdict(),

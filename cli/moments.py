@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,18 +14,22 @@ from journeyman.journal.instants import EPOCH
 from journeyman.journal.view import Moment
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|m|h|d|w)")
+_SEQ: Final = re.compile(r"[0-9]{1,19}")
+_DURATION: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)(us|ms|s|min|m|h|d|w)")
 
 
 def moment(text: str) -> Moment:
     """`1234` (a seq), `2026-11-22T10:00:00Z` (an instant, with its zone), `now`, or `90s`, `2h30m` (so long ago).  WrongCall."""
-    if text.isdigit():
+    if _SEQ.fullmatch(text):
         return int(text)
     if text == "now":
         return datetime.now(UTC)
     ago = _seconds(text)
     if ago is not None:
-        return EPOCH + timedelta(microseconds=time.time_ns() // 1_000) - timedelta(seconds=ago)
+        try:
+            return EPOCH + timedelta(microseconds=time.time_ns() // 1_000) - timedelta(seconds=ago)
+        except OverflowError:
+            raise WrongCall(f"{text} ago is before any calendar: give a shorter time") from None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -32,7 +37,8 @@ def moment(text: str) -> Moment:
             f"{text!r} is no moment: give a seq (1234), an instant (2026-11-22T10:00:00Z) or how long ago (90s, 2h30m)"
         ) from None
     if found.tzinfo is None:
-        raise WrongCall(f"{text!r} does not say which time zone it means: write {text}Z for UTC, or an offset such as +01:00")
+        utc = f"{text}Z" if ":" in text else f"{text}T00:00Z"
+        raise WrongCall(f"{text!r} does not say which time zone it means: write {utc} for UTC, or an offset such as +01:00")
     return found
 
 
@@ -42,6 +48,8 @@ def duration(text: str) -> float:
     if found is None:
         try:
             found = float(text)
+            if not math.isfinite(found):
+                raise ValueError
         except ValueError:
             raise WrongCall(f"{text!r} is no duration: write 90s, 2h30m, 500ms or 3d") from None
     return found

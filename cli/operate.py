@@ -1,8 +1,8 @@
 """`journeyman retry`, `cancel`, `reschedule`, `reprioritise`, `clear`, `pause`, `resume` and `prune`: an operator's orders.
 
-Each becomes an `Order` (engine/orders.py) and is carried out by an engine opened for it alone, or counted (--dry-run) beside whatever
-engine there is.  Each leaves events that name who gave it and why.  What would touch everything must be told so (--all): an order typed
-without its filter is the commonest accident there is."""
+Each becomes an `Order` (engine/orders.py) and is carried out by an engine opened for it alone (engine/carrying.py), or counted (--dry-run)
+beside whatever engine there is (engine/foresee.py).  Each leaves events that name who gave it and why.  What would touch everything must be
+told so (--all): an order typed without its filter is the commonest accident there is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import getpass
 import logging
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,10 @@ import typer
 from journeyman.cli.failures import Exit, WrongCall, command
 from journeyman.cli.moments import duration, moment, task_id
 from journeyman.cli.screen import AsJson, JournalPath, Screen
-from journeyman.engine.errors import JourneymanError, QueueNotFound
+from journeyman.engine.carrying import at_rest
+from journeyman.engine.errors import JourneymanError, NotRetryable, QueueNotFound
 from journeyman.engine.foresee import foresee
-from journeyman.engine.orders import PRUNED, Action, Order, Outcome, Selection, at_rest
+from journeyman.engine.orders import Action, Order, Outcome, Selection
 from journeyman.journal.view import open_journal
 from journeyman.kernel.bounds import BY_MAX
 from journeyman.kernel.ids import id_text
@@ -29,7 +31,7 @@ from journeyman.kernel.lifecycle import TERMINAL, State
 commands = typer.Typer()
 
 SHOWN = 1_000  # ids in an answer, at most
-RETRYABLE = (State.FAILED, State.CANCELLED, State.INTERRUPTED)
+_FILTERS = "--queue, --state, --handler, --owner, --source, --tag, --key"
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Tasks; or else name a filter.", show_default=False)]
 Queues = Annotated[list[str] | None, typer.Argument(metavar="[QUEUE]...", help="Queues; or else --all.", show_default=False)]
@@ -53,8 +55,6 @@ def retry(
     reason: Why = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Give dead letters a fresh budget, at the back of their queue.  --state cancelled or interrupted: those instead."""
-    if wrong := [one for one in state or () if one not in RETRYABLE]:
-        raise WrongCall(f"tasks that are {wrong[0]} cannot be retried; only failed, cancelled and interrupted ones can")
     selection = _selection(queue, state, handler, owner, source, tag, key)
     order = Order("retry", _ids(ids), selection, by=_who(by), reason=reason)
     _give(path, order, everything, dry_run, as_json)
@@ -136,16 +136,18 @@ def resume(
 @command(commands)
 def prune(
     path: JournalPath, queues: Queues = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="This task, whatever its age; can be repeated.")] = None,
     older: Annotated[str, typer.Option("--older-than", metavar="DURATION", help="Ended at least so long ago.")] = "1h",
     state: Annotated[list[State] | None, typer.Option("--state", help="In this state; can be repeated.  [default: succeeded, cancelled]",
                                                       show_default=False)] = None,
+    handler: OfHandler = None, owner: OfOwner = None, source: OfSource = None, tag: OfTag = None, key: OfKey = None,
     everything: All = False, dry_run: DryRun = False, by: By = None, reason: Why = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Delete ended tasks, whatever their retention says.  The file shrinks by `compact` only."""
     if wrong := [one for one in state or () if one not in TERMINAL]:
         raise WrongCall(f"only ended tasks can be pruned, not those that are {wrong[0]}")
-    selection = Selection(states=tuple(dict.fromkeys(state or PRUNED)))
-    order = Order("prune", (), selection, tuple(queues or ()), _who(by), reason, older_than=duration(older))
+    selection = _selection(None, state, handler, owner, source, tag, key)
+    order = Order("prune", _ids(ids), selection, tuple(queues or ()), _who(by), reason, older_than=duration(older))
     _give(path, order, everything, dry_run, as_json)
 
 
@@ -170,6 +172,8 @@ def _ids(ids: list[str] | None) -> tuple[str, ...]:
 def _who(by: str | None) -> str:
     """The given name, or that of the user and the host, as the system has them."""
     if by is not None:
+        if not by.strip():
+            raise WrongCall("--by names nobody: say who gives the order, or leave it out (then it is the user and the host)")
         return by
     try:
         user = getpass.getuser()
@@ -180,27 +184,41 @@ def _who(by: str | None) -> str:
 
 def _give(path: Path, order: Order, everything: bool, dry_run: bool, as_json: bool) -> None:
     """Carry the order out, or count; say what came of it.  Exit code 1 if a task that was named by id refused."""
-    named, by_queue = bool(order.ids), order.action in ("clear", "pause", "resume", "prune")
-    narrowed = bool(order.queues) if by_queue else not order.selection.everything
-    if named and (narrowed or everything):
-        raise WrongCall("name tasks by their ids, or by a filter: not both")
-    if narrowed and everything and by_queue:
-        raise WrongCall("name queues, or say --all: not both")
-    if not (named or narrowed or everything):
-        what = "queues" if by_queue else "tasks by id or by a filter (--queue, --state, --handler, --owner, --source, --tag, --key)"
-        raise WrongCall(f"{order.action} what?  Name {what}, or say --all for everything")
+    _refuse_unsaid(order, everything)
     logging.getLogger("journeyman").setLevel(logging.ERROR)  # that queues are not declared here and schedules rest is meant so
+    screen = Screen(as_json)
     try:
-        done = _foreseen(path, order) if dry_run else at_rest(path, order, shown=SHOWN if as_json else 0)
-    except QueueNotFound as error:
+        done = _foreseen(path, order) if dry_run else _done(path, order, screen)
+    except (QueueNotFound, NotRetryable) as error:
         raise WrongCall(str(error)) from None
     except JourneymanError:
         raise
     except ValueError as error:  # a reason too long, a priority out of range: said by the engine, meant for the caller
         raise WrongCall(str(error)) from None
-    _tell(Screen(as_json), order, done, dry_run)
+    _tell(screen, order, done, dry_run)
     if done.refused:
         raise typer.Exit(Exit.FOUND)
+
+
+def _refuse_unsaid(order: Order, everything: bool) -> None:
+    """WrongCall unless it is said, and once, what the order is about."""
+    pruning, of_queues = order.action == "prune", order.action in ("clear", "pause", "resume")
+    chosen = replace(order.selection, states=()) if pruning else order.selection  # of a prune they say how, not what
+    narrowed = bool(order.queues) or not chosen.everything
+    if order.ids and (narrowed or everything or (pruning and order.selection.states)):
+        raise WrongCall("name tasks by their ids, or by a filter: not both")
+    if order.queues and everything:
+        raise WrongCall("name queues, or say --all: not both")
+    if not (order.ids or narrowed or everything):
+        what = "queues" if of_queues else f"tasks by id or by a filter ({_FILTERS})"
+        if pruning:
+            what = f"queues, tasks by --id, or a filter ({_FILTERS.removeprefix('--queue, --state, ')})"
+        raise WrongCall(f"{order.action} what?  Name {what}, or say --all for everything")
+
+
+def _done(path: Path, order: Order, screen: Screen) -> Outcome:
+    with screen.progress(order.action) as bar:
+        return at_rest(path, order, shown=SHOWN if screen.as_json else 0, tell=lambda done: bar.now(order.action, done))
 
 
 def _foreseen(path: Path, order: Order) -> Outcome:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from journeyman.cli.echoes import echoes_of
+from journeyman.cli.lines import words
 from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import instant, span
 from journeyman.journal.activity import Spread
@@ -45,7 +47,8 @@ def headline(picture: Picture, owner: int | None) -> str:
     engine = "no engine" if owner is None else f"engine {owner}" if owner else "an engine in another container"
     seconds = max(1.0, picture.window_us / 1e6)
     counts = ", ".join(f"{picture.total(state):,} {state.value}" for state in State if picture.total(state))
-    return f"{engine} \u00b7 seq {picture.last_seq:,} \u00b7 {picture.events / seconds:,.3g} events/s \u00b7 {counts or 'no tasks'}"
+    note = f" \u00b7 {picture.note}" if picture.note else ""
+    return f"{engine} \u00b7 seq {picture.last_seq:,} \u00b7 {picture.events / seconds:,.3g} events/s \u00b7 {counts or 'no tasks'}{note}"
 
 
 def queue_cells(queue: QueuePicture) -> tuple[str, ...]:
@@ -69,17 +72,21 @@ def dead_cells(letter: DeadLetter) -> tuple[str, ...]:
     return id_text(letter.task), one_line(shown_name(letter.queue), 40), letter.handler, str(letter.runs), error, instant(letter.at)
 
 
-def event_cells(seq: int, event: Event, redaction: Redaction) -> tuple[str, ...]:
+def event_cells(seq: int, event: Event) -> tuple[str, ...]:
+    """As `journeyman log` says it."""
     task = getattr(event, "task", None)
-    fields = event._asdict()
-    details = {**fields, **(fields.get("options") or {})}
-    words = " ".join(_words(type(event).__name__, details, fields.get("attempt"), event.at, redaction))
     queue = one_line(shown_name(event.queue), 40)
-    return str(seq), instant(event.at), type(event).__name__, queue, "" if task is None else id_text(task), one_line(words)
+    return str(seq), instant(event.at), type(event).__name__, queue, "" if task is None else id_text(task), one_line(words(event))
 
 
 def timeline_lines(timeline: Timeline, redaction: Redaction) -> Iterator[str]:
     """A task's whole life: a line for each event, tracebacks below the runs that failed."""
+    options, handler = timeline.task.options or {}, timeline.task.handler
+    echoes = echoes_of(redaction.learn(timeline.parameters), handler, timeline.payload, options.get("meta"))
+    return map(echoes.text, _timeline_lines(timeline, redaction))
+
+
+def _timeline_lines(timeline: Timeline, redaction: Redaction) -> Iterator[str]:
     task = timeline.task
     yield f"task {id_text(task.id)} of queue {shown_name(task.queue)}, handler {task.handler}: {task.state.value}" + (
         f" ({task.reason})" if task.reason else ""
@@ -91,8 +98,8 @@ def timeline_lines(timeline: Timeline, redaction: Redaction) -> Iterator[str]:
         if place == 1 and timeline.left_out:
             yield f"... {timeline.left_out:,} events are not shown"
         since = timedelta() if first is None else event.at - first
-        words = " ".join(_words(event.kind, event.details, event.attempt, instant_us(event.at), redaction))
-        yield f"{instant(instant_us(event.at))}  +{span(since / timedelta(microseconds=1)):<9} {event.kind:<18} {one_line(words)}"
+        said = " ".join(_words(event.kind, event.details, event.attempt, instant_us(event.at), redaction))
+        yield f"{instant(instant_us(event.at))}  +{span(since / timedelta(microseconds=1)):<9} {event.kind:<18} {one_line(said)}"
         yield from _traceback(event)
 
 
@@ -193,7 +200,7 @@ def picture_json(picture: Picture, owner: int | None, redaction: Redaction) -> d
             }
             for letter in picture.dead
         ],
-        "newest": [dict(zip(("seq", "at", "kind", "queue", "task", "words"), event_cells(seq, event, redaction), strict=True))
+        "newest": [dict(zip(("seq", "at", "kind", "queue", "task", "words"), event_cells(seq, event), strict=True))
                    for seq, event in picture.newest],
     }  # fmt: skip
 

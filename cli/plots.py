@@ -5,6 +5,7 @@ Both are large and neither is needed for anything else, so they are the extra `p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,11 +29,13 @@ def check_plot(path: Path) -> None:
 
 
 def plot(path: Path, title: str, curves: Sequence[Curve]) -> None:
-    """Draw `curves`, steps from value to value, to `path`."""
-    if path.suffix == ".svg":
-        _svg(path, title, curves)
-    else:
-        _html(path, title, curves)
+    """Draw `curves`, steps from value to value, to `path`: there is the whole drawing, or whatever was there before."""
+    part = path.with_name(path.name + ".part")
+    try:
+        (_svg if path.suffix == ".svg" else _html)(part, title, curves)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _points(curve: Curve, unit_us: float) -> tuple[list[float], list[int]]:

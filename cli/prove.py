@@ -17,13 +17,13 @@ from journeyman.journal.verify import Head, Verdict
 
 commands = typer.Typer()
 _SHOWN: Final = 20
-_WHAT: Final = {"pages": "reading every page", "events": "records", "rows": "rows and indexes", "state": "comparing the state"}
+READING: Final = {"pages": "reading every page", "events": "records", "rows": "rows and indexes", "state": "comparing the state"}
 
 
 @contextmanager
 def reporting(screen: Screen, first: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar that follows a child's words."""
-    with screen.progress(_WHAT.get(first, first)) as bar:
+    with screen.progress(READING.get(first, first)) as bar:
         yield lambda what, done, total: bar.to(done, total)
 
 
@@ -180,4 +180,4 @@ def verdict_json(found: Verdict) -> dict[str, Any]:
     }
 
 
-__all__ = ["commands", "place", "reporting", "verdict_json"]
+__all__ = ["READING", "commands", "place", "reporting", "verdict_json"]

@@ -7,8 +7,9 @@ Calls are stored by position; engines write down what the positional parameters 
 that is missing, in an imported journal or for `*args`, a positional argument has no name, and is hidden too.  `send.0` names the first one
 of handler `send`.
 
-Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  Error
-messages and tracebacks are shown as they are: what a handler puts into an exception's text cannot be told apart.
+Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  A list
+of a name and a value is taken for what it is.  What a handler puts into an exception's text cannot be told apart, but where the hidden
+arguments are at hand, their values are hidden there too: cli/echoes.py.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Redaction:
         if isinstance(value, Mapping):
             return {key: HIDDEN if isinstance(key, str) and self.hides(key) else self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
+            if len(value) == 2 and isinstance(value[0], str) and self.hides(value[0]):
+                return [value[0], HIDDEN]  # headers, and other maps, as pairs
             return [self.value(item) for item in value]
         return value
 
@@ -76,6 +79,8 @@ class Redaction:
 
     def call(self, handler: str | None, args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a task.  What has no name is hidden: nobody can say that it is no secret.  `handler` None: not known."""
+        if self.reveal:
+            return args, dict(kwargs)
         shown = [HIDDEN if self._hides_place(handler, place) else self.value(value) for place, value in enumerate(args)]
         return shown, self.value(dict(kwargs))
 

@@ -2,7 +2,7 @@
 
 With --json a command prints one JSON document, or one a line where there is no bound to how many (log, export).  Tables are plain text
 that survives a pipe; colours and progress bars appear only on a terminal.  Everything that came out of a payload has been through a
-`Redaction` before it comes here.
+`Redaction` before it comes here, and nothing that a handler, a caller or an operator wrote can break a line or steer the terminal.
 """
 
 from __future__ import annotations
@@ -17,19 +17,28 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from journeyman.journal.instants import instant_of
 
-JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False)]
+JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False, readable=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show fields that are hidden because of their names.")]
 Redact = Annotated[list[str] | None, typer.Option("--redact", metavar="NAME", help="Hide fields of this name too; can be repeated.")]
 
+_AS_IT_IS: Final = frozenset({int, str, bool, type(None)})
 _PIPE: Final = 200  # columns of a table that nobody's window bounds
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class _Console(Console):
+    """Rich's, which would end the process with exit code 1, "damage found", when whoever read the output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class Screen:
@@ -37,16 +46,21 @@ class Screen:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE)
-        self.errors = Console(stderr=True, highlight=False)
+        self.console = _Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE)
+        self.errors = _Console(stderr=True, highlight=False)
+
+    @property
+    def coloured(self) -> bool:
+        """Whether lines that do not go through rich should have colours: as rich decides it (a terminal, NO_COLOR, TERM=dumb)."""
+        return self.console.is_terminal and self.console.color_system is not None and not self.console.no_color
 
     def say(self, text: str, style: str | None = None) -> None:
-        """A line for people."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        """A line for people: one, whatever names and messages are in it."""
+        self.console.print(visible(text, lines=False), style=style, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line for people that is not part of the answer."""
-        self.errors.print(text, markup=False, soft_wrap=True)
+        self.errors.print(visible(text, lines=False), markup=False, soft_wrap=True)
 
     def json(self, value: Any) -> None:
         """One JSON document, on one line."""
@@ -59,8 +73,11 @@ class Screen:
         for column in columns:
             table.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=column in numbers)
         for row in rows:
-            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-        self.console.print(table)
+            table.add_row(*(Text("" if cell is None else visible(str(cell), lines=False)) for cell in row))
+        # A window narrower than the table wraps its lines; rich would shrink the column of names to nothing, and cut units off numbers.
+        wanted = Measurement.get(self.console, self.console.options.update(max_width=_PIPE), table).maximum
+        wide = _Console(highlight=False, width=max(self.console.width, wanted), height=25)  # rich takes a width only with a height
+        wide.print(table, crop=False)
 
     def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Names and values, a line each."""
@@ -91,15 +108,37 @@ class Bar:
         speed = self._progress.tasks[0].speed if self._progress.tasks else None
         self._progress.update(self._task, completed=done, total=total, rate="" if not speed else f"{speed:,.0f}/s")
 
-    def now(self, what: str, done: int) -> None:
-        """Something else is being done, and nobody knows of how much; `done` is."""
+    def now(self, what: str, done: int, total: int | None = None) -> None:
+        """Something else is being done; `done` is, of so much if anybody knows."""
         if self._progress.tasks[0].description != what:
-            self._progress.reset(self._task, description=what, total=None)
-        self.to(done)
+            self._progress.reset(self._task, description=what, total=total)
+        self.to(done, total)
+
+
+def visible(text: str, *, lines: bool = True) -> str:
+    """`text` without what would steer a terminal, or turn the direction of writing: handlers put anything into their errors.
+
+    Without `lines` a break becomes a space, so that nobody's words can look like a line of ours.
+    """
+    if text.isprintable():
+        return text
+    if not lines:
+        text = " ".join(text.split())
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""
+    kind = type(value)  # what most of it is made of first: an export asks this for all that was ever stored
+    if kind in _AS_IT_IS:
+        return value
+    if kind is list or kind is tuple:
+        return [item if type(item) in _AS_IT_IS else jsonable(item) for item in value]
+    if kind is dict:
+        return {
+            key if type(key) is str else str(jsonable(key)): item if type(item) in _AS_IT_IS else jsonable(item)
+            for key, item in value.items()
+        }
     if value is None or isinstance(value, bool | int | str):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, float):
@@ -148,4 +187,4 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-__all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span"]
+__all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span", "visible"]

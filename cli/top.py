@@ -83,7 +83,7 @@ def _print(screen: Screen, picture: Picture, owner: int | None, redaction: Redac
     lists = (
         (RUNS, [run_cells(run) for run in picture.runs[:_ROWS]], picture.running),
         (DEAD, [dead_cells(letter) for letter in picture.dead[:_ROWS]], len(picture.dead)),
-        (EVENTS, [event_cells(seq, event, redaction) for seq, event in picture.newest[:_ROWS]], 0),
+        (EVENTS, [event_cells(seq, event) for seq, event in picture.newest[:_ROWS]], 0),
     )
     for columns, rows, total in lists:
         if rows:

@@ -9,17 +9,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from journeyman.cli.echoes import echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import spelled, visible
+from journeyman.cli.lines import spelled
 from journeyman.cli.moments import moment, task_id
+from journeyman.cli.policies import policy_words
 from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span
+from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
 from journeyman.journal.changes import Change, JournalChange, QueueChange, TaskChange
 from journeyman.journal.past import Past, resolve, task_at
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed
-from journeyman.kernel.namespace import shown_name
+from journeyman.kernel.namespace import namespace_of, shown_name
 from journeyman.kernel.policy import Policy, Priority
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import ROW, TaskState
@@ -53,6 +55,8 @@ def at(
     with open_journal(path) as view:
         wanted = _moment(seq, time)
         if task is not None:
+            if queue is not None:
+                raise WrongCall("give --task or --queue: a task is in one queue")
             _one_task(screen, view, wanted, task_id(task), Redaction(redact or (), reveal=reveal).learn(view.parameters()))
             return
         past = _past(screen, view, wanted)
@@ -110,9 +114,7 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
     if remarks := _remarks(past, queue.name)[1]:
         pairs.append(("remarks", remarks))
     pairs += [
-        (name, "none" if value is None else value)
-        for name, value in queue.policy.facts().items()
-        if name == "concurrency" or value != _DEFAULTS[name]
+        policy_words(name, value) for name, value in queue.policy.facts().items() if name == "concurrency" or value != _DEFAULTS[name]
     ]
     screen.facts(pairs)
     running = sorted(queue.running.values())
@@ -126,7 +128,9 @@ def _one_queue(screen: Screen, past: Past, queue: QueueState) -> None:
 def _engine(past: Past) -> str:
     if past.unknown.get(""):
         return "which engine had it open is not known, compacted since"
-    return f"boot {past.state.boots}, {'closed in good order' if past.state.clean else 'open, or dead without a word'}"
+    if not past.state.boots:
+        return "before the first engine"
+    return f"boot {past.state.boots}, {'closed in good order' if past.state.clean else 'not closed: it was open then, or had died'}"
 
 
 def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _past_json(past: Past, names: Iterable[str]) -> dict[str, Any]:
         "seq": past.seq,
         "at_us": past.at,
         "boots": past.state.boots,
-        "engine_open": not past.state.clean,
+        "closed_in_good_order": past.state.clean,
         "unknown": list(past.unknown.get("", ())),
         "queues": [_queue_json(past, past.state.queues[name]) for name in names],
     }
@@ -144,6 +148,7 @@ def _queue_json(past: Past, queue: QueueState) -> dict[str, Any]:
     paused = queue.paused
     return {
         "queue": shown_name(queue.name),
+        "namespace": namespace_of(queue.name),
         "counts": {state.value: count for state, count in past.counts(queue.name).items()},
         "policy": queue.policy.facts(),
         "paused": None if paused is None else {"by": paused[0], "reason": paused[1], "at_us": paused[2]},
@@ -167,12 +172,19 @@ def _one_task(screen: Screen, view: JournalView, wanted: Moment, id: bytes, reda
         if view.task(id) is None:
             raise WrongCall(NO_TASK)
         raise WrongCall(f"this task did not exist yet at seq {seq}, {instant(instant_us)}")
-    facts = _task_facts(found, instant_us, redaction)
+    payload = view.payload(found.payload_seq, found.payload_digest) if found.keep_payload else None
+    echoes = echoes_of(redaction, found.handler, payload, (found.options or {}).get("meta"))
+    facts = echoes.value(_task_facts(found, instant_us, redaction))
     if screen.as_json:
-        screen.json({"seq": seq, "at_us": instant_us, **facts})
+        screen.json({"seq": seq, "at_us": instant_us, **{_with_unit(name): value for name, value in facts.items()}})
         return
     screen.say(f"as of seq {seq}, {instant(instant_us)}")
     screen.facts((name, _shown(name, value)) for name, value in facts.items() if value not in (None, 0, "", [], False))
+
+
+def _with_unit(name: str) -> str:
+    """What a column is called in JSON: instants say that they are microseconds."""
+    return f"{name}_us" if name.endswith("_at") or name == "first_due" else name
 
 
 def _task_facts(task: TaskState, at: int, redaction: Redaction) -> dict[str, Any]:
@@ -260,6 +272,9 @@ def _differences(fields: Mapping[str, tuple[Any, Any]], *, new: bool = False) ->
             continue
         elif new:
             yield str(after) if name == "state" else f"{name} {_value(name, after)}"
+        elif name.startswith("policy."):
+            shown, was = policy_words(name.removeprefix("policy."), before)
+            yield f"{shown} {was} -> {policy_words(name.removeprefix('policy.'), after)[1]}"
         else:
             yield f"{name} {_value(name, before)} -> {_value(name, after)}"
 
@@ -267,6 +282,12 @@ def _differences(fields: Mapping[str, tuple[Any, Any]], *, new: bool = False) ->
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "none"
+    if name == "paused":
+        return (
+            f"since {instant(value['at_us'])}"
+            + (f" by {value['by']}" if value["by"] else "")
+            + f" ({value['reason']})" * bool(value["reason"])
+        )
     return instant(value) if name.endswith("_at") else str(value)
 
 
@@ -276,7 +297,7 @@ def _change_json(change: Change) -> dict[str, Any]:
             "what": "journal", "a": change.a, "b": change.b, "boots": change.boots, "stepped_us": change.stepped_us,
             "pruned": change.pruned, "compactions": change.compactions,
         }  # fmt: skip
-    fields = {name: [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
+    fields = {_with_unit(name): [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
     if isinstance(change, TaskChange):
         return {
             "what": f"task {change.what}",

@@ -65,7 +65,7 @@ def whatif(
     if as_json:
         screen.json(_json(found))
     else:
-        _show(screen, found)
+        _show(screen, found, " ".join(sets or []) if variants else "")
     if plot_to is not None:
         plot(plot_to, _title(found), _curves(found))
         screen.note(f"drawn to {plot_to}")
@@ -77,11 +77,12 @@ def _wanted(sets: list[str], variants: list[str]) -> list[Variant]:
     """Each --variant on top of all --set; without one, what --set says; with neither, nothing but the baseline."""
     try:
         shared = settings(sets)
-        if variants:
-            return [Variant(" ".join(text.split()), {**shared, **settings([text])}) for text in variants]
+        found = [Variant(" ".join(text.split()), settings([*sets, text])) for text in variants]
     except ValueError as error:
         raise WrongCall(str(error)) from None
-    return [Variant(" ".join(sets), shared)] if sets else []
+    if len({each.name for each in found}) < len(found):
+        raise WrongCall("two --variant are the same: give each once")
+    return found or ([Variant(" ".join(sets), shared)] if sets else [])
 
 
 def _plays(screen: Screen, bars: ExitStack) -> Callable[[str, int], Callable[[int], object]]:
@@ -95,9 +96,12 @@ def _plays(screen: Screen, bars: ExitStack) -> Callable[[str, int], Callable[[in
 # --- for people ---------------------------------------------------------------------------------------------------------
 
 
-def _show(screen: Screen, found: Comparison) -> None:
+def _show(screen: Screen, found: Comparison, shared: str) -> None:
+    """`shared`: what is set for every variant, which the heads of their columns do not say."""
     recording, baseline = found.recording, found.baseline
     screen.say(f"{_title(found)}, {instant(recording.began_at)} to {instant(recording.ended_at)}")
+    if shared:
+        screen.say(f"every variant with {shared}")
     screen.say("")
     columns = ("", "recorded", "as it was", *(each.variant.name for each in found.variants))
     plays = [found.as_it_was, *(each.played for each in found.variants)]
@@ -161,6 +165,7 @@ _FIGURES: list[tuple[str, Callable[[Figures], Any]]] = [
 ]
 _GUESSES: list[tuple[str, Callable[[Played], Any]]] = [
     ("runs drawn", lambda p: p.drawn),
+    ("ends not known", lambda p: p.hidden),
     ("submits refused", lambda p: p.refused),
     ("submits merged", lambda p: p.merged),
     ("orders unheard", lambda p: p.unheard),
@@ -186,7 +191,7 @@ def _json(found: Comparison) -> dict[str, Any]:
 
 
 def _played(played: Played) -> dict[str, Any]:
-    words = ("drawn", "refused", "merged", "unheard", "unborn", "stopped")
+    words = ("drawn", "hidden", "refused", "merged", "unheard", "unborn", "stopped")
     return {**_figures(played.figures), **{name: getattr(played, name) for name in words}}
 
 

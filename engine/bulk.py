@@ -4,7 +4,8 @@ Problem.  An operator wants to cancel what one customer has waiting, before he k
 while it works.  Choice: the filters are those of `list` and `count`; `dry_run=True` counts what would be touched and touches nothing; the
 order itself is one ordinary command a task, so it is decided, recorded and refused as a single one would be, in chunks of
 OPERATION_CHUNK between which everybody else has a turn.  What comes while it works is not meant, and what has moved on meanwhile
-(started, ended) is passed over, so the count is of what was really done.  Each event names who acted and why.
+(started, ended) is passed over, so the count is of what was really done.  Each event names who acted and why.  Which tasks are meant and
+what each of them is told is said in one place for the order and for its dry run, engine/aim.py.
 
 Rejected: one event for many tasks (a record concerns at most one task); all or none (a hundred thousand cancels in one commit would
 stop every other queue for as long as they take).
@@ -12,26 +13,29 @@ stop every other queue for as long as they take).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from functools import partial
 
 from journeyman.actors.call import Call
-from journeyman.engine.errors import NotRetryable
+from journeyman.actors.queue_actor import QueueActor
+from journeyman.actors.surroundings import around
+from journeyman.engine.aim import Aim, Rehearsal, to_cancel, to_prune, to_reprioritise, to_reschedule, to_retry, why_kept
 from journeyman.engine.names import check_words
-from journeyman.engine.operating import Operations, due_of
-from journeyman.engine.questions import StateLike
+from journeyman.engine.operating import Operations
+from journeyman.engine.questions import StateLike, id_of
 from journeyman.engine.reading import Filters
 from journeyman.engine.scope import Scope
-from journeyman.engine.spec import whole
-from journeyman.kernel.bounds import OPERATION_CHUNK, PRIORITY_MAX, PRIORITY_MIN
-from journeyman.kernel.commands import Accepted, Answer, Cancel, Command, Reprioritise, Reschedule, Retry
+from journeyman.kernel.commands import Accepted, Answer, Command
 from journeyman.kernel.duration import Seconds
-from journeyman.kernel.lifecycle import WAITING, State
+from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import TaskState
 
-Order = Callable[[TaskState], Command]
-Meant = Callable[[TaskState], bool]
+Tell = Callable[[int], object]
+
+
+def unheard(_: int) -> None:
+    """Of progress that nobody asked for."""
 
 
 class Bulk(Operations):
@@ -59,10 +63,7 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        filters = _of(filters, WAITING | {State.RUNNING} if running else WAITING)
-        return await self._each(
-            session, filters, lambda task: task.cancel is None, lambda task: Cancel(task.id, reason, by, running), dry_run
-        )
+        return await self._aimed(to_cancel(filters, running=running, reason=reason, by=by), dry_run)
 
     async def retry_all(
         self,
@@ -89,11 +90,7 @@ class Bulk(Operations):
             raise ValueError(f"retry_all takes one state (failed, cancelled or interrupted), not {state!r}")
         wanted = State(state)
         filters = self._filters(session, queue, wanted, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        if wanted not in (State.FAILED, State.CANCELLED, State.INTERRUPTED):
-            raise NotRetryable(f"tasks that are {wanted} cannot be retried; only failed, cancelled and interrupted ones can")
-        return await self._each(
-            session, filters, lambda task: task.keep_payload, lambda task: Retry(task.id, reason, by), dry_run, oldest_first=True
-        )
+        return await self._aimed(to_retry(filters, reason=reason, by=by), dry_run)
 
     async def reschedule_all(
         self,
@@ -115,16 +112,8 @@ class Bulk(Operations):
         """As `reschedule`, for every task that matches and waits.  They keep their order among each other.  QueueNotFound."""
         check_words(reason, by)
         session = self._opened()
-        delay_us, due_at = due_of(delay, at)
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self._each(
-            session,
-            _of(filters, WAITING),
-            lambda task: True,
-            lambda task: Reschedule(task.id, delay_us, due_at, reason, by),
-            dry_run,
-            oldest_first=True,
-        )
+        return await self._aimed(to_reschedule(filters, delay=delay, at=at, reason=reason, by=by), dry_run)
 
     async def reprioritise_all(
         self,
@@ -145,50 +134,91 @@ class Bulk(Operations):
         """As `reprioritise`, for every task that matches, waits and has another priority.  QueueNotFound."""
         check_words(reason, by)
         session = self._opened()
-        chosen = whole(priority, "priority", PRIORITY_MIN, PRIORITY_MAX)
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        return await self._each(
-            session,
-            _of(filters, WAITING),
-            lambda task: task.priority != chosen,
-            lambda task: Reprioritise(task.id, chosen, reason, by),
-            dry_run,
-        )
+        return await self._aimed(to_reprioritise(filters, priority=priority, reason=reason, by=by), dry_run)
 
-    # --- inside -------------------------------------------------------------------------------------------------------
-
-    async def _each(
-        self, session: Scope, filters: Filters, meant: Meant, order: Order, dry_run: bool, *, oldest_first: bool = False
+    async def prune(
+        self,
+        older_than: float = 3600.0,
+        queue: str | None = None,
+        *,
+        states: Iterable[StateLike] = ("succeeded", "cancelled"),
+        handler: str | None = None,
+        owner: tuple[str, str] | None = None,
+        source: str | None = None,
+        tag: str | None = None,
+        key: str | None = None,
+        parent: str | None = None,
+        reason: str = "",
+        by: str = "api",
     ) -> int:
-        """Give the order to each task that matches and is meant; how many obeyed."""
-        if dry_run:
-            number = sum(map(meant, session.reader.newest(filters, None)))
-            await self._seen(session)
-            return number
-        total, before = 0, session.shell.journal.next_seq
-        if oldest_first:
-            tasks = [(task.seq, task.id) for task in session.reader.newest(filters, before) if meant(task)]
-            tasks.reverse()
-            for start in range(0, len(tasks), OPERATION_CHUNK):
-                total += await self._order(session, tasks[start : start + OPERATION_CHUNK], order)
-        else:
-            while found := list(islice(session.reader.newest(filters, before), OPERATION_CHUNK)):
-                before = found[-1].seq
-                total += await self._order(session, [(task.seq, task.id) for task in found if meant(task)], order)
+        """Delete tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
+
+        Succeeded and cancelled ones unless `states` names others.  Those that others still wait for stay.  QueueNotFound.
+        """
+        check_words(reason, by)
+        session = self._opened()
+        filters = self._filters(session, queue, states, owner, parent, handler=handler, source=source, tag=tag, key=key)
+        return await self._pruned(to_prune(filters, older_than, session.shell.now()), by, reason)
+
+    # --- for those who carry an order out -----------------------------------------------------------------------------
+
+    async def _aimed(self, aim: Aim, dry_run: bool = False, tell: Tell = unheard) -> int:
+        """Give the order to each task that it is for; how many obeyed, or would.  `tell` hears how many it has been so far."""
+        session = self._opened()
+        rehearsal = Rehearsal(session.shell.now()) if dry_run else None
+        total, past, bound = 0, None, session.shell.journal.next_seq
+        while found := aim.chunk(session.reader.stock(aim.filters.queue), past, bound):
+            past = found[-1].seq
+            if rehearsal is None:
+                total += await self._order(session, [(task.seq, task.id) for task in found], aim.command)
+                tell(total)
+            else:
+                actors = session.shell.actors
+                total += sum(_would(rehearsal, actors[task.queue], task, aim.command) for task in found)
+                await self._seen(session)
         await self._seen(session)
         return total
 
-    async def _order(self, session: Scope, tasks: Sequence[tuple[int, bytes]], order: Order) -> int:
+    async def _pruned_by_id(self, ids: Iterable[str], by: str, reason: str) -> tuple[int, list[tuple[str, str]]]:
+        """Delete these ended tasks, whatever their age; how many, and (id, why) of those that stay."""
+        session = self._opened()
+        refused: list[tuple[str, str]] = []
+        chosen: list[TaskState] = []
+        for id in dict.fromkeys(ids):
+            task = session.reader.find(id_of(id))
+            if (why := why_kept(id, task, session.shell.dependencies.pinned(id_of(id)))) is not None:
+                refused.append((id, why))
+            elif task is not None:
+                chosen.append(task)
+        chosen.sort(reverse=True)
+
+        def listing(before: int | None) -> Iterator[TaskState]:
+            return (task for task in chosen if before is None or task.seq < before)
+
+        return await session.runtime.housekeeper.prune_by_hand([listing], by, reason), refused
+
+    async def _pruned(self, chosen: Filters, by: str, reason: str, tell: Tell = unheard) -> int:
+        """Delete what was chosen (`to_prune`); how many."""
+        session = self._opened()
+        queues = [actor.name for actor in session.queues()] if chosen.queue is None else [chosen.queue]
+
+        def listing(queue: str, before: int | None) -> Iterator[TaskState]:
+            return session.reader.newest(chosen._replace(queue=queue), before)
+
+        listings = [partial(listing, queue) for queue in sorted(queues)]
+        return await session.runtime.housekeeper.prune_by_hand(listings, by, reason, tell)
+
+    async def _order(self, session: Scope, tasks: Sequence[tuple[int, bytes]], command: Callable[[bytes], Command]) -> int:
         """One chunk: given at once, so that their queues decide them together."""
         calls: list[Call[Answer]] = []
         for seq, task_id in tasks:
             task = session.find(task_id)
             if task is not None and task.seq == seq:
-                calls.append(session.shell.actors[task.queue].ask(order(task)))
+                calls.append(session.shell.actors[task.queue].ask(command(task_id)))
         answers = [await call.wait() for call in calls]
         return sum(answer.count for answer in answers if type(answer) is Accepted)
 
 
-def _of(filters: Filters, states: frozenset[State]) -> Filters:
-    """Only those of `states` that the filter asks for."""
-    return filters._replace(states=states if filters.states is None else filters.states & states)
+def _would(rehearsal: Rehearsal, actor: QueueActor, task: TaskState, command: Callable[[bytes], Command]) -> int:
+    return rehearsal.count(actor.state, task, command(task.id), around(actor))

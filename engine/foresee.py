@@ -1,112 +1,153 @@
 """What an order would touch: counted in the journal, beside a running engine or without one, touching nothing.
 
-The rules are those of the orders themselves (engine/bulk.py, engine/operating.py) and the filters are the same object; the tests
-compare the two counts for every action.  In a running engine tasks move on, so there it is a count of this moment.
+It has no rules of its own.  Which tasks are meant, and what each is told, is the order's `Aim`, as for the engine that carries it out;
+they are listed by the same code (`Stock`), and whether each obeys is asked of the same `decide` (`Rehearsal`); `clear` and `prune` have
+a function each that the dry run and the order share.  The head of engine/aim.py says so at length, and what a rehearsal cannot know.
+
+So what is left here is a state to ask: that of the newest commit, read for the purpose and thrown away.  In a running engine tasks move
+on, so there it is a count of this moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 
+from journeyman.engine.aim import Aim, Rehearsal, has_ended, no_task, why_kept
 from journeyman.engine.errors import QueueNotFound, TaskNotFound
 from journeyman.engine.ids import id_bytes
-from journeyman.engine.orders import BY_TASK, PRUNED, Order, Outcome, Selection
-from journeyman.engine.reading import Filters
+from journeyman.engine.orders import BY_TASK, Order, Outcome
+from journeyman.engine.reading import Stock, expired
 from journeyman.journal.recovery import Recovered
 from journeyman.journal.view import JournalView
+from journeyman.kernel.commands import Accepted, Env
+from journeyman.kernel.decide import decide
 from journeyman.kernel.ids import id_text
-from journeyman.kernel.lifecycle import TERMINAL, WAITING, State, observed
+from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.namespace import SEPARATOR, shown_name
-from journeyman.kernel.state import QueueState, TaskState
-
-_PAGE = 256
-_ENDED_BADLY = frozenset({State.FAILED, State.CANCELLED, State.INTERRUPTED})
-_MEANT = {
-    "retry": frozenset({State.FAILED}),
-    "cancel": WAITING | {State.RUNNING},
-    "reschedule": WAITING,
-    "reprioritise": WAITING,
-    "clear": WAITING,
-    "prune": frozenset(PRUNED),
-}
+from journeyman.kernel.orders import to_clear
+from journeyman.kernel.state import QueueState
+from journeyman.kernel.taskstate import TaskState
+from journeyman.kernel.waits import pinned
 
 
 def foresee(view: JournalView, order: Order, *, shown: int = 0) -> Outcome:
-    """What `carry_out` would answer, and the first `shown` ids.  QueueNotFound."""
+    """What `carry_out` would answer, and the first `shown` ids.  QueueNotFound; ValueError for an order that makes no sense."""
     now = view.now()
     with view.newest() as found:
-        if order.action in BY_TASK and order.ids:
-            return _named(found, order, now)
+        dry = _DryRun(found, order, now)
+        if order.ids:
+            return dry.named()
         if order.action in ("pause", "resume"):
-            pausing = order.action == "pause"
-            queues = _queues(found, order.queues)
-            return Outcome(sum(pausing != (queue.paused is not None) or (not pausing and queue.parked_until > now) for queue in queues))
-        return _counted(_touched(found, order, now), shown)
+            return Outcome(dry.queues_touched())
+        return _counted(dry.tasks(), shown)
+
+
+def needless(view: JournalView, order: Order) -> Outcome | None:
+    """What to answer to an order that would write nothing; None if it would, or if only an engine's opening can tell.  As `foresee`."""
+    now = view.now()
+    with view.newest() as found:
+        dry = _DryRun(found, order, now)
+        if order.ids:
+            outcome = dry.named()
+            touches = dry.touched > 0
+        elif order.action in ("pause", "resume"):
+            outcome, touches = Outcome(0), dry.queues_touched() > 0
+        else:
+            outcome, touches = Outcome(0), next(dry.tasks(), None) is not None
+        unjudged = any(queue.running for queue in found.state.queues.values())
+        return None if touches or unjudged else outcome
 
 
 def _counted(tasks: Iterator[TaskState], shown: int) -> Outcome:
-    count = 0
-    ids: list[str] = []
-    for task in tasks:
-        count += 1
-        if len(ids) < shown:
-            ids.append(id_text(task.id))
-    return Outcome(count, (), tuple(ids))
+    ids = [id_text(task.id) for task in islice(tasks, shown)]
+    return Outcome(len(ids) + sum(1 for _ in tasks), (), tuple(ids))
 
 
-def _touched(found: Recovered, order: Order, now: int) -> Iterator[TaskState]:
-    selection = order.selection
-    queues = (selection.queue,) if order.action in BY_TASK and selection.queue is not None else order.queues
-    states = _states(order)
-    meant = _meant(order, now)
-    filters = _filters(selection)
-    for queue in _queues(found, queues):
-        for state in states:
-            for task in _standing(found, queue, state, now):
-                if filters.admit(task) and meant(task):
-                    yield task
+class _DryRun:
+    """Of one order, on one state.  What the order itself says wrongly is said before anything else."""
 
+    def __init__(self, found: Recovered, order: Order, now: int) -> None:
+        self._found, self._order, self._now = found, order, now
+        self._rehearsal = Rehearsal(now)
+        self.touched = 0  # of the tasks that were named, those that would change
+        by_task = order.action in BY_TASK
+        selected = (order.selection.queue,) if by_task and order.selection.queue is not None else order.queues
+        self._queues = _queues(found, selected)
+        self._aim = order.aim(self._queues[0].name if selected else None) if by_task else None
+        if order.action in ("pause", "resume", "clear"):
+            order.of_queue()
+        elif order.action == "prune":
+            order.prunes("", now)
 
-def _states(order: Order) -> list[State]:
-    """Those that the order is for, and asks for."""
-    usual = _MEANT[order.action]
-    asked = order.selection.states
-    if order.action == "retry":
-        chosen = frozenset(asked or usual) & _ENDED_BADLY
-    elif order.action == "prune":
-        chosen = frozenset(asked or usual) & TERMINAL
-    else:
-        chosen = usual & frozenset(asked) if asked else usual
-    return [state for state in State if state in chosen]
+    def tasks(self) -> Iterator[TaskState]:
+        """Those that would be touched, in the order in which they would be."""
+        if self._aim is not None:
+            yield from self._obedient(self._aim)
+            return
+        for queue in self._queues:
+            if self._order.action == "clear":
+                yield from to_clear(queue, self._now)
+            else:
+                chosen = self._order.prunes(queue.name, self._now)
+                yield from (task for task in self._stock([queue]).newest(chosen, None) if not self._pinned(task.id))
 
+    def _obedient(self, aim: Aim) -> Iterator[TaskState]:
+        stock, known, past = self._stock(self._queues), self._found.state.queues, None
+        while chunk := aim.chunk(stock, past):
+            past = chunk[-1].seq
+            yield from (task for task in chunk if self._rehearsal.count(known[task.queue], task, aim.command(task.id)))
 
-def _meant(order: Order, now: int) -> Callable[[TaskState], bool]:
-    """Whether a task in one of the states is touched."""
-    match order.action:
-        case "retry":
-            return lambda task: task.keep_payload
-        case "cancel":
-            return lambda task: task.cancel is None
-        case "reprioritise":
-            return lambda task: task.priority != order.priority
-        case "prune":
-            ended_by = now - round(order.older_than * 1_000_000)
-            return lambda task: task.finished_at is not None and task.finished_at <= ended_by
-        case _:
-            return lambda task: True
+    def queues_touched(self) -> int:
+        """By a pause or a resume."""
+        command = self._order.of_queue()
+        answers = [decide(queue, [command], self._now, Env()).answers[0] for queue in self._queues]
+        return sum(answer.count for answer in answers if type(answer) is Accepted)
 
+    def named(self) -> Outcome:
+        """Of tasks by their ids: each is taken, or refused for a reason."""
+        taken: list[str] = []
+        refused: list[tuple[str, str]] = []
+        for id in dict.fromkeys(self._order.ids):
+            why = self._why_not(id)
+            if why is None:
+                taken.append(id)
+            else:
+                refused.append((id, why))
+        return Outcome(len(taken), tuple(refused), tuple(taken))
 
-def _filters(selection: Selection) -> Filters:
-    return Filters(handler=selection.handler, owner=selection.owner, source=selection.source, tag=selection.tag, key=selection.key)
+    def _why_not(self, id: str) -> str | None:
+        """Why the task of this id would refuse; None if it would not."""
+        try:
+            task = self._task(id_bytes(id))
+        except (TaskNotFound, ValueError) as error:
+            return str(error)
+        if self._aim is None:
+            why = why_kept(id, task, task is not None and self._pinned(task.id))
+            self.touched += why is None
+            return why
+        if task is None:
+            return no_task(id)
+        queue = self._found.state.queues[task.queue]
+        if task.state in TERMINAL and task.id not in queue.tasks and self._order.action != "retry":
+            return has_ended(id, task)
+        answer = self._rehearsal.answer(queue, task, self._aim.command(task.id))
+        if type(answer) is not Accepted:
+            return answer.message  # type: ignore[union-attr]
+        self.touched += answer.count
+        return None
 
+    def _task(self, id: bytes) -> TaskState | None:
+        for queue in self._found.state.queues.values():
+            if (task := queue.tasks.get(id)) is not None:
+                return None if expired(task, self._now) else task
+        return self._found.catalog.get(id, self._now)
 
-def _standing(found: Recovered, queue: QueueState, state: State, now: int) -> Iterator[TaskState]:
-    """The tasks of a queue in one state, in memory and on disk, without those that retention has expired."""
-    yield from (task for task in queue.listed(state, now) if task.expires_at is None or task.expires_at > now)
-    before: int | None = None
-    while state in TERMINAL and (page := found.catalog.newest(queue.name, state, now, before=before, limit=_PAGE)):
-        yield from page
-        before = page[-1].seq
+    def _pinned(self, id: bytes) -> bool:
+        return pinned(id, (queue.waits for queue in self._found.state.queues.values()))
+
+    def _stock(self, queues: list[QueueState]) -> Stock:
+        return Stock(queues, self._found.catalog, self._now)
 
 
 def _queues(found: Recovered, names: tuple[str, ...]) -> list[QueueState]:
@@ -124,33 +165,4 @@ def _queues(found: Recovered, names: tuple[str, ...]) -> list[QueueState]:
     return list(chosen.values())
 
 
-def _named(found: Recovered, order: Order, now: int) -> Outcome:
-    """Orders about tasks by id: each is touched, or refused for a reason."""
-    states = _ENDED_BADLY if order.action == "retry" else _MEANT[order.action]
-    touched: list[str] = []
-    refused: list[tuple[str, str]] = []
-    for id in dict.fromkeys(order.ids):
-        task = _task(found, id, now)
-        if task is None:
-            refused.append((id, f"no task {id}: it was never submitted here, or retention has dropped it"))
-        elif (state := observed(task.state, task.due_at, now)) not in states:
-            refused.append((id, f"task {id} is {state}"))
-        elif order.action == "retry" and not task.keep_payload:
-            refused.append((id, f"the arguments of task {id} were dropped at its end; submit it anew"))
-        else:
-            touched.append(id)
-    return Outcome(len(touched), tuple(refused), tuple(touched))
-
-
-def _task(found: Recovered, id: str, now: int) -> TaskState | None:
-    try:
-        key = id_bytes(id)
-    except (TaskNotFound, ValueError):
-        return None
-    for queue in found.state.queues.values():
-        if key in queue.tasks:
-            return queue.tasks[key]
-    return found.catalog.get(key, now)
-
-
-__all__ = ["foresee"]
+__all__ = ["foresee", "needless"]

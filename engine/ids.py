@@ -12,17 +12,15 @@ Rejected: fresh entropy for every id (a system call each), and `uuid.UUID` objec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 
-from journeyman.kernel.ids import id_text
+from journeyman.kernel.ids import id_bytes, id_text
 
 _VERSION: Final = 0x7 << 12
 _MIDDLE: Final = 0xFFF
 _VARIANT: Final = 0x2 << 62
 _LOW: Final = (1 << 62) - 1
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
 
 
 class IdSource:
@@ -54,13 +52,6 @@ class IdSource:
             value = max(value, ms << 74 | int.from_bytes(self._entropy(10), "big") >> 7)
         self._high, self._low = value >> 62, value & _LOW
         self._head = (self._high >> 12 << 16 | _VERSION | self._high & _MIDDLE).to_bytes(8, "big")
-
-
-def id_bytes(text: object) -> bytes:
-    """The 16 bytes of an id given as text: any UUID, with or without hyphens, of any version.  ValueError for anything else."""
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
-        raise ValueError(f"an id must be a UUID as str, such as '01890a5d-ac96-774b-bcce-b302099a8057', not {text!r}")
-    return bytes.fromhex(text.replace("-", ""))
 
 
 __all__ = ["IdSource", "id_bytes", "id_text"]

@@ -5,21 +5,20 @@ Each is an event that names who acted and why.  Orders about many tasks are in e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
-from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
+from journeyman.engine.aim import due_of, no_task
+from journeyman.engine.errors import NotCancellable, NotWaiting, TaskNotFound
 from journeyman.engine.names import check_words
 from journeyman.engine.policy import QueuePolicy, changes_of, policy_in_force
-from journeyman.engine.questions import Questions, StateLike, id_of, unless_refused
+from journeyman.engine.questions import Questions, id_of, unless_refused
 from journeyman.engine.spec import UNSET, Limit, Unset, whole
-from journeyman.journal.instants import instant_us
 from journeyman.kernel import commands
 from journeyman.kernel.bounds import OPERATION_CHUNK, PRIORITY_MAX, PRIORITY_MIN
 from journeyman.kernel.commands import Cancel, Clear, Command, Configure, Pause, Refused, Reprioritise, Reschedule, Resume
-from journeyman.kernel.duration import Seconds, microseconds
-from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.duration import Seconds
 from journeyman.kernel.limiters import check_shared
 from journeyman.kernel.policy import FairBy, OnCrash, Policy, Rate, Retention, Retry
 
@@ -49,9 +48,7 @@ class Operations(Questions):
         task = session.reader.find(id_of(id))
         if task is None:
             await self._seen(session)
-            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
-        if task.state in TERMINAL and not task.keep_payload:
-            raise NotRetryable(f"the arguments of task {id} were dropped at its end (Retention.payload); submit it anew")
+            raise TaskNotFound(no_task(id))
         actor = session.shell.actors[task.queue]
         unless_refused(await actor.ask(commands.Retry(task.id, reason, by)).wait())
 
@@ -97,28 +94,6 @@ class Operations(Questions):
                 break
         await self._seen(session)
         return total
-
-    async def prune(
-        self,
-        older_than: float = 3600.0,
-        queue: str | None = None,
-        *,
-        states: Iterable[StateLike] = ("succeeded", "cancelled"),
-        reason: str = "",
-        by: str = "api",
-    ) -> int:
-        """Delete tasks that ended at least `older_than` seconds ago, whatever their retention says; how many.
-
-        Succeeded and cancelled ones unless `states` names others.
-        """
-        check_words(reason, by)
-        session = self._opened()
-        queues = [actor.name for actor in (session.queues() if queue is None else [self._actor(session, queue)])]
-        wanted = frozenset(State(state) for state in ([states] if isinstance(states, str) else states))
-        if wanted - TERMINAL:
-            raise ValueError(f"only ended tasks can be pruned, not {', '.join(sorted(wanted - TERMINAL))}")
-        ended_by = session.shell.now() - microseconds(older_than, "older_than")
-        return await session.runtime.housekeeper.prune_by_hand(ended_by, queues, wanted, by, reason)
 
     async def pause(self, queue: str, *, reason: str = "", by: str = "api") -> None:
         """Start nothing more on `queue` until `resume`, restarts included.  What runs goes on."""
@@ -177,14 +152,3 @@ class Operations(Questions):
         policy = policy_in_force(actor)
         await self._seen(session)
         return policy
-
-
-def due_of(delay: Seconds | None, at: datetime | None) -> tuple[int, int | None]:
-    """(microseconds from now, or the instant instead).  ValueError unless exactly one is given."""
-    if (delay is None) == (at is None):
-        raise ValueError("give delay (from now) or at (an instant), one of them")
-    if delay is not None:
-        return microseconds(delay, "delay"), None
-    if not isinstance(at, datetime):
-        raise ValueError(f"at must be an aware datetime, not {at!r}")
-    return 0, max(0, instant_us(at, "at"))

@@ -1,45 +1,24 @@
-"""An operator's order as a value: what is to be done, to which tasks, by whom and why; and carrying it out.
+"""An operator's order as a value: what is to be done, to which tasks, by whom and why.
 
-Problem.  The same order comes from a command line today and through a door into a running engine tomorrow, and must mean the same.
-Choice: an `Order` is plain data that knows nothing of how it reaches an engine; `carry_out` gives it to any open engine; `at_rest` opens
-the engine for it.  What an order would touch, without an engine and without touching it, is in engine/foresee.py.
-
-An engine that is opened for an order declares no queues.  So it has no handlers: nothing starts, no schedule fires, no policy is
-declared; all tasks are parked, as those of any queue that a program no longer declares.  What its opening does leave behind is true and
-needed anyway: EngineBooted, a new epoch for each queue, and a verdict on attempts that a killed engine left running.
-
-Rejected: events written beside an engine's back (they would be decided by nobody); opening with stand-in handlers (they would run).
+The same order comes from a command line today and through a door into a running engine tomorrow, and must mean the same.  So it is plain
+data that knows nothing of how it reaches an engine.  Who gives it to one is engine/carrying.py, who only counts is engine/foresee.py, and
+which tasks it means is the same for both: the aims made here (engine/aim.py).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import trio
-
-from journeyman.engine.bulk import Bulk
-from journeyman.engine.engine import Engine
-from journeyman.engine.errors import NotCancellable, NotRetryable, NotWaiting, TaskNotFound
-from journeyman.journal.errors import JournalLocked, NoJournal
-from journeyman.journal.identity import refuse_lost_data
-from journeyman.journal.lmdb_store import LmdbStore
-from journeyman.journal.lock import owner_of
-from journeyman.journal.record import TAG_OF
-from journeyman.journal.store import Table
-from journeyman.journal.view import JournalView
-from journeyman.kernel.events import CancelRequested, EngineBooted, Event, TaskCancelled, TaskReprioritised, TaskRescheduled, TaskRetried
-from journeyman.kernel.ids import id_text
+from journeyman.engine.aim import Aim, to_cancel, to_prune, to_reprioritise, to_reschedule, to_retry
+from journeyman.engine.names import check_words
+from journeyman.engine.reading import Filters
+from journeyman.kernel.commands import Command, Pause, Resume
 from journeyman.kernel.lifecycle import State
 
 Action = Literal["retry", "cancel", "reschedule", "reprioritise", "clear", "pause", "resume", "prune"]
 BY_TASK: Final = frozenset({"retry", "cancel", "reschedule", "reprioritise"})
-PRUNED: Final = (State.SUCCEEDED, State.CANCELLED)  # what a prune takes that names no states
-_PAGE: Final = 1_000
-_LEFT_BY: Final = (TaskCancelled, CancelRequested, TaskRetried, TaskRescheduled, TaskReprioritised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +38,18 @@ class Selection:
         """Whether nothing is narrowed down."""
         return self == Selection()
 
-    def filters(self) -> dict[str, Any]:
-        """For the calls of an engine; the states are apart."""
-        return {"queue": self.queue, "handler": self.handler, "owner": self.owner, "source": self.source, "tag": self.tag, "key": self.key}
+    def filters(self, queue: str | None) -> Filters:
+        """The same for whoever lists tasks.  `queue`: by its stored name."""
+        states = frozenset(self.states) or None
+        return Filters(queue, states, handler=self.handler, owner=self.owner, source=self.source, tag=self.tag, key=self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be done.  By task: `ids`, or else `selection`.  By queue (clear, pause, resume, prune): `queues`, none for all."""
+    """What is to be done.  By task: `ids`, or else `selection`.  By queue (clear, pause, resume): `queues`, none for all.
+
+    A prune has all three: `ids`, or else what of the `queues`, none for all, `selection` names.
+    """
 
     action: Action
     ids: tuple[str, ...] = ()
@@ -77,7 +60,33 @@ class Order:
     delay: float | None = None  # reschedule: seconds from now, or
     at: datetime | None = None  # this instant
     priority: int = 0  # reprioritise
-    older_than: float = 0.0  # prune: seconds since the end
+    older_than: float = 0.0  # prune: seconds since the end; of tasks named by `ids` any age will do
+
+    def aim(self, queue: str | None) -> Aim:
+        """What it tells each of its tasks, and which those are.  `queue`: its selection's, by its stored name.  ValueError,
+        NotRetryable."""
+        filters, by, reason = self.selection.filters(queue), self.by, self.reason
+        match self.action:
+            case "retry":
+                return to_retry(filters, reason=reason, by=by)
+            case "cancel":
+                return to_cancel(filters, running=True, reason=reason, by=by)
+            case "reschedule":
+                return to_reschedule(filters, delay=self.delay, at=self.at, reason=reason, by=by)
+            case "reprioritise":
+                return to_reprioritise(filters, priority=self.priority, reason=reason, by=by)
+            case _:
+                raise ValueError(f"{self.action} is no order about tasks one by one")
+
+    def prunes(self, queue: str, now: int) -> Filters:
+        """What a prune takes of this queue, by its stored name.  ValueError."""
+        check_words(self.reason, self.by)
+        return to_prune(self.selection.filters(queue), self.older_than, now)
+
+    def of_queue(self) -> Command:
+        """What pause and resume tell a queue.  ValueError."""
+        check_words(self.reason, self.by)
+        return Pause(self.by, self.reason) if self.action == "pause" else Resume(self.by, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,125 +99,4 @@ class Outcome:
     ids: tuple[str, ...] = ()  # of tasks that were touched, the first so many
 
 
-async def carry_out(engine: Bulk, order: Order) -> Outcome:
-    """Give the order to an open engine.  What that raises of an order as a whole is raised; ids are refused one by one."""
-    if order.action not in BY_TASK:
-        return Outcome(await _by_queue(engine, order))
-    if not order.ids:
-        return Outcome(await _selected(engine, order))
-    count = 0
-    refused: list[tuple[str, str]] = []
-    for id in dict.fromkeys(order.ids):
-        try:
-            await _one(engine, order, id)
-            count += 1
-        except (TaskNotFound, NotCancellable, NotRetryable, NotWaiting) as error:
-            refused.append((id, str(error)))
-    return Outcome(count, tuple(refused))
-
-
-def _one(engine: Bulk, order: Order, id: str) -> Awaitable[None]:
-    by, reason = order.by, order.reason
-    match order.action:
-        case "retry":
-            return engine.retry(id, reason=reason, by=by)
-        case "cancel":
-            return engine.cancel(id, reason, by=by)
-        case "reschedule":
-            return engine.reschedule(id, delay=order.delay, at=order.at, reason=reason, by=by)
-        case _:
-            return engine.reprioritise(id, order.priority, reason=reason, by=by)
-
-
-async def _selected(engine: Bulk, order: Order) -> int:
-    filters, states = order.selection.filters(), order.selection.states or None
-    by, reason = order.by, order.reason
-    match order.action:
-        case "retry":
-            wanted = states or (State.FAILED,)
-            return sum([await engine.retry_all(state=state, reason=reason, by=by, **filters) for state in dict.fromkeys(wanted)])
-        case "cancel":
-            return await engine.cancel_all(state=states, reason=reason, by=by, **filters)
-        case "reschedule":
-            return await engine.reschedule_all(state=states, delay=order.delay, at=order.at, reason=reason, by=by, **filters)
-        case _:
-            return await engine.reprioritise_all(state=states, priority=order.priority, reason=reason, by=by, **filters)
-
-
-async def _by_queue(engine: Bulk, order: Order) -> int:
-    by, reason = order.by, order.reason
-    known = await engine.stats()
-    names = tuple(dict.fromkeys(order.queues)) or tuple(known)
-    if order.action == "prune":
-        states = order.selection.states or PRUNED
-        return sum([await engine.prune(order.older_than, name, states=states, reason=reason, by=by) for name in names])
-    if order.action == "clear":
-        return sum([await engine.clear(name, reason=reason or "cleared", by=by) for name in names])
-    pausing = order.action == "pause"
-    count = 0
-    for name in names:
-        await (engine.pause if pausing else engine.resume)(name, reason=reason, by=by)
-        count += name not in known or pausing != known[name].paused or (not pausing and known[name].parked_until is not None)
-    return count
-
-
-def at_rest(path: str | os.PathLike[str], order: Order, *, shown: int = 0) -> Outcome:
-    """Open the journal for the order alone, and close it again; with the ids of the first `shown` tasks that it touched.
-
-    JournalLocked while an engine has it open, naming the process; NoJournal: none is made.
-    """
-    directory = os.path.abspath(path)
-    refuse_absent(directory)
-    refuse_owned(directory, owner_of(directory))
-
-    async def work() -> Outcome:
-        async with Engine(directory) as engine:
-            return await carry_out(engine, order)
-
-    done = trio.run(work)
-    if not shown or not done.count:
-        return done
-    with JournalView(LmdbStore(directory, readonly=True)) as view:  # which our engine has just closed in good order
-        ids: dict[str, None] = {}
-        for _, event in view.events(_newest_boot(view.store)):
-            if _left_by(event, order) and len(ids) < shown:
-                ids[id_text(event.task)] = None  # type: ignore[union-attr]
-    return Outcome(done.count, done.refused, tuple(ids))
-
-
-def _newest_boot(store: LmdbStore) -> int:
-    """The seq of the newest EngineBooted."""
-    stop: bytes | None = None
-    while pairs := store.scan(Table.EVENTS, b"", stop, reverse=True, limit=_PAGE):
-        for key, value in pairs:
-            if value[1] == TAG_OF[EngineBooted]:
-                return int.from_bytes(key, "big")
-        stop = pairs[-1][0]
-    return 1
-
-
-def _left_by(event: Event, order: Order) -> bool:
-    return isinstance(event, _LEFT_BY) and event.by == order.by and (event.reason == order.reason or not order.reason)
-
-
-def refuse_absent(directory: str) -> None:
-    """NoJournal where an engine would make a new one; JournalCorrupt where one was lost."""
-    if os.path.isdir(directory):
-        refuse_lost_data(directory)
-    data = os.path.join(directory, "data.mdb")
-    if not os.path.exists(data) or not os.path.getsize(data):
-        raise NoJournal(directory)
-
-
-def refuse_owned(path: str, owner: int | None) -> None:
-    """JournalLocked if a process has the journal open."""
-    if owner is not None:
-        who = f"process {owner}" if owner else "a process that cannot be seen from here (another container?)"
-        raise JournalLocked(
-            f"the engine of {who} has the journal at {path} open, and only it can do this: stop it first, or have that program call its "
-            "engine (docs/OPERATING.md); --dry-run counts without it",
-            owner or None,
-        )
-
-
-__all__ = ["BY_TASK", "PRUNED", "Action", "Order", "Outcome", "Selection", "at_rest", "carry_out", "refuse_owned"]
+__all__ = ["BY_TASK", "Action", "Order", "Outcome", "Selection"]

@@ -12,6 +12,7 @@ import trio
 
 from journeyman.actors.budget import Budget
 from journeyman.actors.queue_actor import QueueActor
+from journeyman.engine.aim import has_ended, no_task
 from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.ids import id_bytes
@@ -53,7 +54,7 @@ class Questions:
         task = session.reader.find(id_of(id))
         if task is None:
             await self._seen(session)
-            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+            raise TaskNotFound(no_task(id))
         seen = session.task(task)
         await self._seen(session)
         return seen.read()
@@ -64,7 +65,7 @@ class Questions:
         task = session.reader.find(id_of(id))
         if task is None:
             await self._seen(session)
-            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+            raise TaskNotFound(no_task(id))
         actor = session.shell.actors[task.queue]
         found = explain(actor.state, task.id, session.shell.now(), actor.view())
         if actor.budget is not None:
@@ -81,7 +82,7 @@ class Questions:
         await self._seen(session)
         if task is None or session.reader.find(task.id) is None:  # ended and dropped, or pruned, while we waited
             await self._seen(session)  # and that must be durable before it is said
-            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+            raise TaskNotFound(no_task(id))
         found = (history_of(seq, event, session.called(task.queue)) for seq, event in session.shell.journal.events(seqs))
         return [event for event in found if event is not None]
 
@@ -172,10 +173,10 @@ class Questions:
         task = session.reader.find(id_of(id))
         if task is None:
             await self._seen(session)
-            raise TaskNotFound(f"no task {id}: it was never submitted here, or retention has dropped it")
+            raise TaskNotFound(no_task(id))
         if task.state in TERMINAL and task.id not in session.shell.actors[task.queue].state.tasks:
             await self._seen(session)
-            raise ended_error(f"task {id} has ended ({task.state})")
+            raise ended_error(has_ended(id, task))
         return session.shell.actors[task.queue]
 
     def _filters(
@@ -201,7 +202,9 @@ class Questions:
             raise ValueError(f"state must be a state or several of them, not {state!r}")
         states = None if state is None else frozenset({State(state)} if isinstance(state, str) else (State(one) for one in state))
         pair = None if owner is None else (owner[0], owner[1])
-        return Filters(stored, states, owner=pair, parent=None if parent is None else id_of(parent), **plain)
+        of = plain.get
+        parent_id = None if parent is None else id_of(parent)
+        return Filters(stored, states, of("handler"), pair, of("source"), of("tag"), of("key"), parent_id, of("unique"))
 
     async def _seq_of(self, session: Scope, before: Task | str | int | None) -> int | None:
         if before is None or isinstance(before, int):

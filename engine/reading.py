@@ -4,23 +4,29 @@ Unfinished tasks, and ended ones until a checkpoint has written them, live in th
 catalog's tables. Every reader here looks at both, prefers memory (it is newer), and leaves out what retention has expired:
 invisible exactly on time, deleted soon after.  What was read is only answered once it is durable; the callers in engine.py see
 to that.
+
+What is read is a `Stock`: queues and a catalog.  An engine's are its actors'; a dry run (foresee.py) has its own, so both list with the
+same code.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.shell import Shell
+from journeyman.journal.catalog import Catalog
 from journeyman.kernel.lifecycle import TERMINAL, State
-from journeyman.kernel.state import TaskState
+from journeyman.kernel.state import QueueState, TaskState
 
 if TYPE_CHECKING:
     from journeyman.engine.scope import Scope
 
 _PAGE = 64  # rows read from disk at a time while listing
+_OLDEST_FIRST: Final = attrgetter("seq")
 
 
 class Filters(NamedTuple):
@@ -35,11 +41,12 @@ class Filters(NamedTuple):
     key: str | None = None
     parent: bytes | None = None
     unique: str | None = None
+    ended_by: int | None = None  # ended at this instant or before, microseconds UTC
 
     @property
     def coarse(self) -> bool:
         """Whether queue and state say it all, so that counts need no look at tasks."""
-        return self[2:] == (None,) * 7
+        return self[2:] == (None,) * 8
 
     def admit(self, task: TaskState) -> bool:
         options = task.options or {}
@@ -53,7 +60,51 @@ class Filters(NamedTuple):
             return False
         if self.unique is not None and options.get("unique") != self.unique:
             return False
+        if self.ended_by is not None and (task.finished_at is None or task.finished_at > self.ended_by):
+            return False
         return (self.source is None or options.get("source") == self.source) and (self.key is None or options.get("key") == self.key)
+
+
+class Stock(NamedTuple):
+    """Where tasks are: in memory and on disk.  `queues`: those to look at."""
+
+    queues: Sequence[QueueState]
+    catalog: Catalog
+    now: int
+
+    def newest(self, filters: Filters, before: int | None) -> Iterator[TaskState]:
+        """Matching tasks by descending seq, lazily.  Not to be used across a change."""
+        streams: list[Iterator[TaskState]] = []
+        for queue in self.queues:
+            for state in _states(filters):
+                streams.append(queue.listed(state, self.now, before))
+                if state in TERMINAL:
+                    streams.append(self._settled(queue, state, before))
+        return filter(self._matching(filters), heapq.merge(*streams, key=_newest_first))
+
+    def oldest(self, filters: Filters, after: int) -> Iterator[TaskState]:
+        """The same by rising seq."""
+        streams: list[Iterator[TaskState]] = []
+        for queue in self.queues:
+            for state in _states(filters):
+                streams.append(queue.listed_upwards(state, self.now, after))
+                if state in TERMINAL:
+                    streams.append(self._settled_upwards(queue, state, after))
+        return filter(self._matching(filters), heapq.merge(*streams, key=_OLDEST_FIRST))
+
+    def _matching(self, filters: Filters) -> Callable[[TaskState], bool]:
+        return lambda task: filters.admit(task) and not expired(task, self.now)
+
+    def _settled(self, queue: QueueState, state: State, before: int | None) -> Iterator[TaskState]:
+        """Ended tasks on disk, page by page; memory's are not among them."""
+        while page := self.catalog.newest(queue.name, state, self.now, before=before, limit=_PAGE):
+            yield from page
+            before = page[-1].seq
+
+    def _settled_upwards(self, queue: QueueState, state: State, after: int) -> Iterator[TaskState]:
+        while page := self.catalog.oldest(queue.name, state, self.now, after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].seq
 
 
 class Reader:
@@ -72,23 +123,17 @@ class Reader:
 
     def newest(self, filters: Filters, before: int | None) -> Iterator[TaskState]:
         """Matching tasks by descending seq, lazily.  Not to be used across an await."""
-        now = self._shell.now()
-        states = filters.states if filters.states is not None else frozenset(State)
-        streams: list[Iterator[TaskState]] = []
-        for actor in self._actors(filters.queue):
-            for state in states:
-                streams.append(actor.state.listed(state, now, before))
-                if state in TERMINAL:
-                    streams.append(self._settled(actor, state, before, now))
-        for task in heapq.merge(*streams, key=_newest_first):
-            if filters.admit(task) and not self._expired(task, now):
-                yield task
+        return self.stock(filters.queue).newest(filters, before)
+
+    def stock(self, queue: str | None) -> Stock:
+        """What this scope reaches, as of now: one queue, by its stored name, or all."""
+        return Stock([actor.state for actor in self._actors(queue)], self._shell.catalog, self._shell.now())
 
     def count(self, filters: Filters) -> int:
         """How many tasks match.  O(queues) when only queue and state are asked for and nothing has expired unpruned."""
         if not filters.coarse:
             return sum(1 for _ in self.newest(filters, None))
-        wanted = filters.states if filters.states is not None else frozenset(State)
+        wanted = _states(filters)
         return sum(n for actor in self._actors(filters.queue) for state, n in self.counts(actor).items() if state in wanted)
 
     def counts(self, actor: QueueActor) -> dict[State, int]:
@@ -97,22 +142,21 @@ class Reader:
         found = dict(actor.state.counts(now))
         settled = self._shell.catalog.counts(now).get(actor.name, {})
         for state in TERMINAL:
-            memory = sum(1 for task in actor.state.listed(state, now) if self._expired(task, now)) if found[state] else 0
+            memory = sum(1 for task in actor.state.listed(state, now) if expired(task, now)) if found[state] else 0
             found[state] += settled.get(state, 0) - memory
         return found
-
-    def _settled(self, actor: QueueActor, state: State, before: int | None, now: int) -> Iterator[TaskState]:
-        """Ended tasks on disk, page by page; memory's are not among them."""
-        while page := self._shell.catalog.newest(actor.name, state, now, before=before, limit=_PAGE):
-            yield from page
-            before = page[-1].seq
 
     def _actors(self, queue: str | None) -> Sequence[QueueActor]:
         return self._scope.queues() if queue is None else [self._shell.actors[queue]]
 
-    @staticmethod
-    def _expired(task: TaskState, now: int) -> bool:
-        return task.expires_at is not None and task.expires_at <= now
+
+def expired(task: TaskState, now: int) -> bool:
+    """Whether retention has ended for the task: nobody sees it any more."""
+    return task.expires_at is not None and task.expires_at <= now
+
+
+def _states(filters: Filters) -> frozenset[State]:
+    return filters.states if filters.states is not None else frozenset(State)
 
 
 def _newest_first(task: TaskState) -> int:

@@ -56,6 +56,20 @@ class Catalog:
                 break
         return found[:limit]
 
+    def oldest(self, queue: str, state: State, now: int, *, after: int = 0, limit: int) -> list[TaskState]:
+        """The same by rising seq, with seq above `after`."""
+        ordinal = self._tally.ordinals.get(queue)
+        if ordinal is None:
+            return []
+        code = STATE_CODE[state]
+        start, stop = state_key(ordinal, code, after + 1), state_key(ordinal, code, _NO_SEQ)
+        found: list[TaskState] = []
+        while len(found) < limit and (pairs := self._store.scan(Table.BY_STATE, start, stop, limit=min(_PAGE, limit))):
+            tasks = self.get_many([id for _, id in pairs], now)
+            found += [tasks[id] for _, id in pairs if id in tasks]
+            start = pairs[-1][0] + b"\0"
+        return found[:limit]
+
     def pages(self, queue: str, state: State, before: int | None = None) -> Iterator[list[bytes]]:
         """Ids for `newest`, page by page.  Each page is a read of its own, so nothing stays open while the caller works."""
         ordinal = self._tally.ordinals.get(queue)

@@ -101,8 +101,7 @@ def changes(view: JournalView, a: Moment, b: Moment, *, tell: Tell | None = None
 
 def _changes(view: JournalView, a: tuple[int, int], b: tuple[int, int], tell: Tell) -> Iterator[Change]:
     retried = _retried_between(view.store, a[0], b[0])
-    with view.snapshot():
-        walk = Walk(view.store, a[0], ended=False, observers=(a[1], b[1]))
+    walk = Walk(view.store, a[0], ended=False, observers=(a[1], b[1]))
     walk.run(a[0], tell)
     unknown = walk.recall()
     before = _queues(walk, *a, 0)

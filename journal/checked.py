@@ -1,42 +1,40 @@
-"""The check without which no copy of a journal is called one: by a child process first, whom damage may kill, then payload by payload.
+"""The check without which no copy of a journal is called one: what `verify` does, and not a sound word less.
 
-The child (probe.py) reads every page, checks the crc of every record and row, the chain, the sum of the rows and the indexes.  What it does
-not look at are arguments and results, which have no crc of their own: their digests are in the events that they belong to.
+Every record and payload, every page, row and index, and that they say the same (verify.py), in a child process (prover.py), whom damage
+may kill.  It streams: memory stays what unfinished tasks need.  The examination before an opening (probe.py) was tried for this and was
+neither enough, for it looks at no payload, nor bounded, for it holds the indexes of all retained tasks at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.lmdb_store import LmdbStore
-from journeyman.journal.log import seq_key
-from journeyman.journal.parcel import last_seq, pages
-from journeyman.journal.probe import examine
-from journeyman.journal.record import decode_records
+from journeyman.journal.findings import Finding
+from journeyman.journal.prover import Tell as Checking
+from journeyman.journal.prover import verify
 from journeyman.kernel.events import TaskRescheduled, TaskSubmitted, TaskSucceeded
 
 
-def check_copy(directory: str, tell: Callable[[int], object]) -> int:
-    """Look at all of the journal in a directory that nobody else knows of yet; its newest seq.  `tell` hears up to which seq it has come.
+def check_copy(directory: str, tell: Checking) -> int:
+    """Prove all of the journal in a directory that nobody else knows of yet; its newest seq.  `tell` hears what is being read, how much of
+    it is, and of how much.
 
-    JournalCorrupt, JournalVersion.
+    JournalCorrupt with the first thing found, JournalVersion.
     """
-    tell(0)
-    examine(directory, thorough=True)
-    store = LmdbStore(directory, readonly=True, locking=False)
-    try:
-        last = last_seq(store)
-        for page in pages(store, 0, last, exact=True):
-            events = decode_records([(seq_key(item.seq), item.value) for item in page])
-            for (seq, event), item in zip(events, page, strict=True):
-                if item.payload is not None:
-                    check_payload(seq, event, item.payload)
-            tell(page[-1].seq)
-    finally:
-        store.close()
-    return last
+    verdict = verify(directory, tell=tell, allow_unsafe_fs=True, locking=False)  # whoever made the directory has asked its file system
+    if not verdict.sound:
+        raise _refused(verdict.findings, sum(verdict.counts.values()))
+    return 0 if verdict.head is None else verdict.head.seq
+
+
+def _refused(findings: list[Finding], total: int) -> JournalCorrupt:
+    first = findings[0] if findings else Finding("FILE", "the examination did not come to its end")
+    more = f", and {total - 1} more of such" if total > 1 else ""
+    return JournalCorrupt(
+        f"the copy does not hold a sound journal, so none was made ({first.table}: {first.text}{more}): "
+        "`journeyman verify` of the journal that it comes from says all, and what can be saved",
+        first.seq,
+    )
 
 
 def check_payload(seq: int, event: object, payload: bytes) -> None:
@@ -52,4 +50,4 @@ def check_payload(seq: int, event: object, payload: bytes) -> None:
         raise JournalCorrupt(f"the arguments or the result of record {seq} are not what was stored", seq)
 
 
-__all__ = ["check_copy", "check_payload"]
+__all__ = ["Checking", "check_copy", "check_payload"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from journeyman.kernel.errors import JourneymanError
 
 
@@ -41,7 +43,12 @@ class NoJournal(JournalError):
     """Nothing is there to be read.  Users see a JournalError."""
 
     def __init__(self, directory: str) -> None:
-        super().__init__(f"there is no journal at {directory}")
+        hint = ""
+        if os.path.isfile(directory):
+            hint = ": that is a file; give the directory that holds data.mdb"
+        elif os.path.exists(os.path.join(directory, "data.mdb")):
+            hint = ": data.mdb there is empty, and no engine has ever written to it"
+        super().__init__(f"there is no journal at {directory}{hint}")
 
 
 class NotAJournal(JournalError):

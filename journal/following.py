@@ -15,29 +15,25 @@ A journal that is deleted, replaced or not there yet is an error of that look (N
 
 from __future__ import annotations
 
-import heapq
 import os
 import time
 from dataclasses import dataclass
-from itertools import islice
-from operator import attrgetter
 from typing import Final
 
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import CHECKPOINT, PROGRESS
 from journeyman.journal.errors import NoJournal
+from journeyman.journal.glimpse import dead_letters, glimpse
 from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.journal.instants import instant_of
 from journeyman.journal.log import Journal
 from journeyman.journal.parameters import Parameters
-from journeyman.journal.recovery import Recovered
 from journeyman.journal.row import decode_named, decode_rows
 from journeyman.journal.store import Store, Table
 from journeyman.journal.tally import Tally
 from journeyman.journal.view import JournalView, open_journal
-from journeyman.journal.watching import SHOWN_DEAD, SHOWN_EVENTS, Picture, TopModel
+from journeyman.journal.watching import SHOWN_EVENTS, Picture, TopModel
 from journeyman.kernel.bounds import SECOND_US
-from journeyman.kernel.lifecycle import State
 from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.taskstate import TaskState
 
@@ -81,6 +77,14 @@ class Follower:
             return self._look(view, self._model or self._attach(view))
         except KeyError:  # prune took a page from under us: what was read does not fit together
             return self._look(view, self._attach(view))
+        except BaseException:
+            self.close()
+            raise
+
+    def glimpse(self) -> Picture:
+        """What can be told before anything has been recovered (glimpse.py).  JourneymanError as `refresh`."""
+        try:
+            return glimpse(self._opened())
         except BaseException:
             self.close()
             raise
@@ -132,7 +136,7 @@ class Follower:
             model.called_back |= found.tally.shadowed.keys()
             now = max(view.now(), found.state.last_at)
             model.settled = found.catalog.counts(now)
-            for task in _dead_letters(found, now):
+            for task in dead_letters(found.state, found.catalog, now):
                 model.died(task)
         last = model.last_seq
         recent = view.seq_at(instant_of(max(0, now - _LOOK_BACK_US))) + 1
@@ -177,19 +181,6 @@ class Follower:
 def _feed(model: TopModel, view: JournalView) -> None:
     for seq, event in view.events(model.last_seq + 1):
         model.feed(seq, event)
-
-
-def _dead_letters(found: Recovered, now: int) -> list[TaskState]:
-    """The newest of them, in the order in which they died; of each queue by submission, which is as near as the tables come."""
-    state, counts = found.state, found.catalog.counts(now)
-    queues = [queue for name, queue in state.queues.items() if queue.counts(now)[State.FAILED] or counts.get(name, {}).get(State.FAILED)]
-    each = max(10, SHOWN_DEAD // max(1, len(queues)))
-    letters: list[TaskState] = []
-    for queue in queues:
-        letters += islice(queue.listed(State.FAILED, now), each)
-        letters += found.catalog.newest(queue.name, State.FAILED, now, limit=each)
-        letters = heapq.nlargest(SHOWN_DEAD, letters, key=attrgetter("finished_at"))
-    return letters[::-1]
 
 
 __all__ = ["Follower", "Timeline"]

@@ -49,20 +49,10 @@ def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:
     out, into = os.pipe()
     with contextlib.suppress(OSError):  # a larger pipe is a kindness of the system
         fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, _CHUNK)
-    ends: list[bool | JournalError] = []
-
-    def write() -> None:
-        try:
-            ends.append(store.copy_to(into, compact=compact))
-        except JournalError as failure:  # told below, on the thread that asked
-            ends.append(failure)
-        finally:
-            os.close(into)
-
-    copier = threading.Thread(target=write, name="journeyman-copier", daemon=True)
-    copier.start()
+    copier = _Copier(store, into, compact)
     done = 0
     try:
+        copier.start()
         while chunk := os.read(out, _CHUNK):
             view = memoryview(chunk)
             while view:
@@ -71,10 +61,45 @@ def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:
             tell(done, total)
     finally:
         os.close(out)
-        copier.join()
-    if isinstance(ends[0], JournalError):
-        raise ends[0]
-    return ends[0]
+        copier.wait()
+    if isinstance(copier.outcome, JournalError):
+        raise copier.outcome
+    return copier.outcome
+
+
+class _Copier:
+    """LMDB's side of the pipe.  A Ctrl-C may come while its thread is being started, so whether it has begun is settled between the two:
+    who waits when it has not begun yet keeps it from beginning.
+    """
+
+    def __init__(self, store: LmdbStore, into: int, compact: bool) -> None:
+        self.outcome: bool | JournalError = JournalError("the copy was given up")
+        self._store, self._into, self._compact = store, into, compact
+        self._turn, self._ended = threading.Lock(), threading.Event()
+        self._begun = self._given_up = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="journeyman-copier", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            with self._turn:
+                if self._given_up:
+                    return
+                self._begun = True
+            self.outcome = self._store.copy_to(self._into, compact=self._compact)
+        except JournalError as failure:  # told on the thread that asked
+            self.outcome = failure
+        finally:
+            os.close(self._into)
+            self._ended.set()
+
+    def wait(self) -> None:
+        """Until the store is no longer used; the other end of the pipe must be closed, or at its end."""
+        with self._turn:
+            self._given_up = True
+        if self._begun:
+            self._ended.wait()
 
 
 __all__ = ["Tell", "copy_data"]

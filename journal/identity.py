@@ -3,13 +3,16 @@
 META "identity" is a map, written once in the commit that creates the journal:
 
     journal     UUID, 16 bytes, of this journal for ever
-    lineage     UUID, 16 bytes, the same in a journal's copies (backup, import): room for telling them apart when they go their own ways
+    lineage     UUID, 16 bytes, of one course of history: a copy (backup, import) keeps it as long as it is only read, and gets one of its
+                own when it is first opened to be written to, for from there on it goes its own way
     format      format version of the whole, now 1
     compat      list of str: features an older version may ignore
     ro          list of str: with an unknown one here, only reading is safe
     incompat    list of str: with an unknown one here, nothing is safe
     created_at  microseconds UTC
     lmdb        the LMDB engine's version as a list of int; empty for other stores
+
+The file `copied` in a copy says that this has not happened yet.  In the copy and not in its data, which is checked as it was copied.
 
 The file `identity` beside data.mdb holds the journal's UUID in hex.  An empty or missing data.mdb is a new journal only where nothing tells
 of an older one: LMDB takes a file of 0 bytes for a fresh database, and a queue that was lost must not look like an empty queue.  What
@@ -25,7 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from journeyman.journal.ballast import BALLAST
-from journeyman.journal.errors import JournalCorrupt, JournalVersion
+from journeyman.journal.errors import JournalCorrupt, JournalVersion, NoJournal
 from journeyman.journal.filesystem import write_durably
 from journeyman.journal.lock import LOCK_NAME, closed_once
 from journeyman.journal.row import decode_named, encode_named
@@ -34,6 +37,7 @@ from journeyman.journal.store import Batch, Store, Table
 JOURNAL_FORMAT: Final = 1
 IDENTITY: Final = b"identity"
 SIDECAR: Final = "identity"
+COPIED: Final = "copied"
 KNOWN_FEATURES: Final = {"compat": frozenset[str](), "ro": frozenset[str](), "incompat": frozenset[str]()}
 
 
@@ -119,6 +123,21 @@ def compare_sidecar(directory: str, identity: Identity) -> None:
         )
 
 
+def mark_copied(directory: str) -> None:
+    """Say of a new copy that it has its original's lineage."""
+    write_durably(os.path.join(directory, COPIED), b"")
+
+
+def own_lineage(directory: str, identity: Identity, entropy: Callable[[int], bytes] = os.urandom) -> Identity | None:
+    """What a copy is from now on, as it is going to be written to; None for what is no copy, or has its own lineage already."""
+    return identity._replace(lineage=_uuid4(entropy)) if os.path.exists(os.path.join(directory, COPIED)) else None
+
+
+def forget_copied(directory: str) -> None:
+    """A lineage of its own is durable.  If a crash keeps the mark, the copy gets another one, which nobody has seen in use."""
+    os.unlink(os.path.join(directory, COPIED))
+
+
 def refuse_lost_data(directory: str) -> None:
     """JournalCorrupt when there was a journal here and its data is gone."""
     data = os.path.join(directory, "data.mdb")
@@ -130,6 +149,14 @@ def refuse_lost_data(directory: str) -> None:
             f"{data} is {what}, but the file `{witness}` says that a journal was here: restore data.mdb from a backup, "
             "or remove the whole directory to begin anew without the old tasks"
         )
+
+
+def require_data(directory: str) -> None:
+    """NoJournal where there is nothing to read; JournalCorrupt where there was."""
+    refuse_lost_data(directory)
+    data = os.path.join(directory, "data.mdb")
+    if not os.path.exists(data) or not os.path.getsize(data):
+        raise NoJournal(directory)
 
 
 def _witness(directory: str) -> str | None:

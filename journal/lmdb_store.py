@@ -367,8 +367,8 @@ def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_
         size *= 2
     with _translated(path):
         return lmdb.open(
-            path, map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly, sync=True,
-            metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=locking, **options,
+            os.fsencode(path), map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly,
+            sync=True, metasync=durability == "full", writemap=False, map_async=False, readahead=True, lock=locking, **options,
         )  # fmt: skip
 
 
@@ -387,8 +387,8 @@ def _translated(path: str) -> Iterator[None]:
         ) from failure
     except lmdb.ReadonlyError as failure:
         raise JournalError(
-            f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}): "
-            "check the owner and mode of the directory and its files"
+            f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}), and who reads it must be able to write lock.mdb, "
+            f"where LMDB lists its readers: run this as its owner, user {os.stat(path).st_uid}, or change the mode of its files"
         ) from failure
     except lmdb.DiskError as failure:
         raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure
@@ -396,5 +396,5 @@ def _translated(path: str) -> Iterator[None]:
         words = str(failure)
         if isinstance(failure, lmdb.VersionMismatchError) or "data format v" in words:
             raise JournalVersion(f"the journal at {path} is in a file format of another LMDB ({failure})") from failure
-        advice = ": ask its engine, or read it from another process" if "already open in this process" in words else ""
-        raise JournalError(f"LMDB cannot use the journal at {path}: {failure}{advice}") from failure
+        advice = ": ask that engine, or read the journal from another process" if "already open in this process" in words else ""
+        raise JournalError(f"LMDB cannot use the journal at {path}: {words.rstrip('.')}{advice}") from failure

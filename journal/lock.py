@@ -46,19 +46,12 @@ class OwnerLock:
     @property
     def suspicious(self) -> bool:
         """Whether the last owner did not close in good order, or data.mdb is not as it left it.  True too where nobody ever was."""
-        return self._last != self._closing_words()
+        return self._last != _closing_words(self._data)
 
     @property
     def unclean(self) -> bool:
         """Whether the last owner died."""
         return self._last.startswith(b"open")
-
-    def _closing_words(self) -> bytes:
-        try:
-            found = os.stat(self._data)
-        except FileNotFoundError:
-            return b""
-        return b"closed %d %d\n" % (found.st_size, found.st_mtime_ns)
 
     def withdraw(self) -> None:
         """Let go, and leave no trace in a directory that was never ours."""
@@ -77,7 +70,7 @@ class OwnerLock:
             return
         if clean:
             with contextlib.suppress(OSError):  # a full disk: then the next owner looks twice
-                self._write(self._closing_words())
+                self._write(_closing_words(self._data))
         fcntl.flock(self._fd, fcntl.LOCK_UN)  # a child forked just now may still have its copy of the descriptor open
         os.close(self._fd)
         self._fd = -1
@@ -115,11 +108,26 @@ def owner_of(directory: str) -> int | None:
     return None
 
 
+def left_in_order(directory: str) -> bool:
+    """Whether the last owner closed the journal here in good order, and data.mdb is as it left it."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
+        return file.read(200) == _closing_words(os.path.join(directory, "data.mdb")) != b""
+    return False
+
+
 def closed_once(directory: str) -> bool:
     """Whether the last owner of the journal here closed it in good order."""
     with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
         return file.read(200).startswith(b"closed")
     return False
+
+
+def _closing_words(data: str) -> bytes:
+    try:
+        found = os.stat(data)
+    except FileNotFoundError:
+        return b""
+    return b"closed %d %d\n" % (found.st_size, found.st_mtime_ns)
 
 
 def _pid_in(text: bytes) -> int | None:

@@ -36,11 +36,13 @@ class Head(NamedTuple):
             raise ValueError(
                 f"{text!r} is no chain head: write SEQ:HASH as `journeyman verify` printed it, 32 hexadecimal digits after the :"
             )
+        if not int(found[1]):
+            raise ValueError(f"{text!r} is the head of no commit: seqs begin at 1")
         return cls(int(found[1]), bytes.fromhex(found[2]))
 
 
 class Proof(NamedTuple):
-    """What a head that was noted earlier says of the journal as it is."""
+    """What a head that was noted earlier says of the journal as it is.  What cannot be proved does not hold: a script asks for proof."""
 
     holds: bool
     proven_from: int  # records from here up to the head are those of that day; 0: none
@@ -90,10 +92,10 @@ class Noted:
         if after[8:24] != self.head.hash:
             return Proof(False, 0, f"record {seq + 1} names {after[8:24].hex()} as what came before it: history is not what it was")
         text = (
-            f"record {seq + 1} names the noted hash as what came before it, but records of the commit that ends there were pruned: "
-            "nothing up to it can be proved any more"
+            f"cannot be proved any more: record {seq + 1} names the noted hash as what came before it, but records of the commit that ends "
+            "there were pruned.  Note newer heads more often"
         )
-        return Proof(True, 0, text)
+        return Proof(False, 0, text)
 
 
 __all__ = ["Head", "Noted", "Proof"]

@@ -7,14 +7,16 @@ In this order, and why:
  3. `owner.lock` (lock.py): everything after it happens to nobody else's journal;
  4. missing or empty data where a journal was is refused (identity.py), because LMDB would call it a fresh database;
  5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
-    kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was;
+    kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was.
+    The look is a recovery, which of an imported journal that never had a checkpoint is a fold of everything;
  6. LMDB is opened, its tables too, stale readers freed;
- 7. identity: created (and its names made durable), or checked for version and features, and migrated.
+ 7. identity: created (and its names made durable), or checked for version and features, and migrated; a copy gets a lineage of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import Final, Literal
@@ -26,14 +28,17 @@ from journeyman.journal.filesystem import check_directory, make_directory, refus
 from journeyman.journal.identity import (
     check_features,
     compare_sidecar,
+    forget_copied,
     identity_batch,
     new_identity,
+    own_lineage,
     read_identity,
     refuse_lost_data,
+    require_data,
     write_sidecar,
 )
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
-from journeyman.journal.lock import OwnerLock, owner_of
+from journeyman.journal.lock import OwnerLock, left_in_order, owner_of
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
@@ -106,10 +111,9 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
     if not os.path.isdir(directory):
         raise NoJournal(directory)
     refuse_unsafe(directory, allow_unsafe_fs)
-    refuse_lost_data(directory)
-    if not os.path.exists(os.path.join(directory, "data.mdb")):
-        raise NoJournal(directory)
-    if owner_of(directory) is None:  # an engine that has it open has looked itself, and writes while the child would look
+    require_data(directory)
+    if owner_of(directory) is None and not left_in_order(directory):
+        # An engine that has it open has looked itself, and writes while the child would look; one that closed it left it sound.
         examine(directory, thorough=False)
     store = LmdbStore(directory, readonly=True, map_size=map_size)
     try:
@@ -137,6 +141,9 @@ def prepare_identity(store: Store, directory: str | None = None) -> None:
     identity = migrate(store, identity)
     if directory is not None:
         compare_sidecar(directory, identity)
+        if (renewed := own_lineage(directory, identity)) is not None:
+            append_now(store, identity_batch(renewed))
+            forget_copied(directory)
 
 
 @contextlib.contextmanager
@@ -149,6 +156,11 @@ def _readable_errors(directory: str) -> Iterator[None]:
             f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename})"
         ) from failure
     except OSError as failure:
-        if failure.errno in (28, 122):
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
             raise JournalFull(f"no space left for the journal at {directory}: free some and try again") from failure
+        if failure.errno == errno.EROFS:
+            raise JournalError(
+                f"the journal at {directory} is on a file system that is mounted read-only: it can be looked at there; "
+                "to change it, mount that for writing or restore a copy elsewhere"
+            ) from failure
         raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure

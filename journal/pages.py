@@ -194,6 +194,33 @@ class PageFile:
                 losses.append(Loss(number, str(failure), key, key + b"\0"))
         yield items
 
+    def astray(self, table: Table) -> Iterator[Loss]:
+        """The pages of a table with keys where a search does not look for them: reading on from key to key passes over such damage."""
+        root = self._root(table.name.lower())
+        if root is not None and root != _NO_PAGE:
+            yield from self._misplaced(root, b"", None, 0)
+
+    def _misplaced(self, number: int, low: bytes, high: bytes | None, depth: int) -> Iterator[Loss]:
+        try:
+            data = self._page(number, _BRANCH | _LEAF)
+            if depth > _DEPTH:
+                raise BadPage("is reached in circles")
+            branch = _PAGE.unpack_from(data)[2] & _BRANCH
+            nodes = list(self._nodes(data))
+            keys = [node[4] for node in nodes]
+            if branch:
+                keys[0] = low  # what is written there is never looked at
+            if keys and (keys[0] < low or (high is not None and keys[-1] >= high)):
+                raise BadPage("holds keys that belong elsewhere")
+            if sorted(set(keys)) != keys:
+                raise BadPage("holds keys out of their order")
+        except (BadPage, IndexError) as failure:
+            yield Loss(number, str(failure), low, high)
+            return
+        if branch:
+            for (lo, hi, flags, _, _), first, after in zip(nodes, keys, [*keys[1:], high], strict=True):
+                yield from self._misplaced(lo | hi << 16 | flags << 32, first, after, depth + 1)
+
     def _seen(self, number: int) -> bool:
         """Whether a page was met before; it is from now on."""
         place, bit = number >> 3, 1 << (number & 7)
@@ -226,4 +253,12 @@ class PageFile:
                 yield items
 
 
-__all__ = ["Loss", "PageFile"]
+def astray_in(path: str) -> Iterator[str]:
+    """The same of all tables of a data.mdb, in words.  Of a file that nobody writes to."""
+    with PageFile(path) as file:
+        for table in Table:
+            for loss in file.astray(table):
+                yield f"page {loss.page} of table {table.name} {loss.why}, so a search does not find what is there"
+
+
+__all__ = ["Loss", "PageFile", "astray_in"]

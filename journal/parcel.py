@@ -114,19 +114,23 @@ def pages(store: Store, first: int, last: int, *, exact: bool) -> Iterator[list[
     """
     payloads = _Payloads(store, first, last)
     stop = seq_key(last + 1)
-    page: list[Item] = []
-    weight = 0
+    new, number = tuple.__new__, int.from_bytes
     while pairs := store.scan(Table.EVENTS, seq_key(first), stop, limit=_RECORDS):
+        page: list[Item] = []
+        weight = 0
         for key, value in pairs:
-            payload = payloads.of(key)
-            page.append(Item(int.from_bytes(key, "big"), value, payload))
-            weight += len(value) + len(payload or b"")
-            if weight >= _BYTES or len(page) == _RECORDS:
+            payload = None
+            if key >= payloads.next:
+                payload = payloads.of(key)
+                weight += len(payload or b"")
+            weight += len(value)
+            page.append(new(Item, (number(key, "big"), value, payload)))
+            if weight >= _BYTES:
                 yield page
                 page, weight = [], 0
-        first = int.from_bytes(pairs[-1][0], "big") + 1
-    if page:
-        yield page
+        if page:
+            yield page
+        first = number(pairs[-1][0], "big") + 1
     if exact:
         payloads.none_left()
 
@@ -135,21 +139,23 @@ class _Payloads:
     """Table PAYLOADS read along with EVENTS: both ascend."""
 
     def __init__(self, store: Store, first: int, last: int) -> None:
+        self.next = b""  # the next payload belongs to no key below this one
         self._store = store
-        self._next, self._stop = seq_key(first), seq_key(last + 1)
+        self._from, self._stop = seq_key(first), seq_key(last + 1)
         self._ahead: deque[tuple[bytes, bytes]] = deque()
         self._strange: bytes | None = None  # a payload whose record is not there
 
     def of(self, key: bytes) -> bytes | None:
         """What belongs to the record of this key; keys ascend from call to call."""
         while self._ahead or self._read():
-            found, payload = self._ahead[0]
-            if found > key:
+            self.next, payload = self._ahead[0]
+            if self.next > key:
                 return None
             self._ahead.popleft()
-            if found == key:
+            if self.next == key:
                 return payload
-            self._strange = self._strange or found
+            self._strange = self._strange or self.next
+        self.next = self._stop
         return None
 
     def none_left(self) -> None:
@@ -160,10 +166,10 @@ class _Payloads:
             raise JournalCorrupt(f"there are arguments or a result of record {seq}, but no such record: run `journeyman verify`", seq)
 
     def _read(self) -> bool:
-        pairs: Items = self._store.scan(Table.PAYLOADS, self._next, self._stop, limit=_PAYLOADS)
+        pairs: Items = self._store.scan(Table.PAYLOADS, self._from, self._stop, limit=_PAYLOADS)
         self._ahead.extend(pairs)
         if pairs:
-            self._next = pairs[-1][0] + b"\0"
+            self._from = pairs[-1][0] + b"\0"
         return bool(pairs)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final, Protocol
 
 from journeyman.journal.digest import begin
 from journeyman.journal.errors import JournalError
+from journeyman.journal.jsonlines import text_of
 from journeyman.journal.parcel import Header, Item, cut_short
 from journeyman.journal.wire import Reader, Shown
 
@@ -26,6 +27,7 @@ _END: Final = b"journeyman_end"
 _GROUP: Final = 20_000  # rows of a row group
 _GROUP_BYTES: Final = 64 << 20
 _OWN: Final = ("seq", "kind", "at", "queue", "qseq", "epoch", "task", "handler", "attempt")
+_REPEATED: Final = ["kind", "at", "queue", "epoch", "handler", "attempt", "payload"]  # worth a dictionary
 _PAYLOADS: Final = ("arguments", "result")
 
 
@@ -65,9 +67,14 @@ class _Count:
         self._running = begin()
 
     def add(self, items: Sequence[Item]) -> None:
+        parts: list[bytes] = []
         for seq, value, payload in items:
-            self._running.update(b"%d %d %d " % (seq, len(value), -1 if payload is None else len(payload)) + value + (payload or b""))
-            self.payloads += payload is not None
+            if payload is None:
+                parts += (b"%d %d -1 " % (seq, len(value)), value)
+            else:
+                parts += (b"%d %d %d " % (seq, len(value), len(payload)), value, payload)
+                self.payloads += 1
+        self._running.update(b"".join(parts))
         self.events += len(items)
 
     def ending(self) -> dict[str, Any]:
@@ -81,7 +88,6 @@ class ParquetWriter:
         self._pa = pa = pyarrow()
         self._raw = header.complete
         self._count = _Count()
-        self._rows: list[dict[str, Any]] = []
         self._weight = 0
         text, number = pa.string(), pa.int64()
         columns = [
@@ -91,34 +97,34 @@ class ParquetWriter:
         if self._raw:
             columns += [("record", pa.binary()), ("data", pa.binary())]
         self._schema = pa.schema(columns, metadata={_HEADER: json.dumps(header.facts()).encode()})
-        self._writer = pa.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._writer = pa.parquet.ParquetWriter(file, self._schema, compression="zstd", use_dictionary=_REPEATED)
+        self._columns = self._empty()
 
     def page(self, items: Sequence[Item], shown: Shown | None) -> None:
         assert shown is not None
-        for item, fields in zip(items, shown, strict=True):
-            self._rows.append(self._row(item, fields))
-            self._weight += len(item.value) + 3 * len(item.payload or b"")
+        columns = self._columns
+        for name in _OWN:
+            columns[name] += [fields.pop(name, None) for fields in shown]
+        columns["payload"] += [_payload(fields) for fields in shown]
+        columns["fields"] += map(text_of, shown)
         if self._raw:
+            columns["record"] += [item.value for item in items]
+            columns["data"] += [item.payload for item in items]
             self._count.add(items)
         else:
             self._count.events += len(items)
-        if len(self._rows) >= _GROUP or self._weight >= _GROUP_BYTES:
+        self._weight += sum(len(item.value) + 3 * len(item.payload or b"") for item in items)
+        if len(columns["seq"]) >= _GROUP or self._weight >= _GROUP_BYTES:
             self._flush()
 
-    def _row(self, item: Item, fields: Mapping[str, Any]) -> dict[str, Any]:
-        row = {"seq": item.seq} | {name: fields.get(name) for name in _OWN[1:]}
-        payload = {name: fields[name] for name in _PAYLOADS if name in fields}
-        rest = {name: value for name, value in fields.items() if name not in _OWN and name not in payload}
-        row["fields"] = json.dumps(rest, ensure_ascii=False)
-        row["payload"] = json.dumps(next(iter(payload.values())), ensure_ascii=False) if payload else None
-        if self._raw:
-            row |= {"record": item.value, "data": item.payload}
-        return row
-
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(self._pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows, self._weight = [], 0
+        columns, self._columns, self._weight = self._columns, self._empty(), 0
+        if columns["seq"]:
+            arrays = [self._pa.array(columns[field.name], type=field.type) for field in self._schema]
+            self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def _empty(self) -> dict[str, list[Any]]:
+        return {name: [] for name in self._schema.names}
 
     def end(self) -> None:
         self._flush()
@@ -152,6 +158,14 @@ class ParquetReader:
             raise cut_short(f"Parquet says: {_first_line(failure)}") from failure
         if count.ending() != self._end:
             raise cut_short("it is not what was written")
+
+
+def _payload(fields: dict[str, Any]) -> bytes | None:
+    """The arguments or the result as JSON, taken out of the rest."""
+    for name in _PAYLOADS:
+        if name in fields:
+            return text_of(fields.pop(name))
+    return None
 
 
 def _first_line(failure: BaseException) -> str:

@@ -3,8 +3,8 @@
 Problem.  An operator asks what a queue looked like at ten past four.  The journal keeps one snapshot, the newest checkpoint; the events
 before it are many, and of tasks that were pruned, and of bookkeeping that was compacted, there is nothing left.
 
-Choice: the ordinary fold, with nothing of its own.  A moment at or after the newest checkpoint begins with the rows of that checkpoint (as
-recovery does), an earlier one with the first event.  Each page of events is a read of its own; nothing stays open while they are folded.
+Choice: the ordinary fold, with nothing of its own.  A moment at or after the newest checkpoint begins with the rows of that checkpoint
+(basis.py), an earlier one with the first event.  Each page of events is a read of its own; nothing stays open while they are folded.
 A caller who wants numbers only (`ended=False`) has ended tasks counted and let go of, so memory holds what was unfinished then, however
 long the history; nothing that happens later needs them, for TaskRetried brings its task along whole.
 
@@ -22,15 +22,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from journeyman.journal.basis import begin, counted, settled
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.collector import without_collector
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.instants import instant_us
+from journeyman.journal.instants import instant_us, seq_of
 from journeyman.journal.log import Journal, seq_key
 from journeyman.journal.record import TAG_OF, Ignored, decode_records
-from journeyman.journal.recovery import at_checkpoint, settled_at, task_as_of
+from journeyman.journal.recovery import AtCheckpoint, task_as_of
 from journeyman.journal.row import decode_named
 from journeyman.journal.store import Store, Table
 from journeyman.kernel.events import (
@@ -99,7 +101,7 @@ class Walk:
     """A fold on its way through the journal: from the newest checkpoint if that is at or before `first`, else from the first event.
 
     With `ended`, ended tasks stay in `state`; else they are counted, once for each instant of `observers` as seen then, and let go of.
-    Where an engine may be writing, make it within a snapshot, and go on after that.
+    An engine may be writing all the while: nothing stays open between two pages.
     """
 
     def __init__(self, store: Store, first: int, *, ended: bool, observers: Sequence[int] = ()) -> None:
@@ -111,21 +113,29 @@ class Walk:
         self._observers = observers
         base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT))
         if base is not None and base["seq"] <= first:
-            self._begin_at_checkpoint()
+            self._begin_at_checkpoint(begin(store), first)
 
-    def _begin_at_checkpoint(self) -> None:
-        base = at_checkpoint(self._store)
+    def _begin_at_checkpoint(self, base: AtCheckpoint, first: int) -> None:
+        if base.through > first:  # an engine has just taken the next one
+            return
         self.seq, self.state = base.through, base.state
-        keep = self._ended
-        for task in settled_at(self._store, base):
-            if keep:
-                self.state.queue(task.queue).adopt(task)
-            else:
-                self._count(task, 1)
+        in_memory = [task for task in base.ended if not self._ended]
+        counts = None if self._ended else counted(self._store, base, self._observers)
+        if counts is not None:
+            self.settled = counts
+            known = {task.id for task in base.ended}
+        else:
+            known = {task.id for task in in_memory}
+            for task in settled(self._store, base):
+                if self._ended or task.state not in TERMINAL:
+                    self.state.queue(task.queue).adopt(task)
+                else:
+                    self._count(task, 1)
         self.state.rebuild()
-        if not keep:
-            for task in base.ended:
-                self._let_go(task)
+        for task in in_memory:
+            if task.id in known:
+                self._count(task, 1)
+            self.state.queues[task.queue].settle((task.id,))
 
     def events(self, last: int, tell: Tell = _nothing) -> Iterator[tuple[int, Event]]:
         """The events after `seq` up to `last`, to be taken one after another."""
@@ -167,9 +177,9 @@ class Walk:
         self.state.queues[task.queue].settle((task.id,))
 
     def _count(self, task: TaskState, by: int) -> None:
-        for at, settled in zip(self._observers, self.settled, strict=True):
+        for at, counts in zip(self._observers, self.settled, strict=True):
             if unexpired(task, at):
-                settled.setdefault(task.queue, Counter())[task.state] += by
+                counts.setdefault(task.queue, Counter())[task.state] += by
 
     def without_pruned(self) -> None:
         """Let go of tasks that an engine pruned while their events were being read: half of a life is no life."""
@@ -248,8 +258,7 @@ def state_at(view: JournalView, moment: Moment, *, ended: bool, tell: Tell | Non
     """What `JournalView.state_at` answers."""
     seq, at = resolve(view, moment)
     with without_collector():
-        with view.snapshot():
-            walk = Walk(view.store, seq, ended=ended, observers=(at,))
+        walk = Walk(view.store, seq, ended=ended, observers=(at,))
         walk.run(seq, tell or _nothing)
         walk.without_pruned()
         unknown = walk.recall()
@@ -266,10 +275,11 @@ def task_at(view: JournalView, id: bytes, seq: int) -> TaskState | None:
 def resolve(view: JournalView, moment: Moment) -> tuple[int, int]:
     """The last seq that belongs to `moment`, and the instant at which to look.  ValueError for one that has not come."""
     last = view.last_seq
-    if isinstance(moment, int):
-        if not 0 <= moment <= last:
+    if (seq := seq_of(moment)) is not None:
+        if seq > last:
             raise ValueError(f"there is no seq {moment}: the journal ends at {last}")
-        return moment, instant_at(view.store, moment)
+        return seq, instant_at(view.store, seq)
+    assert isinstance(moment, datetime)
     at = instant_us(moment, "a moment")
     if at > view.now():
         raise ValueError(f"{moment.isoformat()} has not come yet")

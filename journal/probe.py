@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+from io import TextIOWrapper
 from typing import Final
 
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NotAJournal
@@ -109,6 +110,8 @@ def look(directory: str, *, thorough: bool) -> None:
 
 
 def main(directory: str, depth: str) -> int:
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")  # a directory's name may be beyond the encoding of this terminal
     try:
         look(directory, thorough=depth == "thorough")
     except JournalVersion as failure:

@@ -13,7 +13,8 @@ all the same: what it had found, and that reading on at that place is deadly.
 
 The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
 too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone ends at its next
-line.  It opens with locks, as any reader beside an engine must.
+line.  It opens with locks, as any reader beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so
+that no lock file is left in it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import islice
 from typing import IO, Any, Final, NoReturn
 
 from journeyman.journal import errors
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
-from journeyman.journal.findings import Finding, Findings
+from journeyman.journal.findings import LISTED, Finding, Findings
 from journeyman.journal.identity import read_identity, read_sidecar, refuse_lost_data
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
@@ -44,24 +47,35 @@ def nothing(what: str, done: int, total: int) -> None:
     """Hears of progress and says nothing."""
 
 
-def verify(path: str | os.PathLike[str], *, against: Head | None = None, tell: Tell = nothing, allow_unsafe_fs: bool = False) -> Verdict:
-    """Read and prove the whole journal in the directory `path`.  JournalError and its kinds when it cannot even be opened."""
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    against: Head | None = None,
+    tell: Tell = nothing,
+    allow_unsafe_fs: bool = False,
+    locking: bool = True,
+) -> Verdict:
+    """Read and prove the whole journal in the directory `path`.  JournalError and its kinds when it cannot even be opened.
+
+    `locking` False: only for a journal that nobody else can know of.
+    """
     directory = _refuse(path, allow_unsafe_fs)
-    options = {"against": None if against is None else str(against)}
+    options = {"against": None if against is None else str(against), "locking": locking}
     verdict = Verdict(directory)
     findings: list[Finding] = []
     opened, place = False, ("", 0, 0)
     try:
-        for word, said in _child(directory, "verify", options):
-            if word == "open":
-                opened = True
-            elif word == "progress":
-                place = (said[0], said[1], said[2])
-                tell(*place)
-            elif word == "finding":
-                findings.append(Finding(**said))
-            elif word == "done":
-                verdict = _verdict(directory, said)
+        with closing(_child(directory, "verify", options)) as words:  # whoever stops this side ends the child at once
+            for word, said in words:
+                if word == "open":
+                    opened = True
+                elif word == "progress":
+                    place = (said[0], said[1], said[2])
+                    tell(*place)
+                elif word == "finding":
+                    findings.append(Finding(**said))
+                elif word == "done":
+                    verdict = _verdict(directory, said)
     except JournalCorrupt as death:
         if not opened or not isinstance(death, _Death):
             raise
@@ -77,11 +91,12 @@ def verify(path: str | os.PathLike[str], *, against: Head | None = None, tell: T
 def run(path: str | os.PathLike[str], work: str, *, tell: Tell = nothing, allow_unsafe_fs: bool = False) -> dict[str, Any]:
     """The answer of another examination: "replay" or "code" (journal/replay.py)."""
     answer: dict[str, Any] = {}
-    for word, said in _child(_refuse(path, allow_unsafe_fs), work, {}):
-        if word == "progress":
-            tell(*said)
-        elif word == "done":
-            answer = said
+    with closing(_child(_refuse(path, allow_unsafe_fs), work, {})) as words:
+        for word, said in words:
+            if word == "progress":
+                tell(*said)
+            elif word == "done":
+                answer = said
     return answer
 
 
@@ -104,7 +119,7 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
     return directory
 
 
-def _child(directory: str, work: str, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tuple[str, Any], None, None]:
     """What the child says, word by word."""
     environment = dict(os.environ)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -189,7 +204,7 @@ def _work(directory: str, work: str, options: dict[str, Any], mouth: _Mouth) -> 
     from journeyman.journal.lmdb_store import LmdbStore
 
     try:
-        store = LmdbStore(directory, readonly=True)
+        store = LmdbStore(directory, readonly=True, locking=options.get("locking", True))
     except NotAJournal:
         if read_sidecar(directory) is None:
             raise
@@ -209,6 +224,7 @@ def _work(directory: str, work: str, options: dict[str, Any], mouth: _Mouth) -> 
 
 def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any]:
     from journeyman.journal.lock import owner_of
+    from journeyman.journal.pages import astray_in
 
     against = None if options["against"] is None else Head.read(options["against"])
     findings = Findings(tell=lambda finding: mouth.say("finding", finding._asdict()))
@@ -218,6 +234,11 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
             store.walk()
         except JournalCorrupt as failure:
             findings.add(Finding("FILE", str(failure).partition(": keep")[0]))
+        with store.snapshot():  # pages that are in use stay as they are meanwhile
+            astray = list(islice(astray_in(os.path.join(store.path, "data.mdb")), LISTED))
+        if owner_of(store.path) is None:  # else an engine came, and the file may have grown under our eyes
+            for text in astray:
+                findings.add(Finding("FILE", text))
         mouth.progress("pages", 1, 1)
     found = Examination(store, findings, mouth.progress, against).run()
     return {

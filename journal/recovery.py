@@ -99,7 +99,14 @@ class AtCheckpoint(NamedTuple):
 
 
 def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = None) -> AtCheckpoint:
-    """What recovery begins with.  For a look at the past too (past.py): `settled_at` has the ended tasks that memory had let go of."""
+    """What recovery begins with."""
+    found = facts_at_checkpoint(store, prepare)
+    ended, rows, refolded = _load_live(store, found.journal, found.state, found.through)
+    return found._replace(ended=ended, rows=rows, refolded=refolded)
+
+
+def facts_at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = None) -> AtCheckpoint:
+    """The same without the tasks.  For a look at the past too: basis.py adds the tasks beside an engine that writes."""
     base = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT)) or {
         "seq": 0,
         "chain": GENESIS,
@@ -114,20 +121,7 @@ def at_checkpoint(store: Store, prepare: Callable[[QueueState], None] | None = N
     if base["facts"] is not None:
         state.load_facts(base["facts"])
     _load_queues(store, state, prepare)
-    return AtCheckpoint(through, state, journal, *_load_live(store, journal, state, through))
-
-
-def settled_at(store: Store, base: AtCheckpoint) -> Iterator[TaskState]:
-    """The ended tasks that table TASKS keeps, as they stood at `base`; what memory held then speaks for itself and is left out."""
-    queues = base.state.queues
-    start = b""
-    while pairs := store.scan(Table.TASKS, start, limit=_PAGE):
-        for task, as_of in decode_rows(Table.TASKS, pairs):
-            queue = queues.get(task.queue)
-            if task.seq > base.through or (queue is not None and task.id in queue.tasks):
-                continue
-            yield task if as_of <= base.through else task_as_of(base.journal, task, base.through)
-        start = pairs[-1][0] + b"\0"
+    return AtCheckpoint(through, state, journal, [], 0, 0)
 
 
 def _load_queues(store: Store, state: JournalState, prepare: Callable[[QueueState], None] | None) -> None:

@@ -147,7 +147,7 @@ def _account(found: Salvage, events: list[tuple[int, Event | Ignored]]) -> None:
 def accounts_for(event: Event | Ignored) -> int:
     """How many records are gone that it tells of."""
     if isinstance(event, TasksPruned):
-        return sum(int(entry[2]) for entry in event.entries)
+        return sum([int(entry[2]) for entry in event.entries])
     if isinstance(event, JournalCompacted):
         return int(event.totals.get("records", 0)) + int(event.totals.get("task_records", 0))
     return 0

@@ -15,6 +15,7 @@ it was; where it was is what a gap that no entry of a prune spans tells.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -192,6 +193,13 @@ class Reading:
             where = "" if found is None else f"; byte {found[0]} is {data[found[0]]:#04x} and should be {found[1][found[0]]:#04x}"
             text = f"the payload of record {seq} does not match its digest{where}"
             self.findings.add(Finding("PAYLOADS", text, seq, None if found is None else found[0]))
+
+    def check_nothing_behind(self) -> None:
+        """Payloads behind the last record, of which nothing can have told, in the caller's snapshot, after everything in it was read."""
+        with suppress(JournalCorrupt):  # of a page: which is known by now
+            for key, _ in self.store.scan(Table.PAYLOADS, seq_key(self.next), limit=PAGE):
+                seq = int.from_bytes(key, "big")
+                self.findings.add(Finding("PAYLOADS", f"a payload lies at seq {seq}, behind the last record", seq))
 
     # --- gaps -------------------------------------------------------------------------------------------------------------
 

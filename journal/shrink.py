@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from journeyman.journal.building import readable, sweep_away
-from journeyman.journal.checked import check_copy
+from journeyman.journal.checked import Checking, check_copy
 from journeyman.journal.errors import JournalCorrupt, JournalLocked
 from journeyman.journal.filesystem import sync_directory
 from journeyman.journal.hotcopy import Tell, copy_data
@@ -52,7 +52,7 @@ def shrink(
     path: str | os.PathLike[str],
     *,
     copying: Tell = _nothing,
-    checking: Callable[[int], object] = _nothing,
+    checking: Checking = _nothing,
     allow_unsafe_fs: bool = False,
 ) -> Shrunk:
     """Write data.mdb anew without its free pages.  JournalLocked while an engine or a tool has it open, naming the process; NoJournal,
@@ -83,7 +83,7 @@ def _owned(directory: str) -> Iterator[None]:
         lock.release(clean=clean)
 
 
-def _replace(directory: str, work: str, copying: Tell, checking: Callable[[int], object]) -> Shrunk:
+def _replace(directory: str, work: str, copying: Tell, checking: Checking) -> Shrunk:
     old, new = os.path.join(directory, "data.mdb"), os.path.join(work, "data.mdb")
     source = LmdbStore(directory, readonly=True)
     try:

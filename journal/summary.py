@@ -65,6 +65,7 @@ class Summary:
     queues: list[QueueSummary]
     gauge: Gauge
     file_bytes: int
+    expired: int  # ended tasks whose retention is over: nobody sees them, and the next prune takes them
 
     @property
     def tasks(self) -> int:
@@ -78,6 +79,8 @@ def summary(view: JournalView) -> Summary:
         settled = found.catalog.counts(now)
         queues = [_queue(queue, settled.get(name, {}), now) for name, queue in sorted(found.state.queues.items())]
         state, report, last = found.state, found.report, found.journal.sealed
+        held = sum(len(queue.tasks) for queue in state.queues.values())
+        held += sum(found.tally.count(name, ended) for name in found.tally.ordinals for ended in TERMINAL)
     gauge = view.gauge()
     return Summary(
         path=view.path,
@@ -91,6 +94,7 @@ def summary(view: JournalView) -> Summary:
         queues=queues,
         gauge=gauge,
         file_bytes=view.file_bytes,
+        expired=held - sum(sum(queue.counts.values()) for queue in queues),
     )
 
 

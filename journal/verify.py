@@ -319,6 +319,7 @@ class Examination:
                 self.verdict.head = Head(reading.next - 1, reading.chain.head)
                 self.verdict.proven_from = reading.proven_from()
             reading.check_gaps()
+            reading.check_nothing_behind()
             self._judge_absent()
             for seq in sorted(reading.absent):
                 self._note_missing(seq)

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from journeyman.journal.history import HistoryEvent, history_of
-from journeyman.journal.instants import instant_us
+from journeyman.journal.instants import NO_SEQ, instant_us, seq_of
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.log import Journal, seq_key
@@ -34,36 +34,43 @@ from journeyman.journal.parameters import Parameters, read_parameters
 from journeyman.journal.prover import nothing, verify
 from journeyman.journal.record import Ignored
 from journeyman.journal.recovery import Recovered, recover
+from journeyman.journal.sharing import borrow, give_back
 from journeyman.journal.store import Gauge, Table
 from journeyman.journal.verify import Verdict
 from journeyman.kernel.events import Event
+from journeyman.kernel.ids import id_bytes
 from journeyman.kernel.taskstate import TaskState
 
 if TYPE_CHECKING:
     from journeyman.journal.changes import Change
     from journeyman.journal.past import Past, Tell
+    from journeyman.journal.summary import Summary
 
 Moment = int | datetime
 _PAGE: Final = 5_000  # records; some ten milliseconds
-_NO_SEQ: Final = (1 << 64) - 2
+_ID_BYTES: Final = 16
 
 
 def open_journal(path: str | os.PathLike[str], *, allow_unsafe_fs: bool = False) -> JournalView:
-    """Open the journal in the directory `path` for reading, whether or not an engine has it open.
+    """Open the journal in the directory `path` for reading, whether or not another process's engine has it open.
 
-    Nothing is ever written.  Without an engine, a child process looks at the data first, as damage may kill whoever reads it.
-    JournalError (there is none), JournalCorrupt, JournalVersion.
+    Nothing is ever written but LMDB's list of readers (lock.mdb).  After an unclean end, or when the file was changed since, a child
+    process looks at the data first, as damage may kill whoever reads it.  Several views in one process share one store.  In a process
+    whose own engine has the journal open there is no view of it: ask that engine.  JournalError (there is none), JournalCorrupt,
+    JournalVersion.
     """
-    return JournalView(open_store(path, readonly=True, allow_unsafe_fs=allow_unsafe_fs))
+    directory = os.path.abspath(os.fsdecode(path))
+    return JournalView(borrow(directory, lambda: open_store(directory, readonly=True, allow_unsafe_fs=allow_unsafe_fs)))
 
 
 class JournalView:
-    """An open journal.  A context manager; not for several threads at once."""
+    """An open journal.  A context manager; each read ends before its answer is given, and one thread reads at a time."""
 
     def __init__(self, store: LmdbStore) -> None:
         self.store = store
         self.path = store.path
         self._journal = Journal(store)
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +79,10 @@ class JournalView:
         self.close()
 
     def close(self) -> None:
-        self.store.close()
+        """A second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            give_back(self.store)
 
     # --- where it stands ----------------------------------------------------------------------------------------------
 
@@ -108,9 +118,10 @@ class JournalView:
         return os.stat(os.path.join(self.path, "data.mdb")).st_blocks * 512
 
     def seq_at(self, moment: Moment) -> int:
-        """The last seq that belongs to `moment`; 0 if that is before everything.  ValueError for a naive datetime."""
-        if isinstance(moment, int):
-            return moment
+        """The last seq that belongs to `moment`; 0 if that is before everything.  ValueError for a naive datetime or a seq below 0."""
+        if (seq := seq_of(moment)) is not None:
+            return seq
+        assert isinstance(moment, datetime)
         wanted = instant_us(moment, "a moment")
         low, high = 0, self.last_seq  # `low` is at or before the instant
         while low < high:
@@ -132,8 +143,10 @@ class JournalView:
         `since` as an instant: the first event after everything before it.  What is written meanwhile is read too, if `until` is None.
         JournalCorrupt or JournalVersion names the first record that cannot be read.
         """
+        if page < 1:
+            raise ValueError(f"a page holds at least one event, not {page!r}")
         first = self.first_of(since)
-        last = _NO_SEQ if until is None else self.seq_at(until)
+        last = NO_SEQ if until is None else self.seq_at(until)
         while first <= last and (found := self._journal.read(first, last, limit=page)):
             first = found[-1][0] + 1
             for seq, event in found:
@@ -142,8 +155,9 @@ class JournalView:
 
     def first_of(self, since: Moment) -> int:
         """The first seq that `since` takes in: itself, or the first one after everything before that instant."""
-        if isinstance(since, int):
-            return since
+        if (seq := seq_of(since)) is not None:
+            return seq
+        assert isinstance(since, datetime)
         wanted = instant_us(since, "since")
         low, high = 1, self.last_seq + 1  # everything before `low` is before the instant
         while low < high:
@@ -163,6 +177,7 @@ class JournalView:
         """The arguments or result that belong to event `seq`, encoded; None if there are none, or they were dropped.  With their
         `digest`: JournalCorrupt if they are not what was stored.
         """
+        seq_of(seq)
         return self._journal.payload(seq, digest)
 
     # --- tasks --------------------------------------------------------------------------------------------------------
@@ -178,25 +193,36 @@ class JournalView:
         Costs what recovery costs: the unfinished tasks and the events since the newest checkpoint.
         """
         with self.snapshot():
-            found = recover(self.store)
-            found.state.rebuild()
-            yield found
+            yield recover(self.store)
 
-    def task(self, id: bytes) -> TaskState | None:
-        """The task as it stands; None if there is none (any more).  A running engine may hide one a little earlier, when it expires."""
+    def task(self, id: str | bytes) -> TaskState | None:
+        """The task as it stands; None if there is none (any more).  A running engine may hide one a little earlier, when it expires.
+
+        `id` as text, as everywhere, or its 16 bytes.  ValueError for anything else.
+        """
+        id = _id(id)
         with self.newest() as found:
             for queue in found.state.queues.values():
                 if id in queue.tasks:
                     return queue.tasks[id]
             return found.catalog.get(id, 0)
 
-    def history(self, id: bytes) -> list[HistoryEvent]:
-        """The task's whole life, oldest event first; [] for one that is not there."""
+    def history(self, id: str | bytes) -> list[HistoryEvent]:
+        """The task's whole life, oldest event first; [] for one that is not there.  ValueError for what is no id."""
         task = self.task(id)
         if task is None:
             return []
         found = (history_of(seq, event, task.queue) for seq, event in self._journal.events(list(task.seqs)))
         return [event for event in found if event is not None]
+
+    def stats(self) -> Summary:
+        """What is there: tasks by queue and state, the oldest that is due, sizes, readers (summary.py).  Costs what recovery costs.
+
+        Events by kind and bytes, which need a pass over all events, are `journal.summary.count_events`.
+        """
+        from journeyman.journal.summary import summary
+
+        return summary(self)
 
     # --- the past -----------------------------------------------------------------------------------------------------
 
@@ -216,13 +242,26 @@ class JournalView:
 
         return changes(self, a, b, tell=tell)
 
-    def verify(self, *, against: Head | None = None, tell: Callable[[str, int, int], object] = nothing) -> Verdict:
-        """Prove the whole journal, in a child process that damage may kill: see journal/verify.py.  `tell` hears how far it is."""
+    def verify(self, *, against: Head | str | None = None, tell: Callable[[str, int, int], object] = nothing) -> Verdict:
+        """Prove the whole journal, in a child process that damage may kill: see journal/verify.py.  `tell` hears how far it is.
+
+        `against`: a head noted earlier, as `verify` gives one or as its text, "SEQ:HASH".  ValueError for another text.
+        """
+        if isinstance(against, str):
+            against = Head.read(against)
         return verify(self.path, against=against, tell=tell)
 
     def records(self, first: int, last: int, limit: int) -> list[tuple[bytes, bytes]]:
         """Raw (key, value) pairs of table EVENTS: for proofs and copies."""
         return self.store.scan(Table.EVENTS, seq_key(first), seq_key(last + 1), limit=limit)
+
+
+def _id(id: object) -> bytes:
+    if isinstance(id, bytes):
+        if len(id) != _ID_BYTES:
+            raise ValueError(f"a task's id has {_ID_BYTES} bytes, or is text; {id!r} is neither")
+        return id
+    return id_bytes(id)
 
 
 __all__ = ["JournalView", "Moment", "open_journal"]

@@ -113,6 +113,7 @@ class Picture:
     running: int
     dead: list[DeadLetter]  # the newest ones first
     newest: list[tuple[int, Event]]  # the newest ones first
+    note: str = ""  # what it does not show yet
 
     def total(self, state: State) -> int:
         return sum(queue.counts[state] for queue in self.queues)
@@ -128,6 +129,7 @@ class TopModel:
         self.called_back: set[bytes] = set()  # held here, while the tables may still hold them as they were
         self.ended: dict[bytes, str] = {}  # ended tasks that are held here -> queue
         self.settled: Settled = {}  # what the tables hold that is not held here
+        self.note = ""
         self._activity: dict[str, Activity] = {}
         self._pace = Pace(1)
         self._newest: deque[tuple[int, Event]] = deque(maxlen=SHOWN_EVENTS)
@@ -265,6 +267,7 @@ class TopModel:
             running=running,
             dead=[letter for letter in reversed(self._dead.values()) if letter.expires_at is None or letter.expires_at > now],
             newest=list(reversed(self._newest)),
+            note=self.note,
         )
 
     def _running(self) -> Iterator[TaskState]:
@@ -273,9 +276,8 @@ class TopModel:
 
     def _queue(self, queue: QueueState, now: int) -> QueuePicture:
         counts = dict(queue.counts(now))
-        settled = self.settled.get(queue.name, {})
-        for state in TERMINAL:
-            counts[state] += settled.get(state, 0)
+        for state, count in self.settled.get(queue.name, {}).items():
+            counts[state] += count
         activity = self._activity.get(queue.name)
         oldest = self._oldest_due(queue, now)
         return QueuePicture(

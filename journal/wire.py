@@ -1,4 +1,5 @@
-"""The two formats of an export that are streams: JSON lines for people and programs, CBOR for speed.  Parquet is in journal/parquet.py.
+"""The two formats of an export that are streams: JSON lines for people and programs, CBOR for speed.  Parquet is in journal/parquet.py,
+how a line is written and read in journal/jsonlines.py.
 
 jsonl   One JSON object a line: the header, then a line for each event with its fields by name and, in a complete file, `record` (the raw
         record) and `data` (the raw arguments or result) in base64, then the end.  Import reads `seq`, `record` and `data`; the rest is
@@ -11,27 +12,27 @@ The end is {"end": true, "events": n, "payloads": n, "digest": hex of BLAKE2b-16
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from typing import Any, BinaryIO, Final, Protocol
 
 from journeyman.journal.cbor import CodecError, decode, encode, encode_payload
 from journeyman.journal.digest import begin
 from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.jsonlines import items_in, line_of, lines_of, map_in
 from journeyman.journal.parcel import Header, Item, cut_short
 
 CBOR_MAGIC: Final = b"\xd9\xd9\xf7"
 _LONGEST: Final = 1 << 30  # bytes of a line or of a byte string: far more than any payload's
 _RECORDS: Final = 1_000  # of a page that was read, at most
 _BYTES: Final = 4 << 20
-_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-Shown = Sequence[Mapping[str, Any]]
+_BLOCK: Final = 1 << 19  # of jsonl, read at a time, and on to the end of a line
+Shown = Sequence[dict[str, Any]]
 
 
 class Writer(Protocol):
-    """Writes one file.  `shown` of a page: its events as maps, without what is hidden; None where only raw bytes are wanted."""
+    """Writes one file.  `shown` of a page: its events as maps, without what is hidden; None where only raw bytes are wanted.  The maps are
+    the writer's to change."""
 
     def page(self, items: Sequence[Item], shown: Shown | None) -> None: ...
 
@@ -58,11 +59,6 @@ class _Sealed:
         return {"end": True, "events": self.events, "payloads": self.payloads, "digest": self._running.hexdigest()}
 
 
-def line_of(value: Mapping[str, Any]) -> bytes:
-    """A line of jsonl."""
-    return _TEXT(value).encode("utf-8", "surrogatepass") + b"\n"
-
-
 class JsonLines:
     """Writes jsonl."""
 
@@ -73,15 +69,12 @@ class JsonLines:
 
     def page(self, items: Sequence[Item], shown: Shown | None) -> None:
         assert shown is not None
-        lines: list[bytes] = []
-        for item, fields in zip(items, shown, strict=True):
-            line = {"seq": item.seq, **fields}
-            if self._raw:
-                line["record"] = b64encode(item.value).decode()
+        if self._raw:
+            for item, line in zip(items, shown, strict=True):
+                line["record"] = item.value
                 if item.payload is not None:
-                    line["data"] = b64encode(item.payload).decode()
-            lines.append(line_of(line))
-        self._out.write(b"".join(lines))
+                    line["data"] = item.payload
+        self._out.write(lines_of(shown))
         self._out.count(items)
 
     def end(self) -> None:
@@ -101,8 +94,7 @@ class CborSequence:
             self._out.write(_framed(encode(list(map(list, items)))))
         else:
             assert shown is not None
-            maps = [{"seq": item.seq, **fields} for item, fields in zip(items, shown, strict=True)]
-            self._out.write(_framed(encode_payload(maps)))
+            self._out.write(_framed(encode_payload(list(shown))))
         self._out.count(items)
 
     def end(self) -> None:
@@ -130,23 +122,40 @@ class Reader:
 
     def pages(self) -> Iterator[list[Item]]:
         """All items.  JournalCorrupt."""
-        events = payloads = weight = 0
-        page: list[Item] = []
-        while True:
+        events = payloads = 0
+        end: Any = None
+        for page, found in self._arrays() if self._cbor else self._lines():
+            yield page
+            events, payloads, end = events + len(page), payloads + _payloads(page), found
+        if end != {"end": True, "events": events, "payloads": payloads, "digest": self._running.hexdigest()} or self._file.read(1):
+            raise cut_short("it is not what was written")
+
+    def _lines(self) -> Iterator[tuple[list[Item], Any]]:
+        """Items, and the end where it follows on them: the file's last line."""
+        while data := self._file.read(_BLOCK):
+            if not data.endswith(b"\n"):
+                data += self._file.readline(_LONGEST)
+            if not data.endswith(b"\n"):
+                raise cut_short()
+            last = len(data) if self._file.peek(1) else data.rfind(b"\n", 0, len(data) - 1) + 1
+            lines = data[:last]
+            self._running.update(lines)
+            yield items_in(lines), map_in(data[last:]) if last < len(data) else None
+
+    def _arrays(self) -> Iterator[tuple[list[Item], Any]]:
+        """Items, and the end where it follows on them."""
+        weight, page, end = 0, list[Item](), None
+        while end is None:
             found, data = self._next()
             if isinstance(found, dict) and found.get("end") is True:
-                break
-            self._running.update(data)
-            page += _items(found)
-            weight += len(data)
-            if len(page) >= _RECORDS or weight >= _BYTES:
-                yield page
-                events, payloads = events + len(page), payloads + _payloads(page)
-                page, weight = [], 0
-        yield page
-        events, payloads = events + len(page), payloads + _payloads(page)
-        if found != {"end": True, "events": events, "payloads": payloads, "digest": self._running.hexdigest()} or self._file.read(1):
-            raise cut_short("it is not what was written")
+                end = found
+            else:
+                self._running.update(data)
+                page += _items(found)
+                weight += len(data)
+            if end is not None or len(page) >= _RECORDS or weight >= _BYTES:
+                yield page, end
+                weight, page = 0, []
 
     def _header(self) -> Any:
         """What the first line or byte string says; None for a file that is none of ours."""
@@ -160,10 +169,10 @@ class Reader:
     def _next(self) -> tuple[Any, bytes]:
         """The next line or byte string, decoded, and its bytes."""
         data = _frame(self._file) if self._cbor else self._file.readline(_LONGEST)
-        if not self._cbor and not data.endswith(b"\n"):
-            raise cut_short()
+        if not self._cbor:
+            return map_in(data), data
         try:
-            return decode(_inside(data)) if self._cbor else json.loads(data), data
+            return decode(_inside(data)), data
         except (CodecError, ValueError, RecursionError) as failure:
             raise cut_short("a part of it cannot be read") from failure
 
@@ -173,16 +182,13 @@ def _payloads(items: Sequence[Item]) -> int:
 
 
 def _items(found: Any) -> list[Item]:
-    """The items of a line of jsonl or an array of cbor."""
+    """The items of an array of cbor."""
     try:
-        if isinstance(found, dict):
-            data = found.get("data")
-            return [Item(found["seq"], b64decode(found["record"], validate=True), None if data is None else b64decode(data, validate=True))]
         items = [Item(*row) for row in found]
         if all(type(item.seq) is int and type(item.value) is bytes and isinstance(item.payload, bytes | None) for item in items):
             return items
-    except (KeyError, TypeError, ValueError) as failure:
-        raise cut_short("a line or an array of it holds something else") from failure
+    except (TypeError, ValueError) as failure:
+        raise cut_short("an array of it holds something else") from failure
     raise cut_short("an array of it holds something else")
 
 

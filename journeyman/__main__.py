@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal's encoding cannot say is written as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         from journeyman.cli.app import app
     except ModuleNotFoundError as missing:

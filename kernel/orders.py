@@ -6,6 +6,8 @@ deleted yet.  An order that finds its wish fulfilled already (a second pause, a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from heapq import merge
 from itertools import islice
 from typing import Any
 
@@ -37,7 +39,7 @@ from journeyman.kernel.events import (
     TaskRetried,
 )
 from journeyman.kernel.ids import id_text
-from journeyman.kernel.lifecycle import TERMINAL, State, may
+from journeyman.kernel.lifecycle import TERMINAL, WAITING, State, may
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.ratelimit import interval_us
 from journeyman.kernel.state import QueueState
@@ -89,13 +91,17 @@ def retry(state: QueueState, command: Retry, now: int, env: Env) -> Decision:
         return Decision([], [Refused("NotRetryable", f"task {id_text(id)} {ended}")])
     key = None if task.options is None else task.options.get("unique")
     if key is not None and (holders := state.claims.holders.get(key)):
-        text = f"the unique key {key!r} of task {id_text(id)} is taken by task {id_text(holders[0].id)}, which has not ended"
-        return Decision([], [Refused("NotRetryable", text)])
+        return Decision([], [key_taken(key, id, holders[0].id)])
     if not task.keep_payload:
         text = f"the arguments of task {id_text(id)} were dropped when it ended (retention payload={state.policy.payload!r})"
         return Decision([], [Refused("NotRetryable", text)])
     event = TaskRetried(now, state.name, state.qseq + 1, state.epoch, id, command.by, command.reason, task.row())
     return Decision([event], [Accepted(id, count=1)])
+
+
+def key_taken(key: str, id: bytes, holder: bytes) -> Refused:
+    """Of a retry whose unique key another task has by now."""
+    return Refused("NotRetryable", f"the unique key {key!r} of task {id_text(id)} is taken by task {id_text(holder)}, which has not ended")
 
 
 def reschedule(state: QueueState, command: Reschedule, now: int, env: Env) -> Decision:
@@ -130,10 +136,14 @@ def _not_waiting(id: bytes, task: TaskState | None, wish: str) -> Decision:
 
 def clear(state: QueueState, command: Clear, now: int, env: Env) -> Decision:
     """Everything that waits is cancelled, oldest first; what runs is left alone."""
-    waiting = (task for task in sorted(state.tasks.values()) if task.state is not State.RUNNING and may(task.state, "TaskCancelled"))
-    some = islice(waiting, command.limit)
+    some = islice(to_clear(state, now), command.limit)
     events: list[Event] = [cancelled(state, task.id, now, position, command.reason, command.by) for position, task in enumerate(some, 1)]
     return Decision(events, [Accepted(count=len(events))])
+
+
+def to_clear(state: QueueState, now: int) -> Iterator[TaskState]:
+    """What a Clear takes, oldest first.  Not to be kept across a change."""
+    return merge(*(state.listed_upwards(each, now) for each in State if each in WAITING))
 
 
 def pause(state: QueueState, command: Pause, now: int, env: Env) -> Decision:
@@ -166,4 +176,4 @@ def configure(state: QueueState, command: Configure, now: int, env: Env) -> Deci
     return Decision([event], [Accepted(count=1)])
 
 
-__all__ = ["cancel", "clear", "configure", "pause", "reprioritise", "reschedule", "resume", "retry"]
+__all__ = ["cancel", "clear", "configure", "key_taken", "pause", "reprioritise", "reschedule", "resume", "retry", "to_clear"]

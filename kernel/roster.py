@@ -67,8 +67,18 @@ class Roster:
 
     def oldest(self) -> TaskState | None:
         """The one with the lowest seq.  Costs by the entries that have left since the last sweep."""
+        return next(self.upwards(), None)
+
+    def upwards(self, after: int = 0) -> Iterator[TaskState]:
+        """Oldest first by seq, only those with a higher seq than `after`.  Not to be used across a change."""
         self._merge()
-        return next((task for chunk in self._chunks for task in chunk if task.shown is self._state), None)
+        chunks = self._chunks
+        first = max(bisect_left(chunks, after + 1, key=lambda chunk: chunk[0].seq) - 1, 0)
+        for position in range(first, len(chunks)):
+            chunk = chunks[position]
+            for index in range(bisect_left(chunk, after + 1, key=_SEQ) if position == first else 0, len(chunk)):
+                if chunk[index].shown is self._state:
+                    yield chunk[index]
 
     def find(self, seq: int) -> TaskState | None:
         """The task with this seq, if it stands here."""

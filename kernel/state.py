@@ -247,6 +247,11 @@ class QueueState:
         self.agenda.advance(now)
         return self.agenda.rosters[state].newest(before)
 
+    def listed_upwards(self, state: State, now: int, after: int = 0) -> Iterator[TaskState]:
+        """The same, oldest first, with seq above `after`."""
+        self.agenda.advance(now)
+        return self.agenda.rosters[state].upwards(after)
+
     def suspects_running(self) -> int:
         """Attempts under way of tasks that one more crash would end (for Env.suspects_running, summed over queues)."""
         return len(self.agenda.suspects_out)

@@ -14,6 +14,11 @@ from journeyman.kernel.taskstate import TaskState
 _NOTHING: Final[Collection[bytes]] = ()
 
 
+def pinned(id: bytes, waiting: Iterable[Waits]) -> bool:
+    """Whether a task still waits for this one, or for the news of its end: then it must stay.  `waiting`: of all queues."""
+    return any(id in waits.on for waits in waiting)
+
+
 class Waits:
     """`on`: id of a dependency, in whatever queue, -> tasks of this queue that wait for it, oldest first."""
 

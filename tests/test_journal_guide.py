@@ -1,4 +1,4 @@
-"""docs/JOURNAL.md is carried out: every `$` line runs in order in one directory, and prints what the page shows.
+"""docs/JOURNAL.md is carried out: every `$` line runs in order in one directory, and prints what the page shows; its programs run too.
 
 In what is shown `...` stands for anything (doctest's ELLIPSIS): sizes of disks, process ids, the time of day.
 """
@@ -20,6 +20,7 @@ from tests.sources import ROOT
 
 PAGE = ROOT / "docs" / "JOURNAL.md"
 BLOCKS = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 _CHECK = doctest.OutputChecker()
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -50,6 +51,13 @@ def test_every_command_of_the_page_prints_what_is_shown(tmp_path: Path) -> None:
         if not _CHECK.check_output(expected, ran.stdout, _FLAGS):
             example = doctest.Example(command, expected)
             pytest.fail(f"$ {command}\n" + _CHECK.output_difference(example, ran.stdout, doctest.ELLIPSIS | doctest.REPORT_UDIFF))
+    assert PROGRAMS
+    for program in PROGRAMS:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), program
+        assert done.stdout
 
 
 def test_the_page_shows_every_command() -> None:

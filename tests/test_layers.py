@@ -25,7 +25,7 @@ PLACES = {
     "cbor2": ("journal/cbor.py",),
     "trio": ("actors/", "engine/", "sim/"),
     "outcome": ("actors/", "sim/scheduler.py"),
-    "msgspec": ("engine/annotation.py", "engine/payload.py"),
+    "msgspec": ("engine/annotation.py", "engine/payload.py", "journal/jsonlines.py"),
     "cronsim": ("actors/calendar.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),

@@ -18,6 +18,7 @@ from journeyman.journal.view import JournalView, Moment
 from journeyman.journal.whatif.hearing import Hearing
 from journeyman.journal.whatif.meter import Figures, percentile
 from journeyman.journal.whatif.playing import Played, Player
+from journeyman.journal.whatif.reading import events_for, newest_compaction, stored_queue
 from journeyman.journal.whatif.recording import Recording
 from journeyman.kernel.bounds import SECOND_US
 from journeyman.kernel.events import Event, JournalCompacted
@@ -26,7 +27,6 @@ from journeyman.kernel.namespace import shown_name
 NEAR_US: Final = 5_000
 NEAR_SHARE: Final = 0.05
 ENOUGH: Final = 0.9
-_TELL: Final = 4_096
 _EARLIER: Final = timedelta(microseconds=1)
 Tell = Callable[[int], object]
 
@@ -86,12 +86,14 @@ def what_if(
 ) -> Comparison:
     """Play what is recorded of `queue` from `since` to `until` under its own policy and under each of `variants`.
 
-    Streams the journal once.  ValueError when there is no such queue, or nothing to play.
+    Streams the journal once, and asks for nothing else of it: no snapshot, no recovery.  `hears` is told the seq that has been read.
+    ValueError when there is no such queue, or nothing to play.
     """
     first = 1 if since is None else since if isinstance(since, int) else view.seq_at(since - _EARLIER) + 1
     last = view.last_seq if until is None else view.seq_at(until)
-    name, compacted = _newest(view, queue, last)
-    return compare(_told(view.events(until=last), hears), name, variants, since=first, compacted=compacted, plays=plays)
+    name = stored_queue(view.store, queue)
+    events = events_for(view.store, name, first, last, hears)
+    return compare(events, name, variants, since=first, compacted=newest_compaction(view.store, last), plays=plays)
 
 
 def compare(
@@ -111,13 +113,14 @@ def compare(
 def _compare(
     hearing: Hearing, events: Iterable[tuple[int, Event]], variants: Sequence[Variant], plays: Callable[[str, int], Tell]
 ) -> Comparison:
-    for seq, event in events:
-        try:
-            hearing.hear(seq, event)
-        except KeyError:
-            raise JournalCorrupt(
-                f"record {seq} speaks of a task that no record before it submitted: run `journeyman verify`, and restore a backup", seq
-            ) from None
+    hear, seq = hearing.hear, 0
+    try:
+        for seq, event in events:
+            hear(seq, event)
+    except KeyError:
+        raise JournalCorrupt(
+            f"record {seq} speaks of a task that no record before it submitted: run `journeyman verify`, and restore a backup", seq
+        ) from None
     recording, recorded = hearing.finish()
     if not recording.pool:
         shown = shown_name(recording.queue)
@@ -125,25 +128,7 @@ def _compare(
     as_it_was = Player(recording, None, plays("as it was", len(recording))).play()
     found = [Outcome(each, Player(recording, each.facts, plays(each.name, len(recording))).play()) for each in variants]
     baseline = _baseline(recording, as_it_was)
-    return Comparison(recording, recorded, baseline, as_it_was, found, _assumptions(recording, variants))
-
-
-def _told(events: Iterable[tuple[int, Event]], tell: Tell) -> Iterable[tuple[int, Event]]:
-    for count, pair in enumerate(events):
-        if not count % _TELL:
-            tell(count)
-        yield pair
-
-
-def _newest(view: JournalView, queue: str, last: int) -> tuple[str, JournalCompacted | None]:
-    """The queue's name as it is stored, and the newest compaction up to `last`."""
-    with view.newest() as found:
-        names = {shown_name(name): name for name in found.state.queues}
-        seq = found.state.compacted_seq
-        event = found.journal.event(seq) if seq and seq <= last else None
-    if queue not in names:
-        raise ValueError(f"the journal knows no queue {queue!r}; there are: {', '.join(sorted(names)) or 'none'}")
-    return names[queue], event if isinstance(event, JournalCompacted) else None
+    return Comparison(recording, recorded, baseline, as_it_was, found, _assumptions(recording, found))
 
 
 # --- how near --------------------------------------------------------------------------------------------------------------
@@ -205,7 +190,7 @@ def _reasons(recording: Recording, played: Played, compared: int, bias: float) -
     return found
 
 
-def _assumptions(recording: Recording, variants: Sequence[Variant]) -> list[str]:
+def _assumptions(recording: Recording, outcomes: Sequence[Outcome]) -> list[str]:
     runs = len(recording.kind)
     overhead = recording.shared_us / runs / 1_000 if runs else 0.0
     found = [
@@ -213,7 +198,12 @@ def _assumptions(recording: Recording, variants: Sequence[Variant]) -> list[str]
         "other queues leave this one all the slots it may have; tasks came when they came, but for those that its own runs submitted",
         "a run that was never recorded is drawn from the recorded ones of its handler; nothing starts while the engine was down",
     ]
-    keys = {key for variant in variants for key in variant.facts}
+    keys = {key for outcome in outcomes for key in outcome.variant.facts}
+    if hidden := max((outcome.played.hidden for outcome in outcomes), default=0):
+        found.append(
+            f"{hidden} runs that the recorded time-out ended fail here as they did: no longer run of their handler is known, "
+            "so how long they would have gone on, and whether they would have succeeded, nobody can tell"
+        )
     if "weight" in keys:
         found.append("weight counts among queues that share slots or a limiter, which is not played: it changes nothing here")
     if "timeout_us" in keys:

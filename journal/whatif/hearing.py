@@ -26,7 +26,8 @@ from typing import Any, Final
 
 from journeyman.journal.whatif.clues import could_start, dependency_of, failure, lateness
 from journeyman.journal.whatif.meter import Figures, Meter
-from journeyman.journal.whatif.recording import NONE, Draw, Ending, Halt, Hold, Kind, Order, Ready, Recording
+from journeyman.journal.whatif.recording import ASLEEP, BORN, NONE, REPLACES, Ending, Halt, Hold, Kind, Order, Ready, Recording
+from journeyman.kernel.apply import apply
 from journeyman.kernel.dependencies import BY as DEPENDENCY
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -64,7 +65,6 @@ from journeyman.kernel.namespace import namespace_of
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState, fold
 
-_FIRST_US: Final = 1_000  # where two queues wait for one token, it goes to the recorded one, though its timer was a little late
 _LATE_MAX: Final = 100_000  # timers that are measured
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
 _WORDS: Final = frozenset({ProgressSampled, TransitionRejected})  # change nothing that is played
@@ -89,6 +89,7 @@ class Hearing:
         self._turn_at = NONE
         self._started = False  # in this turn
         self._fresh = False  # nothing of this turn has been heard
+        self._idle = False  # a slot was free when this turn began
         self._before = NONE  # instant of the turn before
         self._live: dict[bytes, int] = {}  # unfinished tasks -> their numbers
         self._runs: dict[bytes, tuple[int, int]] = {}  # running tasks -> (start, wait)
@@ -128,10 +129,11 @@ class Hearing:
         for id, number in self._live.items():
             task = state.tasks[id]
             if not task.attempt and task.due_at - self._shift > self._at:
-                recording.asleep.add(number)
+                recording.marks[number] |= ASLEEP
         recording.orders.sort(key=lambda order: (order.at, order.seq))
-        unfinished = len(self._live) - len(recording.asleep)
-        self.meter.tasks = len(recording) - len(recording.lives) - len(recording.asleep)
+        asleep = recording.asleep_count
+        unfinished = len(self._live) - asleep
+        self.meter.tasks = len(recording) - len(recording.lives) - asleep
         return recording, self.meter.figures(unfinished)
 
     # --- the beginning ----------------------------------------------------------------------------------------------------
@@ -203,42 +205,44 @@ class Hearing:
         limiter = self._state.policy.limiter
         same = event.options is not None and event.options.get("limiter") == limiter
         if limiter is not None and same and namespace_of(event.queue) == namespace_of(self._state.name):
-            at = event.at - self._shift
-            self.recording.orders.append(Order(at - _FIRST_US, seq, 0, Draw(event.cost, at)))
+            self.recording.draw_at.append(event.at - self._shift)
+            self.recording.draw_seq.append(seq)
+            self.recording.draw_cost.append(event.cost)
 
     # --- the queue's own --------------------------------------------------------------------------------------------------
 
     def _own(self, seq: int, event: Any) -> None:
         state, kind = self._state, type(event)
         if not self._open:
-            fold(self._world, event, seq)
+            apply(state, event, seq)
             if kind in _ENDS:
                 state.settle([event.task])
             return
-        at = event.at - self._shift
+        at = event[0] - self._shift
         if at != self._turn_at or (self._started and kind is not AttemptStarted):
             self._turn += 1
             self._before = self._turn_at
             self._turn_at, self._started, self._fresh = at, False, True
+            self._idle = len(state.running) < state.policy.concurrency and state.paused is None
             if self._held is None:
                 self._ready(self._opening)
         if self._opening is not None and kind is AttemptStarted:
             self._ready(Order(at, seq, self._turn, Ready()))
         if state.agenda.later:
-            self.meter.come_due(state, event.at, self._shift)
+            self.meter.come_due(state, event[0], self._shift)
         heard = _HEARD.get(kind)
         if heard is not None:
             heard(self, seq, event, at)
         self._fresh = False
-        fold(self._world, event, seq)
+        apply(state, event, seq)
         self.meter.count(event, at)
-        self.meter.look(state, event.at, at)
+        self.meter.look(state, event[0], at)
         if kind in _ENDS:
-            state.settle([event.task])
+            state.settle((event.task,))
             self._live.pop(event.task, None)
         if kind is AttemptStarted:
             self._held = None
-        elif self._held is None and could_start(state, event.at):
+        elif self._held is None and could_start(state, event[0]):
             self._held = Order(at, seq, self._turn, Hold())
 
     def _order(self, seq: int, event: Event, at: int) -> None:
@@ -253,7 +257,7 @@ class Hearing:
         )  # fmt: skip
         self._live[event.task] = number
         if self._replaced == self._turn:
-            recording.replaces.add(number)
+            recording.marks[number] |= REPLACES
             self._replaced = NONE
         if options is None:
             return
@@ -262,17 +266,14 @@ class Hearing:
             if dependency in self._state.tasks:
                 recording.own_named.add(dependency)
         if self._success is not None and (options.get("parent"), self._turn) == self._success[:2]:
-            recording.children.setdefault(self._success[2], []).append(number)
-            recording.born.add(number)
+            recording.bear(self._success[2], number)
 
     def _start(self, seq: int, event: AttemptStarted, at: int) -> None:
         self.meter.begin(at)
-        if (
-            self._fresh
-            and len(self.recording.late_us) < _LATE_MAX
-            and (late := lateness(self._state, event, self._before + self._shift)) is not None
-        ):
-            self.recording.late_us.append(late)
+        if not self._started and (self._fresh or self._idle) and len(self.recording.late_us) < _LATE_MAX:
+            late = lateness(self._state, event, self._before + self._shift)
+            if late is not None and (self._fresh or late > 0):  # a busy loop found its timer due together with something else
+                self.recording.late_us.append(late)
         self._started = True
         self.recording.starts += 1
         self._runs[event.task] = (at, event.at - event.eligible_at)
@@ -338,7 +339,7 @@ class Hearing:
         )
         self._live[task.id] = number
         self.recording.lives[seq] = number
-        self.recording.born.add(number)
+        self.recording.marks[number] |= BORN
         self.recording.remembered.add(task.id)
         self._order(seq, event, at)
 
@@ -364,7 +365,7 @@ class Hearing:
     def _parked(self, seq: int, event: QueueParkedUntil, at: int) -> None:
         if event.options is not None and "task" in event.options and self._ending != NONE:
             known = self.recording.detail.get(self._ending) or {}
-            self.recording.detail[self._ending] = {**known, "parks": True, "delay_us": event.until_at - event.at}
+            self.recording.detail.put(self._ending, {**known, "parks": True, "delay_us": event.until_at - event.at})
         else:
             self._order(seq, event._replace(until_at=event.until_at - self._shift), at)
 

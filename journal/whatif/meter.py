@@ -87,10 +87,11 @@ class Meter:
     def count(self, event: Event, at: int) -> None:
         """`event` happened at `at`."""
         kind = type(event)
+        counts = self.counts
+        counts[kind] = counts.get(kind, 0) + 1  # `+=` asks a Counter for what is missing, in Python
         if kind is AttemptStarted:
             self.waits.append(event.at - event.eligible_at)  # type: ignore[union-attr]
-        self.counts[kind] += 1
-        if kind in _ENDS:
+        elif kind in _ENDS:
             self._pass(at)
             self._ended_at = at
             self._until_end = (self._backlog_us, self._running_us, self._slots_us, self._limited_us)
@@ -98,16 +99,18 @@ class Meter:
     def look(self, state: QueueState, now: int, at: int, env: Env = _NO_ENV) -> None:
         """The queue is as `state` says from here on.  `now`: as the state counts time; `at`: as this meter does."""
         state.advance(now)
-        self._pass(at)
+        if at > self._at:
+            self._pass(at)
         backlog = state.agenda.pending.count
         if backlog != self._backlog:
             self._backlog = backlog
-            if backlog > self._backlog_max:
-                self._backlog_max = backlog
             self._draw(at, backlog)
-        self._running = len(state.running) if self.up else 0
-        self._slots = state.policy.concurrency if self.up else 0
-        self._limited = self.up and _limited(state, now, env)
+        policy = state.policy
+        if not self.up:
+            self._running, self._slots, self._limited = 0, 0, False
+            return
+        self._running, self._slots = len(state.running), policy.concurrency
+        self._limited = (policy.rate is not None or policy.rate_per_key is not None) and _limited(state, now, env)
 
     def come_due(self, state: QueueState, until: int, shift: int = 0, env: Env = _NO_ENV) -> None:
         """Look at each instant before `until` at which something became due by itself.  Instants of the state are `shift` ahead."""
@@ -119,6 +122,8 @@ class Meter:
         if span <= 0:
             return
         self._at = at
+        if self._backlog > self._backlog_max:  # what stood for a while: a recording and a play go through an instant in other steps
+            self._backlog_max = self._backlog
         self._backlog_us += self._backlog * span
         self._running_us += self._running * span
         self._slots_us += self._slots * span
@@ -154,7 +159,7 @@ class Meter:
             wait_max_us=waits[-1] if waits else None,
             wait_mean_us=sum(waits) / len(waits) if waits else None,
             makespan_us=makespan,
-            backlog_max=self._backlog_max,
+            backlog_max=max(self._backlog_max, self._backlog),
             backlog_mean=backlog_us / makespan if makespan else 0.0,
             succeeded=counts[TaskSucceeded],
             failures=failed_runs,
@@ -176,9 +181,8 @@ def percentile(ordered: list[int], share: int) -> int | None:
 
 
 def _limited(state: QueueState, now: int, env: Env) -> bool:
+    """Whether tokens alone keep a task from starting.  Of a queue with a rate."""
     policy, agenda = state.policy, state.agenda
-    if policy.rate is None and policy.rate_per_key is None:
-        return False
     if state.paused is not None or state.parked_until > now or len(state.running) >= policy.concurrency:
         return False
     if policy.rate is not None and (agenda.ready.count or agenda.suspects.count):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from journeyman.journal.whatif.recording import Draw, Halt, Hold, Order, Ready
+from journeyman.journal.whatif.recording import Halt, Hold, Order, Ready
 from journeyman.kernel.commands import Cancel, Configure, Finish, Meet, Open, Pause, Released, Resume, Retry
 from journeyman.kernel.events import (
     CancelRequested,
@@ -126,11 +126,12 @@ def _halt(player: Player, event: Halt, order: Order) -> None:
             player.ask(Finish(task.id, task.epoch, task.attempt, Released(player.now - (task.started_at or player.now), "stop")))
 
 
-def _draw(player: Player, event: Draw, order: Order) -> None:
+def draw(player: Player, at: int, cost: int) -> None:
+    """Another queue took of the limiter that this one shares, at that instant."""
     policy = player.state.policy
     if policy.rate is not None and policy.limiter is not None:
         stands = max(player.env.limiter_at, player.state.limiters.get(policy.limiter))
-        player.env = player.env._replace(limiter_at=after_start(policy.rate, stands, event.at, event.cost))
+        player.env = player.env._replace(limiter_at=after_start(policy.rate, stands, at, cost))
 
 
 _OBEY: Final[dict[type, Callable[[Player, Any, Order], None]]] = {
@@ -148,7 +149,6 @@ _OBEY: Final[dict[type, Callable[[Player, Any, Order], None]]] = {
     Hold: _hold,
     Ready: _ready,
     Halt: _halt,
-    Draw: _draw,
 }
 
-__all__ = ["obey"]
+__all__ = ["draw", "obey"]

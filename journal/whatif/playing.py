@@ -17,8 +17,8 @@ from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple, cast
 
 from journeyman.journal.whatif.meter import Figures, Meter
-from journeyman.journal.whatif.orders import obey
-from journeyman.journal.whatif.recording import NONE, Recording
+from journeyman.journal.whatif.orders import draw, obey
+from journeyman.journal.whatif.recording import ASLEEP, BORN, NONE, REPLACES, Recording
 from journeyman.journal.whatif.runs import Run, Runs
 from journeyman.kernel.apply import apply
 from journeyman.kernel.bounds import DAY_US
@@ -48,6 +48,8 @@ _ALL: Final = 1 << 60
 _LATER: Final = 1 << 62  # seq of what was never recorded: after whatever was, at the same instant
 _TELL: Final = 4_096
 _DISPATCH: Final = Dispatch()
+_UNCALLED: Final = BORN | ASLEEP  # marks of arrivals that do not come by themselves
+_FIRST_US: Final = 1_000  # where two queues wait for one token, it goes to the recorded one, though its timer was a little late
 
 
 @dataclass(slots=True)
@@ -56,12 +58,13 @@ class Played:
 
     figures: Figures
     drawn: int = 0  # runs whose end was drawn, as none was recorded
+    hidden: int = 0  # runs that the recorded time-out ended, and that fail here as they did, as no longer one of the handler is known
     refused: int = 0  # submits, by max_pending or max_payload
     merged: int = 0  # submits that a unique key led to another task
     unheard: int = 0  # orders that found their task in another state
     unborn: int = 0  # tasks that were submitted by runs which did not happen, or not so
     stopped: bool = False  # it did not come to an end
-    compared: int = 0  # starts that have a recorded counterpart
+    compared: int = 0  # of the baseline: starts that have a recorded counterpart
     differences: array[int] = field(default_factory=lambda: array("q"))  # their waits, less the recorded ones
     recorded_waits: array[int] = field(default_factory=lambda: array("q"))
 
@@ -99,10 +102,11 @@ class Player:
         self._arrival = recording.carried
         self._many = len(recording)
         self._late = 0  # timers so far that started something
-        self._order = 0
+        self._order = self._draw = 0
         self._seq = max((row[1][1] for row in recording.rows), default=0)
         self._tell = tell
         self._refused = self._merged = self._unborn = 0
+        self._compares = not self.overrides  # only the baseline is held against what happened
         self._differences, self._recorded = array("q"), array("q")
 
     def play(self) -> Played:
@@ -128,14 +132,15 @@ class Player:
             if at > last_at or count > most:
                 stopped = True
                 break
+            was_due = woken or (wake is not None and wake < at)
             wake = self._settle()
-            self._late += woken and self.meter.counts[AttemptStarted] > started
+            self._late += was_due and self.meter.counts[AttemptStarted] > started
             count += 1
             if not count % _TELL:
                 self._tell(self._arrival)
         return Played(
-            self.meter.figures(len(self.numbers)), self.runs.drawn, self._refused, self._merged, self.unheard,
-            self._unborn + self._never_born(), stopped, len(self._differences), self._differences, self._recorded,
+            self.meter.figures(len(self.numbers)), self.runs.drawn, self.runs.hidden, self._refused, self._merged, self.unheard,
+            self._unborn + recording.children_count, stopped, len(self._differences), self._differences, self._recorded,
         )  # fmt: skip
 
     # --- what the orders use (orders.py) ----------------------------------------------------------------------------------
@@ -192,7 +197,7 @@ class Player:
         return Submit(
             recording.id(number), recording.handlers[recording.handler[number]], recording.priority[number], due_at,
             recording.due_kind[number], recording.size[number], b"", 0, None, options, internal,
-            "replace" if number in recording.replaces else "return",
+            "replace" if recording.marks[number] & REPLACES else "return",
         ), states  # fmt: skip
 
     # --- the loop ---------------------------------------------------------------------------------------------------------
@@ -219,11 +224,15 @@ class Player:
             heappop(ends)
         best: tuple[int, int, int, str] | None = (*ends[0][:3], "end") if ends else None
         n = self._arrival
-        while n < many and (n in recording.born or n in recording.asleep):
+        while n < many and recording.marks[n] & _UNCALLED:
             n += 1
         self._arrival = n
         if n < many and (best is None or (recording.at[n], recording.seq[n]) < best[:2]):
             best = (recording.at[n], recording.seq[n], recording.turn[n], "arrival")
+        if self._draw < len(recording.draw_at):
+            at, seq = recording.draw_at[self._draw] - _FIRST_US, recording.draw_seq[self._draw]
+            if best is None or (at, seq) < best[:2]:
+                best = (at, seq, 0, "draw")
         if self._order < len(recording.orders):
             order = recording.orders[self._order]
             if best is None or (order.at, order.seq) < best[:2]:
@@ -241,6 +250,9 @@ class Player:
                 order = self.recording.orders[self._order]
                 self._order += 1
                 obey(self, order)
+            elif following[3] == "draw":
+                draw(self, self.recording.draw_at[self._draw], self.recording.draw_cost[self._draw])
+                self._draw += 1
             else:
                 self._end(heappop(self._ends)[4])
             if not turn:
@@ -280,7 +292,7 @@ class Player:
         other = min(other, self._ends[0][1]) if self._ends and self._ends[0][0] == at else other
         n = self._arrival
         while n < self._many and recording.at[n] == at and recording.turn[n] == turn and (not numbers or recording.seq[n] < other):
-            if n not in recording.born and n not in recording.asleep:
+            if not recording.marks[n] & _UNCALLED:
                 numbers.append(n)
             n += 1
         self._arrival = n
@@ -328,7 +340,7 @@ class Player:
     def _start(self, task: TaskState, started_at: int, event: AttemptStarted | None) -> None:
         number, recording = self.numbers[task.id], self.recording
         run = self.runs.begin(number, task.attempt, self.state.policy.timeout_us)
-        if event is not None and run.head != NONE and recording.wait_us[run.head] != NONE:
+        if self._compares and event is not None and run.head != NONE and recording.wait_us[run.head] != NONE:
             self._recorded.append(recording.wait_us[run.head])
             self._differences.append(event.at - event.eligible_at - recording.wait_us[run.head])
         seq, turn = (_LATER, 0) if run.drawn else (recording.end_seq[run.ending], recording.end_turn[run.ending])
@@ -351,14 +363,10 @@ class Player:
             outcome = self.runs.outcome(run, self.state.policy.backoff[0] == "callable")
         events = self.ask(Finish(id, task.epoch, task.attempt, outcome))
         if run is not None and not run.drawn and type(events[0]) is TaskSucceeded:
-            children = self.recording.children.get(run.ending)
+            children = self.recording.children(run.ending)
             if children:
                 self.come(children, parent_at=True)
                 self._unborn -= len(children)
-
-    def _never_born(self) -> int:
-        """How many tasks of `ctx.submit` there were; those that came have been taken off."""
-        return sum(map(len, self.recording.children.values()))
 
 
 __all__ = ["Played", "Player"]

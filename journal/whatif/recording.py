@@ -1,10 +1,10 @@
 """What happened to one queue, in columns: what `whatif` plays back.
 
 Problem.  Every variant plays the same recording, a recording may hold a million tasks and more, and Python's objects are large: a task as
-a TaskState is a kilobyte.  Choice: columns (arrays of integers) for what every task and every run of it has, dictionaries for what few
-have. A task is a number, its place in the columns; so is an ending.  The endings of one task are a chain, in the order in which they
-happened. Some 75 bytes a task and 45 an ending.  Rejected: events kept as they are (450 bytes and more each); reading the journal anew
-for each variant.
+a TaskState is a kilobyte.  Choice: columns (arrays of integers) for what tasks and their runs have, bytes for mappings (notes.py),
+objects only for what people and other queues ordered. A task is a number, its place in the columns; so is an ending.  The endings of one
+task are a chain, in the order in which they happened. 66 bytes a task, 45 an ending, 16 and its text for each mapping; docs/JOURNAL.md
+says what a million comes to.  Rejected: events kept as they are (450 bytes and more each); reading the journal anew for each variant.
 
 Instants are made even: where the journal's clock was stepped, what follows is moved back by the step, so that time only goes forward here.
 """
@@ -12,10 +12,12 @@ Instants are made even: where the journal's clock was stepped, what follows is m
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from journeyman.journal.whatif.notes import Notes
 from journeyman.kernel.events import Event
 from journeyman.kernel.policy import Policy
 from journeyman.kernel.state import QueueState
@@ -23,6 +25,11 @@ from journeyman.kernel.taskstate import TaskState
 
 ID_BYTES: Final = 16
 NONE: Final = -1
+# Marks of an arrival.
+BORN: Final = 1  # it does not come by itself: a run submits it, or it is the new life of a task that was retried
+ASLEEP: Final = 2  # its first run was due only after the end of the recording: not played
+REPLACES: Final = 4  # it ended another task of its unique key
+_UNPLAYED: Final = frozenset({"meta", "parent", "tags"})  # options that decide nothing
 
 
 class Kind(IntEnum):
@@ -55,7 +62,7 @@ class Order(NamedTuple):
     at: int
     seq: int
     turn: int  # what shares a turn was decided on before anything of it could start
-    event: Event | Hold | Halt | Ready | Draw
+    event: Event | Hold | Halt | Ready
 
 
 class Hold(NamedTuple):
@@ -72,13 +79,6 @@ class Ready(NamedTuple):
     """The opened queue starts tasks from here on: its boot is durable."""
 
 
-class Draw(NamedTuple):
-    """Another queue took `cost` of the limiter that this one shares, `at` that instant."""
-
-    cost: int
-    at: int
-
-
 class Recording:
     """Of one queue: how it stood at the beginning, who came, what was ordered, how each run ended."""
 
@@ -90,19 +90,19 @@ class Recording:
         # arrivals, a place in each column
         self.at = array("q")
         self.seq = array("q")
-        self.turn = array("q")
+        self.turn = array("I")
         self.due_at = array("q")
         self.due_kind = array("b")
-        self.priority = array("q")
+        self.priority = array("i")
         self.handler = array("i")
         self.size = array("i")
+        self.marks = bytearray()
         self.first = array("i")  # the first ending
         self._last = array("i")
         self._ids = bytearray()
-        self.options: dict[int, Mapping[str, Any]] = {}
+        self.options = Notes()
         self.handlers: list[str] = []
         self._handler_numbers: dict[str, int] = {}
-        self.replaces: set[int] = set()  # arrivals that ended another task of their unique key
         self.carried = 0  # the first so many were there at the beginning
         # endings, a place in each column
         self.kind = array("b")
@@ -110,20 +110,22 @@ class Recording:
         self.slot_us = array("q")
         self.wait_us = array("q")
         self.end_seq = array("q")
-        self.end_turn = array("q")
+        self.end_turn = array("I")
         self.next = array("i")
-        self.detail: dict[int, Mapping[str, Any]] = {}
+        self.detail = Notes()
         self.pool: dict[int, array[int]] = {}  # handler -> endings to draw from
-        self.children: dict[int, list[int]] = {}  # ending -> arrivals that came with it (ctx.submit)
-        self.born: set[int] = set()  # those arrivals
+        self._parents = array("i")  # endings with which others came (ctx.submit), ascending, once for each of those
+        self._children = array("i")  # the arrivals that came
         # the rest
         self.orders: list[Order] = []
+        self.draw_at = array("q")  # when another queue took of the limiter that this one shares
+        self.draw_seq = array("q")
+        self.draw_cost = array("q")
         self.lives: dict[int, int] = {}  # seq of a TaskRetried -> the number of the life that it began
         self.lags: dict[int, int] = {}  # seq of a CancelRequested -> how long the handler took to end
         self.not_entered: dict[int, set[bytes]] = {}  # seq of a QueueOpened -> tasks that had started, but not their handlers
         self.remembered: set[bytes] = set()  # tasks whose end others ask about later
         self.own_named: set[bytes] = set()  # of those, tasks of this queue for which others waited
-        self.asleep: set[int] = set()  # tasks whose first run was due only after the end of the recording: not played
         self.began_at = self.ended_at = 0
         self.starts = 0
         self.boots = 0
@@ -159,10 +161,11 @@ class Recording:
         self.priority.append(priority)
         self.handler.append(self._handler(handler))
         self.size.append(size)
+        self.marks.append(0)
         self.first.append(NONE)
         self._last.append(NONE)
         if options is not None:
-            self.options[number] = options
+            self.options.put(number, {name: value for name, value in options.items() if name not in _UNPLAYED})
         return number
 
     def _handler(self, name: str) -> int:
@@ -183,7 +186,7 @@ class Recording:
         self.end_turn.append(ending.turn)
         self.next.append(NONE)
         if ending.detail:
-            self.detail[number] = ending.detail
+            self.detail.put(number, ending.detail)
         last = self._last[task]
         if last == NONE:
             self.first[task] = number
@@ -196,17 +199,35 @@ class Recording:
             self.shared_us += ending.slot_us - ending.handler_us
         return number
 
+    def bear(self, ending: int, arrival: int) -> None:
+        """The newest arrival was submitted by the run that came to this ending, the newest success."""
+        self._parents.append(ending)
+        self._children.append(arrival)
+        self.marks[arrival] |= BORN
+
+    def children(self, ending: int) -> list[int]:
+        """The arrivals that came with this ending."""
+        parents = self._parents
+        return list(self._children[bisect_left(parents, ending) : bisect_right(parents, ending)])
+
+    @property
+    def children_count(self) -> int:
+        return len(self._children)
+
+    @property
+    def asleep_count(self) -> int:
+        return sum(1 for mark in self.marks if mark & ASLEEP)
+
     def begin(self) -> QueueState:
         """A new state of the queue, as it stood at the beginning."""
         state = QueueState(self.queue)
         if self.facts is not None:
             state.merge_facts(self.facts)
         for number, row in self.rows:
-            if number in self.asleep:
-                continue
-            state.adopt(TaskState.from_row(row))
+            if not self.marks[number] & ASLEEP:
+                state.adopt(TaskState.from_row(row))
         state.rebuild()
         return state
 
 
-__all__ = ["ID_BYTES", "NONE", "Draw", "Ending", "Halt", "Hold", "Kind", "Order", "Ready", "Recording"]
+__all__ = ["ASLEEP", "BORN", "ID_BYTES", "NONE", "REPLACES", "Ending", "Halt", "Hold", "Kind", "Order", "Ready", "Recording"]

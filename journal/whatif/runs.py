@@ -6,7 +6,8 @@ that. Where the recording has no more, an ending of the same handler is drawn, b
 every variant and at every repetition.  Such runs are counted, for they are guesses.
 
 Another time-out makes failures of runs that took longer.  One that the old time-out had ended would have gone on: an ending of the
-handler that took longer is drawn for it, if there is one.
+handler that took longer is drawn for it, if there is one.  If none is known, it fails as it did: nobody can say how long it would have
+gone on, and `hidden` counts how often that was so.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Runs:
         self._new_timeout = new_timeout  # whether the time-out is another than the recorded one
         self._any: list[int] = [number for _, pool in sorted(recording.pool.items()) for number in pool[:1_000]]
         self.drawn = 0
+        self.hidden = 0  # runs whose own end the recorded time-out hides
 
     def begin(self, task: int, attempt: int, timeout_us: int | None) -> Run:
         """What the next run of `task` will come to."""
@@ -60,6 +62,8 @@ class Runs:
             longer = self._draw(task, attempt, lambda other: self._goes_on(ending, other))
             if self._goes_on(ending, longer):
                 drawn, ending = True, longer
+            else:
+                self.hidden += 1
         self.drawn += drawn
         slot, handler = recording.slot_us[ending], recording.handler_us[ending]
         if slot < least:

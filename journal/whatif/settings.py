@@ -27,8 +27,11 @@ _BACKOFFS: Final[Mapping[str, tuple[type[Exponential] | type[Constant] | type[Li
 def settings(texts: list[str]) -> Facts:
     """The facts of a policy that these change.  ValueError says what is wrong, and what there is."""
     found: Facts = {}
+    seen: dict[str, str] = {}
     for text in texts:
         for name, value in _pieces(text):
+            if seen.setdefault(name, value) != value:
+                raise ValueError(f"{name} is set twice, to {seen[name]} and to {value}: give one, or --variant for each")
             read = SETTINGS.get(name)
             if (why := NOT_PLAYED.get("retention" if name.startswith("retention.") else name)) is not None:
                 raise ValueError(f"{name} cannot be played: {why}")
@@ -43,6 +46,8 @@ def settings(texts: list[str]) -> Facts:
 
 def _pieces(text: str) -> list[tuple[str, str]]:
     pieces: list[tuple[str, str]] = []
+    if not text.strip():
+        raise ValueError(f"nothing is set: write NAME=VALUE; there are: {', '.join(SETTINGS)}")
     for word in text.split():
         name, equals, value = word.partition("=")
         if equals and name != "burst":

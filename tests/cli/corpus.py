@@ -68,6 +68,16 @@ def fullest_leaf(at: int, new: bytes) -> Change:
     return lambda home: overwrite(pages(home, LEAF)[0] * PAGE + at, new)(home)
 
 
+def a_signpost(home: Path) -> None:
+    """The second key of the fullest branch page becomes the one before it, which lies to the left of it."""
+    page = pages(home, BRANCH)[0] * PAGE
+    data = (home / "data.mdb").read_bytes()
+    node = page + struct.unpack_from("=H", data, page + 18)[0]
+    length = struct.unpack_from("=H", data, node + 6)[0]
+    key = int.from_bytes(data[node + 8 : node + 8 + length], "big")
+    overwrite(node + 8, (key - 1).to_bytes(length, "big"))(home)
+
+
 def one_bit(table: Table, place: int, at: int) -> Change:
     """A bit of byte `at` (from the end, if negative) of the value of the `place`th key."""
 
@@ -100,6 +110,19 @@ def rewrite(home: Path, table: Table, place: int, new: Callable[[bytes, bytes], 
 
 def rewritten(table: Table, place: int, new: Callable[[bytes, bytes], bytes | None]) -> Change:
     return lambda home: rewrite(home, table, place, new)
+
+
+def put(table: Table, key: bytes, value: bytes) -> Change:
+    def change(home: Path) -> None:
+        store = LmdbStore(str(home))
+        try:
+            batch = Batch()
+            batch.put(table, [(key, value)])
+            commit(store, batch)
+        finally:
+            store.close()
+
+    return change
 
 
 def a_text(home: Path) -> None:
@@ -164,6 +187,7 @@ CASES: dict[str, tuple[Change, set[int], set[int], set[int]]] = {
     "roots in both meta pages": (metas(128, b"\xff\xff\0\0\0\0\0\0"), {3}, {3}, {1}),
     "every branch page": (every_page(BRANCH, 16, b"\xff\xff"), {3}, {1}, {1}),
     "kinds of all branch pages": (every_page(BRANCH, 10, b"\x04\0"), {3}, {1}, {1}),
+    "a key of a branch page": (a_signpost, {0, 3}, {1}, {0}),
     "a leaf zeroed": (fullest_leaf(0, bytes(PAGE)), {3}, {1}, {0, 1}),
     "nodes of a leaf": (fullest_leaf(16, b"\xfe\xff\xfd\xff"), {3}, {1}, {0, 1}),
     "a record's header": (one_bit(Table.EVENTS, 40, 1), {3}, {1}, {0}),
@@ -172,6 +196,7 @@ CASES: dict[str, tuple[Change, set[int], set[int], set[int]]] = {
     "a record missing": (rewritten(Table.EVENTS, 43, lambda key, value: None), {0}, {1}, {1}),
     "a record of a newer version": (rewritten(Table.EVENTS, 44, newer_version), {4}, {4}, {4}),
     "a payload": (one_bit(Table.PAYLOADS, 5, 3), {0}, {1}, {0}),
+    "a payload behind the last record": (put(Table.PAYLOADS, (1 << 40).to_bytes(8, "big"), b"x"), {0}, {1}, {0}),
     "a payload missing": (rewritten(Table.PAYLOADS, 0, lambda key, value: None), {0}, {1}, {1}),
     "the checkpoint's facts": (one_bit(Table.META, 0, 9), {3}, {1}, {0}),
     "a row": (one_bit(Table.TASKS, 3, 30), {3}, {1}, {0}),

@@ -15,12 +15,16 @@ import pyarrow.parquet as parquet
 import pytest
 import trio
 
+from journeyman.cli.fields import Fields
+from journeyman.cli.redaction import Redaction
 from journeyman.engine import Engine, Queue, Retry
 from journeyman.journal.errors import JournalCorrupt, NotImportable
+from journeyman.journal.jsonlines import lines_of
 from journeyman.journal.rebuild import import_journal
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Table
 from journeyman.journal.view import JournalView, open_journal
+from journeyman.kernel.events import EngineBooted, TransitionRejected
 from tests.cli.journals import called, filled, journeyman, mail_queue, report_queue
 
 FORMATS = ("jsonl", "cbor", "parquet")
@@ -176,6 +180,23 @@ def test_lines_for_people(journal: Path) -> None:
     assert [event["result"] for event in events if event["kind"] == "TaskSucceeded"] == ["250 ok"] * 17
     nothing = called("export", journal, "--since", "999999", "--reveal")
     assert [json.loads(line).get("events") for line in nothing.stdout.splitlines()] == [None, 0]
+
+
+def test_a_rejected_word_is_exported_under_its_own_kind() -> None:
+    event = TransitionRejected(1, "mail", 2, 3, bytes(16), 1, 2, "success", "retrying")
+    shown = Fields(Redaction(), for_json=True).of(9, event, None)
+    assert (shown["seq"], shown["kind"], shown["rejected"], shown["state"]) == (9, "TransitionRejected", "success", "retrying")
+    assert "options" not in shown
+
+
+def test_what_json_cannot_say_is_said_otherwise() -> None:
+    values = {"nan": float("nan"), "big": 1 << 80, "bytes": b"\x01", 5: "five", "text": "\u2028é"}
+    event = EngineBooted(1, "plugin\x1fmail", 0, 1, {"facts": values})
+    shown = Fields(Redaction(), for_json=True).of(1, event, None)
+    found = json.loads(lines_of([shown]))
+    assert found["facts"] == {"facts": {"nan": "nan", "big": 1 << 80, "bytes": "01", "5": "five", "text": "\u2028é"}}
+    assert found["queue"] == "plugin/mail"
+    assert lines_of([shown | {"half": "\ud800"}]).endswith(b'"half":"\xed\xa0\x80"}\n')
 
 
 def test_a_parquet_file_is_a_table_of_events(journal: Path, tmp_path: Path) -> None:
@@ -351,3 +372,16 @@ def test_nothing_is_made_where_no_journal_is(tmp_path: Path) -> None:
         done = called(*call)
         assert (done.returncode, done.stdout) == (5, ""), call
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_says_no_format_and_a_place_inside_the_journal(tmp_path: Path) -> None:
+    home = filled(tmp_path / "jobs", tasks=1)
+    done = called("export", home, tmp_path / "events.xyz")
+    assert (done.returncode, ".xyz says nothing" in done.stderr) == (2, True)
+    assert called("export", home, tmp_path / "events.xyz", "--format", "jsonl").returncode == 0
+    before = sorted(os.listdir(home))
+    done = called("backup", home, home / "copy")
+    assert (done.returncode, "inside the journal's own directory" in done.stderr) == (2, True)
+    assert sorted(os.listdir(home)) == before
+    done = called("export", home, tmp_path / "none.jsonl", "--queue", "nosuch")
+    assert "no event is in this span" in done.stderr

@@ -28,6 +28,7 @@ from journeyman.kernel.events import TaskSubmitted
 from journeyman.sim import World, simulate
 from journeyman.sim.swarm import swarm_scenario
 from tests.cli.beside import Beside
+from tests.cli.other_lives import live
 from tests.cli.recorded import id_of, record
 
 # Each of them with the runs it made and how it ended.
@@ -274,6 +275,19 @@ def test_tasks_that_have_not_ended(tmp_path: Path) -> None:
                 play(source)
                 states.append(course.task.state)
     assert sorted(states) == ["pending", "running", "running", "scheduled"]
+
+
+def test_every_other_kind_of_history(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    trio.run(live, path)
+    with open_journal(path) as view:
+        born = [event for _, event in view.events() if isinstance(event, TaskSubmitted)]
+        options = {option for event in born for option in event.options or ()}
+        assert options >= {"schedule", "parent", "after", "debounce_us", "unique", "key"}
+        for event in born:
+            course = course_of(view, event.task)
+            assert course is not None
+            play(test_of(course, Redaction().learn(view.parameters())))
 
 
 def test_a_policy_that_was_changed_meanwhile(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from journeyman.engine import Engine, Queue, Retry
+from journeyman.engine.carrying import at_rest
 from journeyman.engine.foresee import foresee
-from journeyman.engine.orders import Order, Selection, at_rest
+from journeyman.engine.orders import Order, Selection
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.view import JournalView
 from journeyman.kernel.events import AttemptStarted, QueueConfigured, ScheduleFired, TasksPruned
@@ -103,10 +104,13 @@ ORDERS = [
     Order("prune", queues=("mail",)),
     Order("prune", selection=Selection(states=(State.FAILED,))),
     Order("prune", older_than=3600.0),
+    Order("prune", selection=Selection(owner=CUSTOMER)),
+    Order("prune", queues=("mail", "parcels"), selection=Selection(states=(State.FAILED, State.SUCCEEDED), tag="odd")),
+    Order("prune", selection=Selection(handler="pack", key="k1")),
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: f"{order.action} {order.queues or order.selection.filters()['queue'] or ''}")
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: f"{order.action} {order.queues or order.selection.queue or ''}")
 def test_what_is_foreseen_is_what_happens(order: Order, path: Path) -> None:
     with looking(path) as view:
         expected = foresee(view, order, shown=100)
@@ -124,7 +128,7 @@ def test_what_is_foreseen_is_what_happens(order: Order, path: Path) -> None:
 def test_most_of_those_orders_touch_something(template: Path) -> None:
     with looking(template) as view:
         counts = [foresee(view, order).count for order in ORDERS]
-    assert sum(count == 0 for count in counts) == 3 and max(counts) == 12, counts
+    assert sum(count == 0 for count in counts) == 4 and max(counts) == 12, counts
 
 
 def test_nothing_runs_fires_or_is_declared(path: Path) -> None:
@@ -186,6 +190,52 @@ def test_by_id(path: Path) -> None:
     assert "cancelled" in done.stderr
 
 
+def test_prune_by_id_and_by_filter(path: Path) -> None:
+    with looking(path) as view:
+        failed = foresee(view, ORDERS[0], shown=2).ids
+        waiting = foresee(view, Order("cancel", selection=Selection(queue="parcels")), shown=1).ids[0]
+    wanted = [word for id in (*failed, waiting) for word in ("--id", id)]
+    expected, done = (json.loads(called("prune", path, *wanted, "--json", *dry).stdout) for dry in (("-n",), ()))
+    assert (expected["count"], expected["refused"]) == (done["count"], done["refused"])
+    assert (done["count"], [one["id"] for one in done["refused"]]) == (2, [waiting])
+    assert "only ended tasks can be pruned" in done["refused"][0]["why"]
+    gone = called("prune", path, "--id", failed[0])
+    assert (gone.returncode, gone.stderr[:8]) == (1, "no task ")
+    assert called("prune", path, "--owner", "customer:1", "--state", "succeeded", "--older-than", "0").stdout.startswith("1 task pruned")
+    assert called("prune", path, "--tag", "odd", "mail", "--state", "failed", "--older-than", "0").stdout.startswith("1 task pruned")
+    assert called("prune", path, "--state", "failed").returncode == 2, "states say how, not what"
+
+
+def test_one_of_two_dead_letters_with_one_unique_key_is_retried(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+
+    async def main() -> tuple[int, list[str]]:
+        queue = Queue("q", retry=Retry(attempts=1))
+
+        @queue.handler
+        async def fail() -> None:
+            raise ValueError("no")
+
+        async with Engine(path, [queue]) as engine:
+            ids: list[str] = []
+            for key in ("u", "u", "v"):
+                handle = await engine.submit(fail.using(unique=key))
+                ids.append(handle.id)
+                await engine.drain(timeout=20)
+            return await engine.retry_all("q", dry_run=True), ids
+
+    counted, ids = trio.run(main)
+    by_filter, by_id = Order("retry"), Order("retry", tuple(ids))
+    with looking(path) as view:
+        expected, named = foresee(view, by_filter, shown=9), foresee(view, by_id)
+    assert (counted, expected.count, expected.ids) == (2, 2, (ids[0], ids[2]))
+    shutil.copytree(path, tmp_path / "copy", ignore=shutil.ignore_patterns("lock.mdb"))
+    assert at_rest(path, by_filter, shown=9) == expected
+    done = at_rest(tmp_path / "copy", by_id)
+    assert (done.count, done.refused) == (named.count, named.refused)
+    assert len(done.refused) == 1 and "unique key 'u'" in done.refused[0][1]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -223,3 +273,19 @@ def test_while_an_engine_has_it_open_orders_are_refused_and_counted(tmp_path: Pa
             assert (counted.returncode, counted.stdout) == (0, "3 tasks would be retried; nothing was touched\n")
 
     trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("reschedule", "--all", "--in", "nan"), "no duration"),
+        (("reschedule", "--all", "--in", "inf"), "no duration"),
+        (("prune", "--all", "--older-than", "nan"), "no duration"),
+        (("pause", "--all", "--by", " "), "names nobody"),
+    ],
+)
+def test_words_that_mean_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    home = filled(tmp_path / "jobs", tasks=1)
+    for dry in ((), ("--dry-run",)):
+        done = called(words[0], home, *words[1:], *dry)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import trio
 
-from journeyman.engine import Engine
+from journeyman.engine import Engine, Queue
 from journeyman.journal import open_journal
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.noted import Head
 from journeyman.journal.record import decode_records, encode_commit
 from journeyman.journal.store import Batch, Table
-from tests.cli.journals import filled, journeyman, mail_queue, report_queue
+from tests.cli.journals import called, filled, journeyman, mail_queue, report_queue
 from tests.journal.driver import Driver, commit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -145,6 +145,29 @@ def test_after_a_prune_the_head_says_what_it_still_proves(tmp_path: Path) -> Non
     against = answer("verify", home, "--against", found["head"])["against"]
     assert against["proven_from"] == found["proven_from"]
     assert "of older ones" in against["text"]
+
+
+def test_what_cannot_be_proved_does_not_hold(tmp_path: Path) -> None:
+    home = tmp_path / "jobs"
+    heads: list[str] = []
+
+    async def lived() -> None:
+        queue = Queue("q")
+
+        @queue.handler
+        async def noop() -> None: ...
+
+        async with Engine(home, [queue]) as engine:
+            await (await engine.submit(noop)).wait()
+            heads.append(str(answer("verify", home)["head"]))  # by a child, so beside this engine
+            await engine.submit(noop.using(delay=60))
+            assert await engine.prune(0, "q")
+
+    trio.run(lived)
+    told = answer("verify", home, "--against", heads[0], code=1)
+    assert not told["against"]["holds"]
+    assert "cannot be proved any more" in told["against"]["text"]
+    assert "no commit" in called("verify", home, "--against", f"0:{'0' * 32}").stderr
 
 
 BUSY = """

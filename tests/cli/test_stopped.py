@@ -1,4 +1,4 @@
-"""Ctrl-C at the examining commands and at `repair`: exit code 130, no traceback, nothing left behind, no place among the readers taken."""
+"""Real signals to real commands: Ctrl-C leaves nothing behind, and what a kill leaves is gone with the next."""
 
 from __future__ import annotations
 
@@ -7,127 +7,118 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import lmdb
 import pytest
 
-from journeyman.journal.building import PART
-from tests.cli.journals import filled
+from bench.big_journal import make
+from journeyman.journal.fleeting import PREFIX
+from journeyman.journal.view import open_journal
+from tests.cli.beside import Beside
+from tests.cli.journals import journeyman
 
-ATTEMPTS = 20  # to be there while it works: on a busy machine it may be over before anybody has looked
-PATIENCE = 60.0
+pytestmark = pytest.mark.timeout(300)
+EVENTS = 60_000  # enough that every command works for a second or more
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return filled(tmp_path_factory.mktemp("stopped") / "jobs", tasks=300)
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a journal and its export, which nothing may be added to."""
+    folder = tmp_path_factory.mktemp("stopped")
+    make(folder / "jobs", EVENTS)
+    assert journeyman("export", folder / "jobs", folder / "export.cbor", "--reveal").returncode == 0
+    return folder
 
 
-def listen() -> None:
-    """A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def begun(*words: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "journeyman", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
-def started(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-m", "journeyman", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
-
-
-def child_that_reads(process: subprocess.Popen[str]) -> int | None:
-    """The child of the command, if it has the data open."""
-    try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return next((int(child) for child in children if "data.mdb" in Path(f"/proc/{child}/maps").read_text()), None)
-    except OSError:
-        return None
-
-
-def found_while(process: subprocess.Popen[str], look: Callable[[], int | None]) -> int | None:
-    """What `look` found while the process ran; None if it ended before."""
-    end = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < end:
-        if (found := look()) is not None:
-            return found
+def struck(command: subprocess.Popen[bytes], when: Callable[[], bool], signum: int) -> int:
+    """Send a signal as soon as something can be seen; how the process ended."""
+    while command.poll() is None and not when():
         time.sleep(0.001)
-    return None
+    command.send_signal(signum)
+    command.communicate(timeout=60)
+    return command.returncode
 
 
-def readers(home: Path) -> list[str]:
-    with lmdb.open(str(home), readonly=True, max_dbs=16) as env:
-        return env.readers().splitlines()[1:]
+def there(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def contents(home: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in home.iterdir() if file.name != "lock.mdb"}
+def alive(folder: Path) -> Iterator[int]:
+    """Processes that still speak of a folder."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(folder).encode() in (entry / "cmdline").read_bytes():
+                    yield int(entry.name)
+            except OSError:
+                continue
 
 
-# row 88
-@pytest.mark.parametrize("command", ["verify", "replay", "verify-code"])
-@pytest.mark.parametrize("whom", ["the command", "the whole group"])
-def test_an_examination_ends_at_once(sound: Path, command: str, whom: str) -> None:
-    before = contents(sound)
-    for _ in range(ATTEMPTS):
-        process = started(command, sound)
-        child = found_while(process, partial(child_that_reads, process))
-        if child is None:
-            process.communicate()
-            continue
-        os.kill(child, signal.SIGSTOP)  # so that it cannot end before it is told to
-        if child_that_reads(process) != child:
-            process.communicate()
-            continue
-        if whom == "the whole group":  # as a terminal does
-            os.kill(child, signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        os.kill(child, signal.SIGCONT)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, out, err) == (130, "", "journeyman: stopped\n")
-        assert not Path(f"/proc/{child}").exists()
-        break
-    else:
-        pytest.fail("it was never caught at work")
-    assert readers(sound) == []
-    assert contents(sound) == before
-
-
-def test_a_repair_leaves_nothing(sound: Path, tmp_path: Path) -> None:
-    before, new = contents(sound), tmp_path / "new"
-    stopped = 0
-    for _ in range(ATTEMPTS):
-        process = started("repair", sound, new)
-        found = found_while(process, lambda: 1 if Path(f"{new}{PART}").exists() else None)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-        if process.returncode == 130:
-            assert (found, out, err) == (1, "", "journeyman: stopped\n")
-            assert list(tmp_path.iterdir()) == []
-            stopped += 1
-            break
-        for file in new.iterdir():
-            file.unlink()
-        new.rmdir()
-    assert stopped, "it was never caught at work"
-    assert contents(sound) == before
-
-
-def test_a_repair_that_verifies_leaves_nothing(sound: Path, tmp_path: Path) -> None:
-    """The last minute of it: all is written, and a child looks at it."""
+@pytest.mark.parametrize("moment", ["at work", "checking"])
+@pytest.mark.parametrize("work", ["export", "import", "backup", "compact"])
+def test_ctrl_c_leaves_nothing_behind(work: str, moment: str, source: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    for _ in range(ATTEMPTS):
-        process = started("repair", sound, new)
-        child = found_while(process, partial(child_that_reads, process))
-        if child is not None:
-            os.kill(child, signal.SIGSTOP)
-            process.send_signal(signal.SIGINT)
-            os.kill(child, signal.SIGCONT)
-        process.communicate(timeout=PATIENCE)
-        if process.returncode == 130:
-            assert list(tmp_path.iterdir()) == []
-            return
-        for file in new.iterdir():
-            file.unlink()
-        new.rmdir()
-    pytest.fail("it was never caught at work")
+    words: list[object] = {
+        "export": ["export", source / "jobs", tmp_path / "new.jsonl", "--reveal"],
+        "import": ["import", source / "export.cbor", new],
+        "backup": ["backup", source / "jobs", new],
+        "compact": ["compact", source / "jobs"],
+    }[work]
+    folder = {"export": tmp_path / "new.jsonl.part", "compact": source / "jobs" / "compacting"}.get(work, tmp_path / "new.part")
+    before = there(source) - {"jobs/lock.mdb", "jobs/owner.lock"}
+
+    def seen() -> bool:
+        if moment == "at work" or work == "export":
+            return folder.exists()
+        return any(True for _ in alive(folder))  # the child that checks it
+
+    command = begun(*words)
+    code = struck(command, seen, signal.SIGINT)
+    assert code == 130, code
+    assert list(tmp_path.iterdir()) == []
+    assert there(source) - {"jobs/lock.mdb", "jobs/owner.lock"} == before
+    assert list(alive(folder)) == [], "a child went on without its parent"
+    with open_journal(source / "jobs") as view:
+        assert view.last_seq >= EVENTS - 5_000
+
+
+def test_a_killed_export_beside_an_engine_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / f"{PREFIX}mine").mkdir()
+    (folder / f"{PREFIX}mine" / "thesis.txt").write_text("years of work")  # somebody else's, by its contents
+
+    def copies() -> list[Path]:
+        return [path for path in folder.glob(f"{PREFIX}*") if path.name != f"{PREFIX}mine"]
+
+    with Beside(tmp_path / "jobs") as engine:
+        engine.tell("open")
+        engine.tell("submit", 2_000)
+        for _ in range(10):
+            command = begun("export", tmp_path / "jobs", folder / "jobs.jsonl", "--reveal")
+            assert struck(command, lambda: bool(copies()), signal.SIGKILL) == -signal.SIGKILL
+            if copies():
+                break
+        assert copies(), "no kill came while there was a copy"
+        done = journeyman("export", tmp_path / "jobs", folder / "jobs.jsonl", "--reveal")
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in folder.iterdir()} == {"jobs.jsonl", f"{PREFIX}mine"}
+    assert (folder / f"{PREFIX}mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_export_that_is_killed_while_it_writes_leaves_no_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with Beside(tmp_path / "jobs") as engine:
+        engine.tell("open")
+        engine.tell("submit", 2_000)
+        command = begun("export", tmp_path / "jobs", folder / "jobs.jsonl", "--reveal")
+        assert struck(command, (folder / "jobs.jsonl.part").exists, signal.SIGKILL) == -signal.SIGKILL
+    assert {path.name for path in folder.iterdir()} == {"jobs.jsonl.part"}  # which the next export to jobs.jsonl takes over

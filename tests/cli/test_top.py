@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,15 @@ from typer.testing import CliRunner
 
 from journeyman.cli.app import app
 from journeyman.cli.live import Listing, TaskScreen, TopApp
+from journeyman.journal import glimpse
 from journeyman.journal.errors import NoJournal
 from journeyman.journal.following import Follower
+from journeyman.journal.watching import Picture
 from journeyman.kernel.lifecycle import State
+from journeyman.sim.saving import save
 from tests.cli.beside import Beside
 from tests.cli.journals import filled, journeyman
+from tests.journal.test_basis import lived
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +149,57 @@ def test_a_timeline_is_the_tasks_history(journal: Path) -> None:
     follower.close()
 
 
+@pytest.fixture
+def long_lived(tmp_path: Path) -> Path:
+    """A journal with a checkpoint, and nothing after it but a few events."""
+    store, driver, _, _ = lived(4, prunes=False)
+    store.driver = None
+    driver.whole_checkpoint(100)
+    for _ in range(5):
+        driver.submit()
+    driver.flush()
+    save(store, tmp_path / "lived")
+    return tmp_path / "lived"
+
+
+def test_at_first_sight_it_is_as_of_the_checkpoint(long_lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Follower(long_lived)
+    with monkeypatch.context() as patch:
+        patch.setattr("journeyman.journal.view.recover", None)  # nothing may be recovered for it
+        first = follower.glimpse()
+    exact = follower.refresh()
+    assert f"at first sight, as of seq {first.last_seq - 5}; reading the 5 events since" in first.note and not exact.note
+    waiting = (State.PENDING, State.SCHEDULED, State.RETRYING)
+    assert sum(map(first.total, waiting)) == sum(map(exact.total, waiting)) - 5
+    for state in set(State) - set(waiting):
+        assert first.total(state) == exact.total(state), state
+    assert first.total(State.RUNNING) and first.total(State.SUCCEEDED)
+    assert [(queue.name, queue.paused) for queue in first.queues] == [(queue.name, queue.paused) for queue in exact.queues]
+    assert (first.last_seq, first.dead, first.newest) == (exact.last_seq, exact.dead, exact.newest) and first.dead
+    monkeypatch.setattr(glimpse, "COUNTED", 3)
+    most = follower.glimpse()
+    assert re.search(r" and the rows of \d\d tasks$", most.note)
+    assert (most.total(State.PENDING), most.total(State.SUCCEEDED)) == (0, first.total(State.SUCCEEDED))
+    follower.close()
+
+
+def test_of_a_journal_without_a_checkpoint_it_shows_the_newest_events(tmp_path: Path) -> None:
+    with Beside(tmp_path / "jobs") as engine:
+        engine.tell("open")
+        engine.tell("submit", 5)
+    follower = Follower(tmp_path / "jobs")
+    first, exact = follower.glimpse(), follower.refresh()
+    assert first.queues == [] and first.newest == exact.newest
+    assert f"as of seq 0; reading the {first.last_seq} events since" in first.note
+    follower.close()
+
+
 # --- live -------------------------------------------------------------------------------------------------------------
 
 
-def live(path: Path, play: Callable[[TopApp, Pilot[Any]], Awaitable[None]]) -> None:
+def live(path: Path, play: Callable[[TopApp, Pilot[Any]], Awaitable[None]], follower: Follower | None = None) -> None:
     async def main() -> None:
-        app = TopApp(path, every=0.2)
+        app = TopApp(path, every=0.2, follower=follower)
         async with app.run_test(size=(180, 50)) as pilot:
             await play(app, pilot)
 
@@ -191,6 +242,27 @@ def test_the_screen_follows_an_engine(tmp_path: Path) -> None:
             await until(pilot, lambda: [row[3] for row in rows(app, "runs")] == ["2", "2"])
 
     live(path, play)
+
+
+def test_the_screen_is_not_blank_while_the_journal_is_read(long_lived: Path) -> None:
+    """The first look takes seconds where 200,000 tasks wait; here, until it is let go on."""
+    go_on = threading.Event()
+
+    class Patient(Follower):
+        def refresh(self) -> Picture:
+            assert go_on.wait(60)
+            return super().refresh()
+
+    async def play(app: TopApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: rows(app, "dead"))
+        assert "at first sight, as of seq" in text_of(app, "#head")
+        assert [row[0] for row in rows(app, "queues")] == ["mail", "web"] and rows(app, "events")
+        await pilot.press("slash", *"web")  # it answers keys
+        await until(pilot, lambda: [row[0] for row in rows(app, "queues")] == ["web"])
+        go_on.set()
+        await until(pilot, lambda: "at first sight" not in text_of(app, "#head"))
+
+    live(long_lived, play, Patient(long_lived))
 
 
 def test_keys_open_a_timeline_filter_and_pause(journal: Path) -> None:

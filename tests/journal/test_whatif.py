@@ -219,7 +219,7 @@ def test_snoozes_parked_queues_dependencies_and_tasks_of_tasks_follow_the_policy
     assert slow.figures.unfinished == 0
     assert slow.figures.makespan_us > 1.5 * found.recorded.makespan_us
     assert slow.merged > 0  # unique keys that were free in truth were still taken
-    children = len(found.recording.born)
+    children = found.recording.children_count
     assert children > 40
     assert slow.unborn < children / 10
 

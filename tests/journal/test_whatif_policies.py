@@ -12,7 +12,7 @@ from journeyman.engine import Constant, Context, Queue, Retry, Snooze
 from journeyman.journal.whatif import Played, Player, settings
 from journeyman.journal.whatif.recording import Recording
 from journeyman.kernel.events import AttemptStarted
-from journeyman.sim import World
+from journeyman.sim import Faults, World
 from journeyman.sim.engine import SimEngine
 from tests.journal.recordings import Events, heard, mail, recorded, steady, tried
 
@@ -138,3 +138,32 @@ def test_nothing_to_play_is_said() -> None:
 
     with pytest.raises(ValueError, match="no run of queue 'mail' came to its end"):
         tried(recorded(mail(), day))
+
+
+def test_what_a_time_out_hid_is_said_and_not_invented() -> None:
+    """Nobody knows how long the cut runs would have gone on; with longer ones of the handler on record, those stand for them."""
+    queue = mail(concurrency=4, timeout=5)
+
+    async def day(world: World, queue: Queue, engine: SimEngine) -> None:
+        for seconds in range(10):
+            await engine.submit(queue.handlers["send"], seconds + 0.5)
+        await engine.drain()
+
+    events = recorded(queue, day)
+    found = tried(events, "timeout=none", "timeout=3")
+    longer, shorter = (each.played for each in found.variants)
+    assert (longer.hidden, longer.figures.dead_letters, shorter.hidden) == (5, 5, 0)
+    assert any("5 runs that the recorded time-out ended fail here as they did" in line for line in found.assumptions)
+    assert not any("recorded time-out" in line for line in tried(events, "timeout=3").assumptions)
+
+
+def test_the_backlog_is_measured_alike_in_what_was_and_in_what_is_played() -> None:
+    queue = mail(concurrency=10)
+
+    async def day(world: World, queue: Queue, engine: SimEngine) -> None:
+        await engine.submit_many([queue.handlers["send"].bind(1) for _ in range(100)])
+        await engine.drain()
+
+    found = tried(recorded(queue, day, faults=Faults()), "concurrency=20")
+    assert found.recorded.backlog_max == found.as_it_was.figures.backlog_max == 90
+    assert found.variants[0].played.figures.backlog_max == 80

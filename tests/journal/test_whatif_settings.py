@@ -49,3 +49,16 @@ def test_settings(text: str, facts: dict[str, Any]) -> None:
 def test_wrong_settings_say_what_there_is(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         settings([text])
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["concurrency=2", "concurrency=5"], "concurrency is set twice, to 2 and to 5"),
+        (["rate=1/1s", "concurrency=2 rate=2/1s"], "rate is set twice"),
+        ([""], "nothing is set"),
+    ],
+)
+def test_contradictions_are_refused(texts: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        settings(texts)

@@ -174,7 +174,7 @@ BUGS = (
     ),
     Bug("a step of the clock does not move a parking", ((world.rebase, "queue.parked_until += delta_us", "pass"),), seed=100),
     # orders about many, and about what waits
-    Bug("dry run acts", ((bulk.Bulk._each, "if dry_run:", "if False:"),), seed=74),
+    Bug("dry run acts", ((bulk.Bulk._aimed, "if dry_run else None", "if False else None"),), seed=74),
     Bug("priority forgotten", ((rearrange.reprioritised, "task.priority = event.priority", "task.priority += 0"),), seed=2),
     Bug("a moved task slips", ((agenda.Agenda.withdraw, "self.leave(task)", "self.leave(task)\n    task.first_due += 1"),), seed=43),
     # namespaces
@@ -304,7 +304,7 @@ BUGS = (
     Bug("prune leaves a record", ((prune.Pruner.prune, "for seq in task.seqs]", "for seq in task.seqs[:-1]]"),), seed=8),
     Bug("never pruned", ((housekeeper.Housekeeper.prune_expired, "if self._doubtful_step", "if True"),), seed=20),
     Bug("expired shown", ((shell.Shell._has_expired, "<= self.now()", "<= self.now() - 30_000_000"),), seed=111),
-    Bug("expired listed", ((reading.Reader._expired, "task.expires_at <= now", "False"),), seed=141),
+    Bug("expired listed", ((reading.expired, "task.expires_at <= now", "False"),), seed=141),
     Bug("arguments dropped too early", ((recorder.Recorder._ended, "if not task.keep_payload:", "if True:"),), seed=0),
     Bug(
         "checkpoint misses a task", ((checkpoint.Checkpoint._encode, "if task is None or", "if task is None or task.failures or"),), seed=0
