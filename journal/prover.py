@@ -19,11 +19,9 @@ that no lock file is left in it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -32,6 +30,7 @@ from itertools import islice
 from typing import IO, Any, Final, NoReturn
 
 from journeyman.journal import errors
+from journeyman.journal.children import begun
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
 from journeyman.journal.findings import LISTED, Finding, Findings
@@ -39,7 +38,6 @@ from journeyman.journal.identity import read_identity, read_sidecar, refuse_lost
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
 _EVERY: Final = 0.1  # seconds between two words of progress
-_PATIENCE: Final = 5.0  # seconds for a child to come to its end when told to
 Tell = Callable[[str, int, int], Any]
 
 
@@ -121,15 +119,10 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
 
 def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tuple[str, Any], None, None]:
     """What the child says, word by word."""
-    environment = dict(os.environ)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
-    command = [sys.executable, "-m", "journeyman.journal.prover", directory, work, json.dumps(options)]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep, text=True)
-    assert child.stdout is not None
-    assert child.stderr is not None
     done = False
-    try:
+    with begun("journeyman.journal.prover", directory, work, json.dumps(options)) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
         for line in child.stdout:
             ((word, said),) = json.loads(line).items()
             if word == "refused":
@@ -138,28 +131,12 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
             yield word, said
         words = child.stderr.read().strip().splitlines()
         code = child.wait()
-    finally:
-        _end(child)
-        child.stdout.close()
-        child.stderr.close()
     if done and code == 0:
         return
     if code < 0:
         name = signal.Signals(-code).name
         raise _Death(f"the journal at {directory} is damaged: LMDB's file killed the process that read it ({name})")
     raise JournalError(f"the journal at {directory} could not be examined (exit {code}): {words[-1] if words else 'no reason was given'}")
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Whatever it was doing."""
-    try:
-        if child.poll() is None:
-            child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE)
-    finally:
-        child.kill()
-        child.wait()
 
 
 def _raise(directory: str, kind: str, text: str, seq: int | None) -> NoReturn:
