@@ -20,12 +20,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
-_PATIENCE: Final = 5.0  # seconds for a child to come to its end when told to
+PATIENCE: Final = 5.0  # seconds for a child to come to its end when told to
 
 
 @contextlib.contextmanager
 def begun(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`python -m module arguments` as a child with pipes for what it says, which has ended when the block has."""
+    """`python -m module arguments` as a child with pipes for what it says, which has ended when the block has.
+
+    Its stdin is at its end when this process is gone.
+    """
     environment = dict(os.environ)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
@@ -34,7 +37,7 @@ def begun(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         with _noting_ctrl_c():
             child = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep, text=True, errors="replace",
+                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep, text=True, errors="replace",
             )  # fmt: skip
         yield child
     finally:
@@ -65,13 +68,13 @@ def _end(child: subprocess.Popen[str]) -> None:
         if child.poll() is None:
             child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE)
+                child.wait(PATIENCE)
     finally:
         child.kill()
         child.wait()
-        for pipe in (child.stdout, child.stderr):
+        for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
 
 
-__all__ = ["begun"]
+__all__ = ["PATIENCE", "begun"]

@@ -11,10 +11,10 @@ all the same: what it had found, and that reading on at that place is deadly.
     {"refused": [class, text, seq]}      an error of the journal's, which the parent raises as its own
     {"done": {...}}                      the answer
 
-The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
-too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone ends at its next
-line.  It opens with locks, as any reader beside an engine must; only a copy that nobody else knows of (checked.py) is read without, so
-that no lock file is left in it.
+The child ignores Ctrl-C, its parent ends it (children.py): by SIGTERM, so that it gives its place among the readers back, and by force if
+that takes too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone finds its
+stdin at its end and ends too, whatever it reads.  It opens with locks, as any reader beside an engine must; only a copy that nobody else
+knows of (checked.py) is read without, so that no lock file is left in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -30,7 +31,7 @@ from itertools import islice
 from typing import IO, Any, Final, NoReturn
 
 from journeyman.journal import errors
-from journeyman.journal.children import begun
+from journeyman.journal.children import PATIENCE, begun
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
 from journeyman.journal.findings import LISTED, Finding, Findings
@@ -236,9 +237,18 @@ def _stop(number: int, _frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # the parent says nothing there; not by sys.stdin, whose lock would be in the way of an ordinary end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
 def main(directory: str, work: str, options: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_parent, name="journeyman-parent", daemon=True).start()
     mouth = _Mouth(sys.stdout)
     try:
         mouth.say("done", _work(directory, work, json.loads(options), mouth))

@@ -36,7 +36,7 @@ from journeyman.journal.streaming import STUMBLES
 from journeyman.kernel.events import Event, TaskRetried, TransitionRejected
 from journeyman.kernel.world import fold
 
-STAGE: Final = 200_000  # records between two checkpoints, at least
+STAGE: Final = 100_000  # records between two checkpoints, at least; as in an engine
 CHUNK_ROWS: Final = 5_000  # of a checkpoint, a commit
 _BATCH_RECORDS: Final = 10_000  # a commit
 _BATCH_BYTES: Final = 16 << 20

@@ -27,7 +27,6 @@ from typing import Any, Final
 from journeyman.journal.whatif.clues import could_start, dependency_of, failure, lateness
 from journeyman.journal.whatif.meter import Figures, Meter
 from journeyman.journal.whatif.recording import ASLEEP, BORN, NONE, REPLACES, Ending, Halt, Hold, Kind, Order, Ready, Recording
-from journeyman.kernel.apply import apply
 from journeyman.kernel.dependencies import BY as DEPENDENCY
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
@@ -214,7 +213,7 @@ class Hearing:
     def _own(self, seq: int, event: Any) -> None:
         state, kind = self._state, type(event)
         if not self._open:
-            apply(state, event, seq)
+            fold(self._world, event, seq)
             if kind in _ENDS:
                 state.settle([event.task])
             return
@@ -234,7 +233,7 @@ class Hearing:
         if heard is not None:
             heard(self, seq, event, at)
         self._fresh = False
-        apply(state, event, seq)
+        fold(self._world, event, seq)
         self.meter.count(event, at)
         self.meter.look(state, event[0], at)
         if kind in _ENDS:

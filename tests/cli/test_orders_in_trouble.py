@@ -227,7 +227,7 @@ def test_a_folder_that_may_only_be_read(small_disk: Path, path: Path) -> None:
     for action, options in ORDERS.items():
         done = called(action, home, *options)
         assert (done.returncode, done.stdout) == (8, ""), (action, done)
-        assert "Read-only file system" in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert "mounted read-only" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert traces(home) == before
 
 

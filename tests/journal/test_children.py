@@ -51,7 +51,7 @@ def test_one_that_does_not_listen_is_ended_by_force(tmp_path: Path, monkeypatch:
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(1, flush=True)\ntime.sleep(60)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("journeyman.journal.children._PATIENCE", 0.2)
+    monkeypatch.setattr("journeyman.journal.children.PATIENCE", 0.2)
     started = time.monotonic()
     with begun("deaf") as child:
         assert child.stdout is not None

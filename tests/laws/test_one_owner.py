@@ -21,6 +21,7 @@ FOLDS = {
     "fold": {
         "actors/shell.py",
         "journal/past.py",
+        "journal/rebuild.py",
         "journal/recovery.py",
         "journal/repair.py",
         "journal/streaming.py",
