@@ -22,6 +22,7 @@ import sys
 from io import TextIOWrapper
 from typing import Final
 
+from journeyman.journal.children import begun
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NotAJournal
 from journeyman.journal.identity import read_sidecar
 
@@ -36,20 +37,16 @@ _FOREIGN: Final = 5
 
 def examine(directory: str, *, thorough: bool) -> None:
     """Let a child look at the data.  JournalCorrupt, JournalVersion or NotAJournal when it must not be opened here."""
-    environment = dict(os.environ)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
-    command = [sys.executable, "-m", "journeyman.journal.probe", directory, "thorough" if thorough else "quick"]
     patience = TIMEOUT + os.path.getsize(os.path.join(directory, "data.mdb")) / PACE
     try:
-        child = subprocess.run(command, env=environment, capture_output=True, timeout=patience, check=False, cwd=os.sep)
+        with begun("journeyman.journal.probe", directory, "thorough" if thorough else "quick") as child:
+            _, words = child.communicate(timeout=patience)
     except subprocess.TimeoutExpired as failure:
         raise JournalError(
             f"the journal at {directory} took over {patience:.0f} s to examine after an unclean end: "
             "is the disk failing, or data.mdb damaged?  Keep a copy of the directory before anything else"
         ) from failure
-    words = child.stderr.decode(errors="replace").strip().splitlines()
-    said = words[-1] if words else ""
+    said = words.strip().rpartition("\n")[2]
     if child.returncode == 0:
         return
     if child.returncode == _VERSION:

@@ -11,19 +11,17 @@ all the same: what it had found, and that reading on at that place is deadly.
     {"refused": [class, text, seq]}      an error of the journal's, which the parent raises as its own
     {"done": {...}}                      the answer
 
-The child ignores Ctrl-C, its parent ends it: by SIGTERM, so that it gives its place among the readers back, and by force if that takes
-too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone, or was stopped
-before it knew of its child, finds its stdin at its end and ends too, whatever it reads.  It opens with locks, as any reader beside an
-engine must; only a copy that nobody else knows of (checked.py) is read without, so that no lock file is left in it.
+The child ignores Ctrl-C, its parent ends it (children.py): by SIGTERM, so that it gives its place among the readers back, and by force if
+that takes too long or somebody presses Ctrl-C again (the place is then freed by the next engine).  A child whose parent has gone finds its
+stdin at its end and ends too, whatever it reads.  It opens with locks, as any reader beside an engine must; only a copy that nobody else
+knows of (checked.py) is read without, so that no lock file is left in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -33,6 +31,7 @@ from itertools import islice
 from typing import IO, Any, Final, NoReturn
 
 from journeyman.journal import errors
+from journeyman.journal.children import PATIENCE, begun
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
 from journeyman.journal.findings import LISTED, Finding, Findings
@@ -40,7 +39,6 @@ from journeyman.journal.identity import read_identity, read_sidecar, require_dat
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
 _EVERY: Final = 0.1  # seconds between two words of progress
-_PATIENCE: Final = 5.0  # seconds for a child to come to its end when told to
 Tell = Callable[[str, int, int], Any]
 
 
@@ -120,17 +118,10 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
 
 def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tuple[str, Any], None, None]:
     """What the child says, word by word."""
-    environment = dict(os.environ)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment["PYTHONPATH"] = os.pathsep.join([*(os.path.abspath(entry) for entry in sys.path if entry), root])
-    command = [sys.executable, "-m", "journeyman.journal.prover", directory, work, json.dumps(options)]
-    pipe = subprocess.PIPE
-    child = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, cwd=os.sep, text=True)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    assert child.stderr is not None
     done = False
-    try:
+    with begun("journeyman.journal.prover", directory, work, json.dumps(options)) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
         for line in child.stdout:
             ((word, said),) = json.loads(line).items()
             if word == "refused":
@@ -139,29 +130,12 @@ def _child(directory: str, work: str, options: dict[str, Any]) -> Generator[tupl
             yield word, said
         words = child.stderr.read().strip().splitlines()
         code = child.wait()
-    finally:
-        _end(child)
-        child.stdin.close()  # not sooner: at the end of its stdin the child goes without giving anything back
-        child.stdout.close()
-        child.stderr.close()
     if done and code == 0:
         return
     if code < 0:
         name = signal.Signals(-code).name
         raise _Death(f"the journal at {directory} is damaged: LMDB's file killed the process that read it ({name})")
     raise JournalError(f"the journal at {directory} could not be examined (exit {code}): {words[-1] if words else 'no reason was given'}")
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Whatever it was doing."""
-    try:
-        if child.poll() is None:
-            child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE)
-    finally:
-        child.kill()
-        child.wait()
 
 
 def _raise(directory: str, kind: str, text: str, seq: int | None) -> NoReturn:
@@ -264,6 +238,8 @@ def _stop(number: int, _frame: object) -> NoReturn:
 def _end_with_parent() -> None:
     while os.read(0, 1):  # the parent says nothing there; not by sys.stdin, whose lock would be in the way of an ordinary end
         pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
     os._exit(1)
 
 
