@@ -78,6 +78,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
                     Exit.DAMAGED,
                 )
             except KeyboardInterrupt as stopped:
+                guard.heard_once()
                 fail(with_notes("stopped", stopped), Exit.STOPPED)
             except BrokenPipeError:
                 _forget_stdout()

@@ -28,6 +28,9 @@ _GRACE: Final = 0.2  # seconds for the child to end of a signal that somebody ha
 _DEATH_OF_PARENT: Final = 1  # prctl's PR_SET_PDEATHSIG
 
 
+_forked: Final[list[int]] = []  # not empty in a child
+
+
 def needed(path: object) -> bool:
     """Whether the journal is so big that nobody looks through it first, and this is a process whose output is its own."""
     if sys.stdout is not sys.__stdout__ or not isinstance(path, Path) or not hasattr(signal, "sigwaitinfo"):
@@ -51,6 +54,7 @@ def in_child() -> int | None:
     if pid == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _end_with(parent)
+        _forked.append(pid)
         return None
     passed_on: int | None = None
     while True:
@@ -73,6 +77,12 @@ def in_child() -> int | None:
     return code
 
 
+def heard_once() -> None:
+    """In a child that a Ctrl-C has reached: the same one, passed on by a parent that heard it too, must not strike its way out."""
+    if _forked:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _end_with(parent: int) -> None:
     """Where the system can do that, a parent killed by force takes its child along."""
     with contextlib.suppress(AttributeError, OSError):
@@ -81,4 +91,4 @@ def _end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-__all__ = ["Killed", "in_child", "needed"]
+__all__ = ["Killed", "heard_once", "in_child", "needed"]

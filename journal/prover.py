@@ -239,7 +239,7 @@ def _end_with_parent() -> None:
     while os.read(0, 1):  # the parent says nothing there; not by sys.stdin, whose lock would be in the way of an ordinary end
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
+    threading.Event().wait(PATIENCE)
     os._exit(1)
 
 
