@@ -37,8 +37,8 @@ def begun(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         with _noting_ctrl_c():
             child = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep,
-                text=True, errors="replace",
+                env=environment, cwd=os.sep, text=True, errors="replace",
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
         yield child
     finally:

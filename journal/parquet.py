@@ -26,7 +26,8 @@ _HEADER: Final = b"journeyman"
 _END: Final = b"journeyman_end"
 _GROUP: Final = 20_000  # rows of a row group
 _GROUP_BYTES: Final = 64 << 20
-_OWN: Final = ("seq", "kind", "at", "queue", "qseq", "epoch", "task", "handler", "attempt")
+_OF_ALL: Final = ("seq", "kind", "at", "queue", "qseq", "epoch")  # columns of their own
+_OF_SOME: Final = ("task", "handler", "attempt")
 _REPEATED: Final = ["kind", "at", "queue", "epoch", "handler", "attempt", "payload"]  # worth a dictionary
 _PAYLOADS: Final = ("arguments", "result")
 
@@ -88,7 +89,7 @@ class ParquetWriter:
         self._pa = pa = pyarrow()
         self._raw = header.complete
         self._count = _Count()
-        self._weight = 0
+        self._rows = self._weight = 0
         text, number = pa.string(), pa.int64()
         columns = [
             ("seq", number), ("kind", text), ("at", pa.timestamp("us", tz="UTC")), ("queue", text), ("qseq", number), ("epoch", number),
@@ -98,33 +99,31 @@ class ParquetWriter:
             columns += [("record", pa.binary()), ("data", pa.binary())]
         self._schema = pa.schema(columns, metadata={_HEADER: json.dumps(header.facts()).encode()})
         self._writer = pa.parquet.ParquetWriter(file, self._schema, compression="zstd", use_dictionary=_REPEATED)
-        self._columns = self._empty()
+        self._batches: list[Any] = []
 
     def page(self, items: Sequence[Item], shown: Shown | None) -> None:
         assert shown is not None
-        columns = self._columns
-        for name in _OWN:
-            columns[name] += [fields.pop(name, None) for fields in shown]
-        columns["payload"] += [_payload(fields) for fields in shown]
-        columns["fields"] += map(text_of, shown)
+        columns: dict[str, Any] = {name: [fields.pop(name) for fields in shown] for name in _OF_ALL}
+        columns |= {name: [fields.pop(name, None) for fields in shown] for name in _OF_SOME}
+        columns["payload"] = [_payload(fields) for fields in shown]
+        columns["fields"] = list(map(text_of, shown))
         if self._raw:
-            columns["record"] += [item.value for item in items]
-            columns["data"] += [item.payload for item in items]
+            columns["record"] = [item.value for item in items]
+            columns["data"] = [item.payload for item in items]
             self._count.add(items)
         else:
             self._count.events += len(items)
-        self._weight += sum(len(item.value) + 3 * len(item.payload or b"") for item in items)
-        if len(columns["seq"]) >= _GROUP or self._weight >= _GROUP_BYTES:
+        arrays = [self._pa.array(columns[field.name], type=field.type) for field in self._schema]
+        self._batches.append(self._pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._rows += len(items)
+        self._weight += self._batches[-1].nbytes
+        if self._rows >= _GROUP or self._weight >= _GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        columns, self._columns, self._weight = self._columns, self._empty(), 0
-        if columns["seq"]:
-            arrays = [self._pa.array(columns[field.name], type=field.type) for field in self._schema]
-            self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
-
-    def _empty(self) -> dict[str, list[Any]]:
-        return {name: [] for name in self._schema.names}
+        if self._batches:
+            self._writer.write_table(self._pa.Table.from_batches(self._batches))
+        self._batches, self._rows, self._weight = [], 0, 0
 
     def end(self) -> None:
         self._flush()

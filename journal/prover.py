@@ -35,7 +35,7 @@ from journeyman.journal.children import PATIENCE, begun
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NoJournal, NotAJournal
 from journeyman.journal.filesystem import refuse_unsafe
 from journeyman.journal.findings import LISTED, Finding, Findings
-from journeyman.journal.identity import read_identity, read_sidecar, refuse_lost_data
+from journeyman.journal.identity import read_identity, read_sidecar, require_data
 from journeyman.journal.verify import Examination, Head, Proof, Verdict
 
 _EVERY: Final = 0.1  # seconds between two words of progress
@@ -110,9 +110,7 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
         if not os.path.isdir(directory):
             raise NoJournal(directory)
         refuse_unsafe(directory, allow_unsafe_fs)
-        refuse_lost_data(directory)
-        if not os.path.exists(os.path.join(directory, "data.mdb")):
-            raise NoJournal(directory)
+        require_data(directory)
     except OSError as failure:
         raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure
     return directory
