@@ -24,7 +24,7 @@ from journeyman.journal.probe import SMALL
 _DEADLY: Final = frozenset({signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT})
 _HEARD: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _BY_SOMEBODY: Final = 0  # si_code of a signal that a process has sent; a terminal's goes to the whole group
-_GRACE: Final = 0.2  # seconds for the child to end of a signal that somebody has sent to the group; then it is passed on
+_GRACE: Final = 1.0  # seconds for the child to end of a signal that somebody has sent to the group; then it is passed on
 _DEATH_OF_PARENT: Final = 1  # prctl's PR_SET_PDEATHSIG
 
 
@@ -71,6 +71,8 @@ def in_child() -> int | None:
     code = os.waitstatus_to_exitcode(status)
     if -code in _DEADLY:
         raise Killed(signal.Signals(-code).name)
+    if code == -signal.SIGINT:  # by a second one, while it was ending of the first
+        return 128 + signal.SIGINT
     if code < 0:  # by somebody's order: so do we
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -101,7 +101,7 @@ def test_a_repair_leaves_nothing(sound: Path, tmp_path: Path) -> None:
         found = found_while(process, lambda: 1 if Path(f"{new}{PART}").exists() else None)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
-        if process.returncode == 130:
+        if process.returncode == 130 and not new.exists():  # else it was whole already, and about to say so
             assert (found, out, err) == (1, "", "journeyman: stopped\n")
             assert list(tmp_path.iterdir()) == []
             stopped += 1
@@ -124,7 +124,7 @@ def test_a_repair_that_verifies_leaves_nothing(sound: Path, tmp_path: Path) -> N
             process.send_signal(signal.SIGINT)
             os.kill(child, signal.SIGCONT)
         process.communicate(timeout=PATIENCE)
-        if process.returncode == 130:
+        if process.returncode == 130 and not new.exists():
             assert list(tmp_path.iterdir()) == []
             return
         for file in new.iterdir():
