@@ -41,7 +41,7 @@ class Filters(NamedTuple):
     key: str | None = None
     parent: bytes | None = None
     unique: str | None = None
-    ended_by: int | None = None  # ended at this instant or before, microseconds UTC
+    ended_by: int | None = None  # a prune's: ended at this instant or before, microseconds UTC; and those too that nobody sees any more
 
     @property
     def coarse(self) -> bool:
@@ -79,7 +79,7 @@ class Stock(NamedTuple):
             for state in _states(filters):
                 streams.append(queue.listed(state, self.now, before))
                 if state in TERMINAL:
-                    streams.append(self._settled(queue, state, before))
+                    streams.append(self._settled(queue, state, before, self._seen_at(filters)))
         return filter(self._matching(filters), heapq.merge(*streams, key=_newest_first))
 
     def oldest(self, filters: Filters, after: int) -> Iterator[TaskState]:
@@ -89,20 +89,25 @@ class Stock(NamedTuple):
             for state in _states(filters):
                 streams.append(queue.listed_upwards(state, self.now, after))
                 if state in TERMINAL:
-                    streams.append(self._settled_upwards(queue, state, after))
+                    streams.append(self._settled_upwards(queue, state, after, self._seen_at(filters)))
         return filter(self._matching(filters), heapq.merge(*streams, key=_OLDEST_FIRST))
 
     def _matching(self, filters: Filters) -> Callable[[TaskState], bool]:
-        return lambda task: filters.admit(task) and not expired(task, self.now)
+        seen_at = self._seen_at(filters)
+        return lambda task: filters.admit(task) and not expired(task, seen_at)
 
-    def _settled(self, queue: QueueState, state: State, before: int | None) -> Iterator[TaskState]:
+    def _seen_at(self, filters: Filters) -> int:
+        """The instant whose observer is asked what has expired.  To a prune nothing has, until it is gone."""
+        return self.now if filters.ended_by is None else 0
+
+    def _settled(self, queue: QueueState, state: State, before: int | None, seen_at: int) -> Iterator[TaskState]:
         """Ended tasks on disk, page by page; memory's are not among them."""
-        while page := self.catalog.newest(queue.name, state, self.now, before=before, limit=_PAGE):
+        while page := self.catalog.newest(queue.name, state, seen_at, before=before, limit=_PAGE):
             yield from page
             before = page[-1].seq
 
-    def _settled_upwards(self, queue: QueueState, state: State, after: int) -> Iterator[TaskState]:
-        while page := self.catalog.oldest(queue.name, state, self.now, after=after, limit=_PAGE):
+    def _settled_upwards(self, queue: QueueState, state: State, after: int, seen_at: int) -> Iterator[TaskState]:
+        while page := self.catalog.oldest(queue.name, state, seen_at, after=after, limit=_PAGE):
             yield from page
             after = page[-1].seq
 
