@@ -185,8 +185,9 @@ def _who(by: str | None) -> str:
 def _give(path: Path, order: Order, everything: bool, dry_run: bool, as_json: bool) -> None:
     """Carry the order out, or count; say what came of it.  Exit code 1 if a task that was named by id refused."""
     _refuse_unsaid(order, everything)
-    logging.getLogger("journeyman").setLevel(logging.ERROR)  # that queues are not declared here and schedules rest is meant so
-    screen = Screen(as_json)
+    screen, log = Screen(as_json), logging.getLogger("journeyman")
+    said = log.level
+    log.setLevel(logging.ERROR)  # that queues are not declared here and schedules rest is meant so
     try:
         done = _foreseen(path, order) if dry_run else _done(path, order, screen)
     except (QueueNotFound, NotRetryable) as error:
@@ -195,6 +196,8 @@ def _give(path: Path, order: Order, everything: bool, dry_run: bool, as_json: bo
         raise
     except ValueError as error:  # a reason too long, a priority out of range: said by the engine, meant for the caller
         raise WrongCall(str(error)) from None
+    finally:
+        log.setLevel(said)
     _tell(screen, order, done, dry_run)
     if done.refused:
         raise typer.Exit(Exit.FOUND)
