@@ -33,7 +33,8 @@ class OwnerLock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as failure:
-            pid = _pid_in(os.pread(self._fd, 200, 0))
+            # The system knows who has it; the text in the file may still be the last owner's, for the new one looks at the data first.
+            pid = owner_of(directory) or _pid_in(os.pread(self._fd, 200, 0))
             os.close(self._fd)
             owner = "another engine" if pid is None else f"the engine of process {pid}" + (" (this process)" if pid == os.getpid() else "")
             raise JournalLocked(

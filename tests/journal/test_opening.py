@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ from journeyman.journal import filesystem
 from journeyman.journal.errors import JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.identity import identity_batch, read_identity
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.lock import OwnerLock
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.migrate import migrate
 from journeyman.journal.opening import open_store, prepare_identity
@@ -358,3 +360,17 @@ def test_the_ballast_gives_way(journal: Path) -> None:
     store.close()
     open_store(journal).close()
     assert (journal / "ballast").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"open pid 1\n", b"closed 8192 17\n"])
+def test_an_owner_that_has_not_said_who_it_is_yet_is_named(tmp_path: Path, text: bytes) -> None:
+    """It holds the lock, and still looks at the data: the text in the file is the last owner's."""
+    (tmp_path / "owner.lock").write_bytes(text)
+    fd = os.open(tmp_path / "owner.lock", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(JournalLocked, match=f"process {os.getpid()}") as refused:
+            OwnerLock(str(tmp_path))
+        assert refused.value.pid == os.getpid()
+    finally:
+        os.close(fd)
