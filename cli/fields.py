@@ -122,7 +122,7 @@ def _inner(value: Any, redaction: Redaction) -> Any:
                 found[name] = arguments(value.get("handler"), item, redaction)
             elif name in _IDS and isinstance(item, bytes) and len(item) == 16:
                 found[name] = id_text(item)
-            elif isinstance(name, str) and redaction.hides(name):
+            elif redaction.hides_key(name):
                 found[name] = HIDDEN
             else:
                 found[name] = _inner(item, redaction)

@@ -7,11 +7,11 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from journeyman.cli.failures import WrongCall
 from journeyman.journal.instants import EPOCH
 from journeyman.journal.view import Moment
+from journeyman.kernel.ids import id_bytes
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SEQ: Final = re.compile(r"[0-9]{1,19}")
@@ -58,7 +58,7 @@ def duration(text: str) -> float:
 def task_id(text: str) -> bytes:
     """The 16 bytes of a task's id.  WrongCall."""
     try:
-        return UUID(text).bytes
+        return id_bytes(text)
     except ValueError:
         raise WrongCall(f"{text!r} is no task id: ids are UUIDs, such as 0198c3a4-1f5e-7c3a-9b1e-3f2d5a6b7c8d") from None
 

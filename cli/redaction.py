@@ -56,6 +56,12 @@ class Redaction:
                 self._known.clear()
         return found
 
+    def hides_key(self, key: object) -> bool:
+        """The same of a key, which may be no name at all; HTTP's headers come as bytes."""
+        if isinstance(key, bytes):
+            key = key.decode("utf-8", "replace")
+        return isinstance(key, str) and self.hides(key)
+
     def _matches(self, name: str) -> bool:
         whole, words = name.lower(), f"_{_words(name)}_"
         return any(f"_{word}_" in words for word in self._words) or any(fnmatchcase(whole, glob) for glob in self._globs)
@@ -65,9 +71,9 @@ class Redaction:
         if self.reveal:
             return value
         if isinstance(value, Mapping):
-            return {key: HIDDEN if isinstance(key, str) and self.hides(key) else self.value(item) for key, item in value.items()}
+            return {key: HIDDEN if self.hides_key(key) else self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            if len(value) == 2 and isinstance(value[0], str) and self.hides(value[0]):
+            if len(value) == 2 and self.hides_key(value[0]):
                 return [value[0], HIDDEN]  # headers, and other maps, as pairs
             return [self.value(item) for item in value]
         return value

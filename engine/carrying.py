@@ -30,8 +30,8 @@ from journeyman.engine.errors import JourneymanError, NotCancellable, NotRetryab
 from journeyman.engine.foresee import needless
 from journeyman.engine.orders import BY_TASK, Order, Outcome
 from journeyman.engine.questions import unless_refused
-from journeyman.journal.errors import JournalLocked, NoJournal
-from journeyman.journal.identity import check_features, read_identity, refuse_lost_data
+from journeyman.journal.errors import JournalLocked
+from journeyman.journal.identity import check_features, read_identity, require_data
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.view import JournalView, open_journal
@@ -115,7 +115,7 @@ def at_rest(path: str | os.PathLike[str], order: Order, *, shown: int = 0, tell:
     written.  Whatever ends it in the middle has a note that says how much was done.
     """
     directory = os.path.abspath(path)
-    refuse_absent(directory)
+    require_data(directory)  # an engine would make a new one
     refuse_owned(directory, owner_of(directory))
     with open_journal(directory) as view:
         if (identity := read_identity(view.store)) is not None:
@@ -172,15 +172,6 @@ def _touched(event: Event, order: Order) -> int:
     if isinstance(event, (*_LEFT_BY, *_LEFT_BY_QUEUES)):
         return int(event.by == order.by and event.reason == reason)
     return 0
-
-
-def refuse_absent(directory: str) -> None:
-    """NoJournal where an engine would make a new one; JournalCorrupt where one was lost."""
-    if os.path.isdir(directory):
-        refuse_lost_data(directory)
-    data = os.path.join(directory, "data.mdb")
-    if not os.path.exists(data) or not os.path.getsize(data):
-        raise NoJournal(directory)
 
 
 def refuse_owned(path: str, owner: int | None) -> None:

@@ -74,31 +74,38 @@ class Stock(NamedTuple):
 
     def newest(self, filters: Filters, before: int | None) -> Iterator[TaskState]:
         """Matching tasks by descending seq, lazily.  Not to be used across a change."""
-        streams: list[Iterator[TaskState]] = []
-        for queue in self.queues:
-            for state in _states(filters):
-                streams.append(queue.listed(state, self.now, before))
-                if state in TERMINAL:
-                    streams.append(self._settled(queue, state, before, self._seen_at(filters)))
-        return filter(self._matching(filters), heapq.merge(*streams, key=_newest_first))
+        return self._merged(
+            filters,
+            lambda queue, state: queue.listed(state, self.now, before),
+            lambda queue, state, seen_at: self._settled(queue, state, before, seen_at),
+            _newest_first,
+        )
 
     def oldest(self, filters: Filters, after: int) -> Iterator[TaskState]:
         """The same by rising seq."""
+        return self._merged(
+            filters,
+            lambda queue, state: queue.listed_upwards(state, self.now, after),
+            lambda queue, state, seen_at: self._settled_upwards(queue, state, after, seen_at),
+            _OLDEST_FIRST,
+        )
+
+    def _merged(
+        self,
+        filters: Filters,
+        held: Callable[[QueueState, State], Iterator[TaskState]],
+        settled: Callable[[QueueState, State, int], Iterator[TaskState]],
+        order: Callable[[TaskState], int],
+    ) -> Iterator[TaskState]:
+        """What memory holds and what lies on disk, of each queue and state, in this order."""
+        seen_at = self.now if filters.ended_by is None else 0  # by whom expiry is asked: to a prune nothing has expired, until it is gone
         streams: list[Iterator[TaskState]] = []
         for queue in self.queues:
             for state in _states(filters):
-                streams.append(queue.listed_upwards(state, self.now, after))
+                streams.append(held(queue, state))
                 if state in TERMINAL:
-                    streams.append(self._settled_upwards(queue, state, after, self._seen_at(filters)))
-        return filter(self._matching(filters), heapq.merge(*streams, key=_OLDEST_FIRST))
-
-    def _matching(self, filters: Filters) -> Callable[[TaskState], bool]:
-        seen_at = self._seen_at(filters)
-        return lambda task: filters.admit(task) and not expired(task, seen_at)
-
-    def _seen_at(self, filters: Filters) -> int:
-        """The instant whose observer is asked what has expired.  To a prune nothing has, until it is gone."""
-        return self.now if filters.ended_by is None else 0
+                    streams.append(settled(queue, state, seen_at))
+        return (task for task in heapq.merge(*streams, key=order) if filters.admit(task) and not expired(task, seen_at))
 
     def _settled(self, queue: QueueState, state: State, before: int | None, seen_at: int) -> Iterator[TaskState]:
         """Ended tasks on disk, page by page; memory's are not among them."""

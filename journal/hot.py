@@ -18,7 +18,8 @@ _SMALL: Final = tuple(encode(n) for n in range(256))
 _BYTES_16: Final = b"\x50"
 
 
-def _uint(n: int) -> bytes:
+def uint(n: int) -> bytes:
+    """Canonical CBOR of a whole number."""
     if n < 256:
         return _SMALL[n] if n >= 0 else encode(n)
     if n < 65_536:
@@ -47,11 +48,11 @@ class HotEncoder:
         """The five fields that every task event begins with."""
         if at != self._at or queue != self._queue:
             self._at, self._queue = at, queue
-            self._prefix = _uint(at) + encode(queue)
+            self._prefix = uint(at) + encode(queue)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._epoch_piece = _uint(epoch) + _BYTES_16
-        return self._prefix + _uint(qseq) + self._epoch_piece + task
+            self._epoch_piece = uint(epoch) + _BYTES_16
+        return self._prefix + uint(qseq) + self._epoch_piece + task
 
     def submitted(self, event: TaskSubmitted) -> bytes:
         at, queue, qseq, epoch, task, handler, priority, due_at, due_kind, size, digest, codec, key_id, _ = event
@@ -61,20 +62,20 @@ class HotEncoder:
         if shared != self._shared:
             self._shared = shared
             self._submit_pieces = (
-                b"\x8e" + _uint(at) + encode(queue),
-                _uint(epoch) + _BYTES_16,
-                encode(handler) + _uint(priority) + _uint(due_at) + _uint(due_kind),
-                _uint(codec) + b"\xf6\xf6",
+                b"\x8e" + uint(at) + encode(queue),
+                uint(epoch) + _BYTES_16,
+                encode(handler) + uint(priority) + uint(due_at) + uint(due_kind),
+                uint(codec) + b"\xf6\xf6",
             )
         before, fence, order, after = self._submit_pieces
-        return b"".join((before, _uint(qseq), fence, task, order, _uint(size), _BYTES_16, digest, after))
+        return b"".join((before, uint(qseq), fence, task, order, uint(size), _BYTES_16, digest, after))
 
     def started(self, event: AttemptStarted) -> bytes:
         at, queue, qseq, epoch, task, attempt, cost, tat_at, eligible_at, _ = event
         if len(task) != 16:
             return encode(event)
         head = self._head(at, queue, qseq, epoch, task)
-        return b"".join((b"\x8a", head, _uint(attempt), _uint(cost), _uint(tat_at), _uint(eligible_at), b"\xf6"))
+        return b"".join((b"\x8a", head, uint(attempt), uint(cost), uint(tat_at), uint(eligible_at), b"\xf6"))
 
     def succeeded(self, event: TaskSucceeded) -> bytes:
         at, queue, qseq, epoch, task, attempt, elapsed_us, expires_at, keep_payload, size, digest, codec, _ = event
@@ -82,10 +83,8 @@ class HotEncoder:
             return encode(event)
         if expires_at != self._expires_at:
             self._expires_at = expires_at
-            self._tail_piece = b"\xf6" if expires_at is None else _uint(expires_at)
+            self._tail_piece = b"\xf6" if expires_at is None else uint(expires_at)
         head = self._head(at, queue, qseq, epoch, task)
         keep = b"\xf5" if keep_payload else b"\xf4"
         text = bytes((0x40 + len(digest),)) + digest
-        return b"".join(
-            (b"\x8d", head, _uint(attempt), _uint(elapsed_us), self._tail_piece, keep, _uint(size), text, _uint(codec), b"\xf6")
-        )
+        return b"".join((b"\x8d", head, uint(attempt), uint(elapsed_us), self._tail_piece, keep, uint(size), text, uint(codec), b"\xf6"))

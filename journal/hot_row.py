@@ -16,30 +16,19 @@ from __future__ import annotations
 from struct import Struct, error
 from typing import Final
 
-from journeyman.journal.cbor import encode, encode_flat
+from journeyman.journal.cbor import encode_flat
+from journeyman.journal.hot import uint
 from journeyman.kernel.taskstate import TaskState
 
 _ARRAY_OF_40: Final = b"\x98\x28"
 _NULL: Final = b"\xf6"
-_SMALL: Final = tuple(encode(n) for n in range(256))
 _LENGTH: Final = {0: b"\x40", 16: b"\x50"}  # of a digest
 _LOWEST_SEQ, _HIGHEST_SEQ = 1 << 16, (1 << 32) - 1  # four bytes behind 0x1a
 _LOWEST_INSTANT: Final = 1 << 32  # eight bytes behind 0x1b
 _KEPT: Final = 4_096
 _DUE: Final = Struct(">BQBBQBQBQBQ")  # due_at, due_kind, first_due, submitted_at, started_at, finished_at
-_WIDE: Final = Struct(">BQ")
 _SEQ: Final = Struct(">BI")
 _THREE_SEQS: Final = Struct(">BIBIBI")
-
-
-def _uint(n: int) -> bytes:
-    if n < 256:
-        return _SMALL[n] if n >= 0 else encode(n)
-    if n < 65_536:
-        return b"\x19" + n.to_bytes(2, "big")
-    if n < 4_294_967_296:
-        return b"\x1a" + n.to_bytes(4, "big")
-    return _WIDE.pack(0x1B, n)
 
 
 _kept: dict[tuple[str, str, str, int, int, int, int], bytes] = {}
@@ -82,14 +71,14 @@ def quick_row(task: TaskState) -> bytes | None:
             _ARRAY_OF_40, b"\x50", id, first,
             _kept.get(kind) or _what(kind),
             _DUE.pack(0x1B, due_at, due_kind, 0x1B, first_due, 0x1B, submitted_at, 0x1B, started_at, 0x1B, finished_at),
-            _NULL if expires_at is None else _uint(expires_at), _NULL if elapsed is None else _uint(elapsed),
-            _uint(task.epoch), _uint(task.payload_len),
+            _NULL if expires_at is None else uint(expires_at), _NULL if elapsed is None else uint(elapsed),
+            uint(task.epoch), uint(task.payload_len),
             _LENGTH[len(payload_digest)], payload_digest,
-            _uint(task.codec), _NULL if key_id is None else encode_flat(key_id), b"\xf5\xf6" if task.keep_payload else b"\xf4\xf6",
-            _uint(task.result_len), _LENGTH[len(result_digest)], result_digest, _uint(task.result_codec), final if result_seq else b"\0",
+            uint(task.codec), _NULL if key_id is None else encode_flat(key_id), b"\xf5\xf6" if task.keep_payload else b"\xf4\xf6",
+            uint(task.result_len), _LENGTH[len(result_digest)], result_digest, uint(task.result_codec), final if result_seq else b"\0",
             _NULL if wrong is None else encode_flat(wrong),
             _NULL if reason is None else encode_flat(reason), _NULL if message is None else encode_flat(message),
-            _NULL if progress is None else _uint(progress), _NULL,
+            _NULL if progress is None else uint(progress), _NULL,
             _SMALL_ARRAY[len(seqs)], places, final, _NULL, first, b"\xf6\xf6\x40",
         ))  # fmt: skip
     except error:  # a number beyond 64 bits

@@ -153,7 +153,8 @@ def refuse_lost_data(directory: str) -> None:
 
 def require_data(directory: str) -> None:
     """NoJournal where there is nothing to read; JournalCorrupt where there was."""
-    refuse_lost_data(directory)
+    if os.path.isdir(directory):
+        refuse_lost_data(directory)
     data = os.path.join(directory, "data.mdb")
     if not os.path.exists(data) or not os.path.getsize(data):
         raise NoJournal(directory)

@@ -108,10 +108,8 @@ def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_si
 
 
 def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> LmdbStore:
-    if not os.path.isdir(directory):
-        raise NoJournal(directory)
-    refuse_unsafe(directory, allow_unsafe_fs)
     require_data(directory)
+    refuse_unsafe(directory, allow_unsafe_fs)
     if owner_of(directory) is None and not left_in_order(directory):
         # An engine that has it open has looked itself, and writes while the child would look; one that closed it left it sound.
         examine(directory, thorough=False)

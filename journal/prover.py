@@ -107,10 +107,8 @@ def _refuse(path: str | os.PathLike[str], allow_unsafe_fs: bool) -> str:
     """What can be told without opening it."""
     directory = os.path.abspath(os.fspath(path))
     try:
-        if not os.path.isdir(directory):
-            raise NoJournal(directory)
-        refuse_unsafe(directory, allow_unsafe_fs)
         require_data(directory)
+        refuse_unsafe(directory, allow_unsafe_fs)
     except OSError as failure:
         raise JournalError(f"the journal at {directory} cannot be opened: {failure}") from failure
     return directory

@@ -32,8 +32,8 @@ from typing import Final
 from journeyman.journal.building import SCRATCH, building
 from journeyman.journal.checkpoint import CHECKPOINT, QUEUE_FACTS
 from journeyman.journal.collector import without_collector
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalLocked, JournalVersion, NoJournal, NotAJournal
-from journeyman.journal.identity import IDENTITY, JOURNAL_FORMAT, read_sidecar, refuse_lost_data
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalLocked, JournalVersion, NotAJournal
+from journeyman.journal.identity import IDENTITY, JOURNAL_FORMAT, read_sidecar, require_data
 from journeyman.journal.judge import Affected, Judgement, judge
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
@@ -115,11 +115,7 @@ def repair(
 
 
 def _refuse(source: str, target: str) -> None:
-    if not os.path.isdir(source):
-        raise NoJournal(source)
-    refuse_lost_data(source)
-    if not os.path.exists(os.path.join(source, "data.mdb")):
-        raise NoJournal(source)
+    require_data(source)
     owner = owner_of(source)
     if owner is not None:
         raise JournalLocked(f"the journal at {source} is open in process {owner}: stop its engine, then repair", owner)

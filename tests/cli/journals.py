@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,9 @@ def filled(path: Path, tasks: int = 20) -> Path:
 
     trio.run(main)
     return path
+
+
+def copied(template: Path, to: Path) -> Path:
+    """A copy with its times, by which a close in good order is told; without LMDB's list of readers."""
+    shutil.copytree(template, to, ignore=shutil.ignore_patterns("lock.mdb"))
+    return to

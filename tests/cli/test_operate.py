@@ -21,7 +21,7 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.view import JournalView
 from journeyman.kernel.events import AttemptStarted, QueueConfigured, ScheduleFired, TasksPruned
 from journeyman.kernel.lifecycle import State
-from tests.cli.journals import called, filled, journeyman
+from tests.cli.journals import called, copied, filled, journeyman
 
 
 def shop(path: Path) -> Path:
@@ -64,9 +64,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(template: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "jobs"
-    shutil.copytree(template, copy, ignore=shutil.ignore_patterns("lock.mdb"))  # with its times, by which a close in good order is told
-    return copy
+    return copied(template, tmp_path / "jobs")
 
 
 def looking(path: Path) -> JournalView:

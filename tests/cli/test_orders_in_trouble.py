@@ -23,7 +23,7 @@ from journeyman.journal.opening import open_store
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.kernel.events import TaskCancelled, TaskRescheduled
 from tests.cli import corpus
-from tests.cli.journals import called, filled, journeyman
+from tests.cli.journals import called, copied, filled, journeyman
 
 NOBODY = "0198c3a4-1f5e-7c3a-9b1e-3f2d5a6b7c8d"
 # Every order, as it would touch something in a journal as `filled` makes it.
@@ -46,9 +46,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(template: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "jobs"
-    shutil.copytree(template, copy, ignore=shutil.ignore_patterns("lock.mdb"))
-    return copy
+    return copied(template, tmp_path / "jobs")
 
 
 def waiting(path: Path, count: int) -> Path:

@@ -75,6 +75,12 @@ def test_maps_as_pairs() -> None:
     assert Redaction().value(headers) == [["Authorization", HIDDEN], ["Accept", "*/*"], ["token", HIDDEN], ["password"]]
 
 
+def test_names_that_come_as_bytes() -> None:
+    """As HTTP's headers do."""
+    found = Redaction().value({b"token": "geheim", b"accept": "*/*", "headers": [[b"authorization", b"Bearer geheim"]]})
+    assert found == {b"token": HIDDEN, b"accept": "*/*", "headers": [[b"authorization", HIDDEN]]}
+
+
 def told(path: Path) -> list[str]:
     """A journal of tasks that repeat their secrets wherever they can; their ids."""
     queue = Queue("q", retry=Retry(attempts=1))
