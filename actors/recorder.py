@@ -16,6 +16,7 @@ from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply, apply_new
 from journeyman.kernel.commands import Accepted, Decision
 from journeyman.kernel.events import (
+    AttemptStarted,
     QueueConfigured,
     QueueEvent,
     QueueOpened,
@@ -62,7 +63,9 @@ class Recorder:
         if shell.checkpoint.unwritten or kind is TaskRetried:  # a retried task may stand in the tables of ended ones
             shell.checkpoint.before_apply(event)
         apply(actor.state, event, seq)
-        if kind in _ENDS:
+        if kind is AttemptStarted:
+            pass  # as often as an end, and nothing of this concerns it
+        elif kind in _ENDS:
             self._ended(event, step)
         elif kind is TaskRetried:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
@@ -71,7 +74,8 @@ class Recorder:
             step.effects.append((Tap.regulate, actor.tap))
         elif kind is ScheduleDeclared or kind is ScheduleRemoved:
             actor.recurrence.plan(event.name)  # type: ignore[union-attr]
-        shell.world.last_at = max(shell.world.last_at, event.at)
+        if event[0] > shell.world.last_at:
+            shell.world.last_at = event[0]
         step.items.append((seq, event))
         return seq
 

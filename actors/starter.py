@@ -7,7 +7,7 @@ and the dispatch proposed anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.actors.attempt import Attempt
@@ -97,8 +97,8 @@ class Starter:
         runnable = actor.runnables[task.handler]
         args, kwargs = self._loaded.pop(task.id)
         policy, options = actor.state.policy, task.options
-        timeout = _first(options, "timeout_us", runnable.timeout_us, policy.timeout_us)
-        beat = _first(options, "heartbeat_us", runnable.heartbeat_us, policy.heartbeat_us)
+        timeout = _innermost(options.get("timeout_us") if options else None, runnable.timeout_us, policy.timeout_us)
+        beat = _innermost(options.get("heartbeat_us") if options else None, runnable.heartbeat_us, policy.heartbeat_us)
         attempt = Attempt(actor, task, seq, runnable, args, kwargs, timeout, beat)
         if policy.rate is not None:
             attempt.hold_us = 1
@@ -171,10 +171,10 @@ def has_ready(state: QueueState) -> bool:
     return bool(agenda.ready.count or agenda.suspects.count)
 
 
-def _first(options: Mapping[str, Any] | None, key: str, *others: int | None) -> int | None:
+def _innermost(of_task: int | None, of_handler: int | None, of_queue: int | None) -> int | None:
     """The innermost setting that is there; 0 says "none" out loud."""
-    found = options.get(key) if options else None
-    for value in (found, *others):
-        if value is not None:
-            return value or None
-    return None
+    if of_task is not None:
+        return of_task or None
+    if of_handler is not None:
+        return of_handler or None
+    return of_queue or None

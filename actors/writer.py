@@ -21,7 +21,6 @@ from journeyman.journal.log import Journal
 from journeyman.journal.store import Batch, Store
 from journeyman.kernel.events import Event
 
-_LONE: Final = 4  # events: a submit, or the end of one task and the start of the next
 _FEW: Final = 4  # a gathering under a quarter of the crowd just served waits for that crowd
 Effect = tuple[Callable[[Any], object], Any]
 
@@ -98,8 +97,6 @@ class Writer:
             self._gathering = step
         if self._in_flight is None:
             self._ship()
-            if len(step.items) <= _LONE:
-                self._store.hand_over()  # a lone commit: nothing else is pressing, and somebody waits for the disk
             self._watch()
 
     def after(self, run: Callable[[Any], object], argument: Any) -> None:

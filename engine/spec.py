@@ -9,7 +9,7 @@ relative `delay` or `deadline` counts from that moment, not from the call of `us
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -161,6 +161,11 @@ class SubmitSpec(Submittable[P, R_co]):
     fixed: Mapping[str, Any] | None = None
     on_conflict: OnConflict = "return"
     after: tuple[Name, ...] = ()
+    timed: bool = field(init=False, compare=False, repr=False)  # something about its command is to be worked out when it is submitted
+
+    def __post_init__(self) -> None:
+        given = (self.task, self.delay_us, self.at_us, self.deadline_us, self.deadline_at)
+        object.__setattr__(self, "timed", any(value is not None for value in given))
 
     @property
     def spec(self) -> SubmitSpec[P, R_co]:
@@ -173,6 +178,11 @@ class SubmitSpec(Submittable[P, R_co]):
 
         `more`: further options of the event (parent, root).
         """
+        name, size = self.handler.name, len(payload)
+        if not self.timed and not more:
+            return _new(
+                Submit, (task, name, self.priority, None, DUE_BY_DURATION, size, digest, 0, None, self.fixed, internal, self.on_conflict)
+            )  # fmt: skip
         due_at, due_kind = None, DUE_BY_DURATION
         if self.delay_us is not None:
             due_at = now + self.delay_us
@@ -186,7 +196,6 @@ class SubmitSpec(Submittable[P, R_co]):
         elif self.deadline_at is not None:
             options = {**(options or {}), "deadline_at": self.deadline_at}
         task = task if self.task is None else self.task
-        name, size = self.handler.name, len(payload)
         return _new(
             Submit, (task, name, self.priority, due_at, due_kind, size, digest, 0, None, options, internal, self.on_conflict)
         )  # fmt: skip

@@ -16,6 +16,7 @@ from journeyman.kernel.events import AttemptStarted, TaskSubmitted, TaskSucceede
 
 _SMALL: Final = tuple(encode(n) for n in range(256))
 _BYTES_16: Final = b"\x50"
+_NO_RESULT: Final = b"\x00\x40\x00\xf6"  # size, digest, codec, options
 
 
 def uint(n: int) -> bytes:
@@ -34,7 +35,10 @@ def uint(n: int) -> bytes:
 class HotEncoder:
     """Keeps the pieces of the last event of each kind.  For events whose `options` are None."""
 
-    __slots__ = ("_at", "_epoch", "_epoch_piece", "_expires_at", "_prefix", "_queue", "_shared", "_submit_pieces", "_tail_piece")
+    __slots__ = (
+        "_at", "_epoch", "_epoch_piece", "_expires_at", "_prefix", "_queue", "_run", "_run_piece", "_shared", "_submit_pieces",
+        "_tail_piece",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._at = self._epoch = -1
@@ -42,6 +46,8 @@ class HotEncoder:
         self._prefix = self._epoch_piece = self._tail_piece = b""
         self._shared: tuple[int, str, int, str, int, int, int, int] | None = None  # what submits of one commit have in common
         self._submit_pieces = (b"", b"", b"", b"")
+        self._run = (-1, -1, -1, -1)  # what starts of one commit have in common: attempt, cost, bucket, when they became due
+        self._run_piece = b""
         self._expires_at: int | None = -1
 
     def _head(self, at: int, queue: str, qseq: int, epoch: int, task: bytes) -> bytes:
@@ -52,7 +58,8 @@ class HotEncoder:
         if epoch != self._epoch:
             self._epoch = epoch
             self._epoch_piece = uint(epoch) + _BYTES_16
-        return self._prefix + uint(qseq) + self._epoch_piece + task
+        place = b"\x1a" + qseq.to_bytes(4, "big") if 65_536 <= qseq < 4_294_967_296 else uint(qseq)  # as `uint`, without the call
+        return self._prefix + place + self._epoch_piece + task
 
     def submitted(self, event: TaskSubmitted) -> bytes:
         at, queue, qseq, epoch, task, handler, priority, due_at, due_kind, size, digest, codec, key_id, _ = event
@@ -68,14 +75,19 @@ class HotEncoder:
                 uint(codec) + b"\xf6\xf6",
             )
         before, fence, order, after = self._submit_pieces
-        return b"".join((before, uint(qseq), fence, task, order, uint(size), _BYTES_16, digest, after))
+        place = b"\x1a" + qseq.to_bytes(4, "big") if 65_536 <= qseq < 4_294_967_296 else uint(qseq)
+        length = _SMALL[size] if 0 <= size < 256 else uint(size)
+        return b"".join((before, place, fence, task, order, length, _BYTES_16, digest, after))
 
     def started(self, event: AttemptStarted) -> bytes:
         at, queue, qseq, epoch, task, attempt, cost, tat_at, eligible_at, _ = event
         if len(task) != 16:
             return encode(event)
-        head = self._head(at, queue, qseq, epoch, task)
-        return b"".join((b"\x8a", head, uint(attempt), uint(cost), uint(tat_at), uint(eligible_at), b"\xf6"))
+        run = (attempt, cost, tat_at, eligible_at)
+        if run != self._run:
+            self._run = run
+            self._run_piece = uint(attempt) + uint(cost) + uint(tat_at) + uint(eligible_at) + b"\xf6"
+        return b"\x8a" + self._head(at, queue, qseq, epoch, task) + self._run_piece
 
     def succeeded(self, event: TaskSucceeded) -> bytes:
         at, queue, qseq, epoch, task, attempt, elapsed_us, expires_at, keep_payload, size, digest, codec, _ = event
@@ -86,5 +98,9 @@ class HotEncoder:
             self._tail_piece = b"\xf6" if expires_at is None else uint(expires_at)
         head = self._head(at, queue, qseq, epoch, task)
         keep = b"\xf5" if keep_payload else b"\xf4"
-        text = bytes((0x40 + len(digest),)) + digest
-        return b"".join((b"\x8d", head, uint(attempt), uint(elapsed_us), self._tail_piece, keep, uint(size), text, uint(codec), b"\xf6"))
+        run = _SMALL[attempt] if 0 <= attempt < 256 else uint(attempt)
+        if size or codec or digest:
+            result = uint(size) + bytes((0x40 + len(digest),)) + digest + uint(codec) + b"\xf6"
+        else:
+            result = _NO_RESULT
+        return b"".join((b"\x8d", head, run, uint(elapsed_us), self._tail_piece, keep, result))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
@@ -33,13 +32,13 @@ from journeyman.journal.ballast import give_way
 from journeyman.journal.cursors import scan_down, scan_up
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
+from journeyman.journal.headroom import Headroom
 from journeyman.journal.room import may_mean_full
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
 
 Durability = Literal["full", "relaxed"]
 GIB: Final = 1 << 30
 MAX_READERS: Final = 1024
-HAND_OVER: Final = 0.0005  # seconds at most for which a caller gives way to the writer thread
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
 _DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError, lmdb.BadTxnError)
@@ -68,8 +67,6 @@ class LmdbStore:
         self.readonly = readonly
         self.failure: BaseException | None = None  # set once: why nothing is written any more
         self.empty = False  # there was nothing at all when it was opened
-        self.commits = 0
-        self.last_commit_us = 0  # duration of the newest commit, microseconds
         self._pid = os.getpid()
         self._release = release
         self._marks = marks
@@ -77,16 +74,16 @@ class LmdbStore:
         self._pinned: tuple[int, lmdb.Transaction] | None = None  # by a snapshot: of which thread, and its transaction
         self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
         self._closed = False
-        self._under_way = threading.Lock()  # released when a commit needs the interpreter no longer
-        self._under_way.acquire()
         self._env = _open(path, durability, readonly, locking, map_size)
         try:
             self._tables = self._open_tables()
+            self._page_size = int(self._env.stat()["psize"])
         except BaseException:
             self._env.close()
             raise
         self._thread: threading.Thread | None = None
         if not readonly:
+            self._headroom = Headroom(os.path.join(path, "data.mdb"), self._extent)
             self._thread = threading.Thread(target=self._write_forever, name="journeyman-writer", daemon=True)
             self._thread.start()
         _stores.add(self)
@@ -113,9 +110,6 @@ class LmdbStore:
             raise JournalError("this journal was opened for reading only")
         self._queue.put((batch, done))
 
-    def hand_over(self) -> None:
-        self._under_way.acquire(timeout=HAND_OVER)
-
     def _write_forever(self) -> None:
         while (work := self._queue.get()) is not None:
             batch, done = work
@@ -125,19 +119,20 @@ class LmdbStore:
                 except BaseException as failure:
                     self.failure = self._diagnose(failure)
             done(self.failure)
+            if self.failure is None:
+                self._headroom.after_commit()
             del work, batch, done
+        self._headroom.settle()
         with contextlib.suppress(lmdb.Error):
             self._env.close()
+        self._headroom.close(in_order=self.failure is None)
         if self._release is not None:
             self._release(self.failure is None)
 
     def _commit_growing(self, batch: Batch) -> None:
         while True:
             try:
-                started = time.perf_counter_ns()
                 self._commit(batch)
-                self.last_commit_us = (time.perf_counter_ns() - started) // 1_000
-                self.commits += 1
                 return
             except lmdb.MapFullError:
                 self._grow()
@@ -160,8 +155,6 @@ class LmdbStore:
                     consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
                 if consumed != len(items) or (append and added != len(items)):
                     raise JournalCorrupt(f"append out of order in table {table.name}: {added} of {len(items)} keys were taken")
-            if self._under_way.locked():
-                self._under_way.release()  # from here on the disk works, and the loop may have the interpreter back
             txn.commit()
         except BaseException:
             txn.abort()
@@ -232,12 +225,17 @@ class LmdbStore:
         oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
         return Gauge(
             map_size=info["map_size"],
-            map_used=(info["last_pgno"] + 1) * 4096,
+            map_used=self._extent()[0],
             disk_free=free,
             disk_size=size,
             readers=len(readers),
             reader_lag=info["last_txnid"] - oldest,
         )
+
+    def _extent(self) -> tuple[int, int]:
+        """Bytes of data.mdb up to the last page that LMDB has ever taken, and the size of the map."""
+        info = self._env.info()
+        return (info["last_pgno"] + 1) * self._page_size, info["map_size"]
 
     def space(self) -> tuple[int, int]:
         disk = os.statvfs(self.path)

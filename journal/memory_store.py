@@ -117,9 +117,6 @@ class MemoryStore:
     def space(self) -> tuple[int, int]:
         return _PLENTY, _PLENTY
 
-    def hand_over(self) -> None:
-        """There is no other thread."""
-
     def tend(self) -> None:
         """Nothing is held here that could go stale."""
 

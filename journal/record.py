@@ -94,26 +94,33 @@ class Ignored(NamedTuple):
 
 def encode_commit(items: Sequence[tuple[int, Event]], previous: bytes) -> tuple[Items, bytes]:
     """The records of one commit, and its chain hash.  `items` must be in ascending seq and not empty."""
-    records: Items = []
-    hashes: list[bytes] = []
-    flags = FIRST
-    final = items[-1][0]
-    for seq, event in items:
-        if seq == final:
-            flags |= LAST
+    if len(items) == 1:
+        records = [_record(*items[0], _EDGES, previous)]
+        return records, link(previous, [digest(records[0][1])])
+    records = [_record(*items[0], FIRST, previous)]
+    hashes = [digest(records[0][1])]
+    for seq, event in items[1:-1]:  # most: as `_record` does, without the call
         quick, heads = _WRITING[type(event)]
         body = quick(event) if event[-1] is None else encode(event)
-        if flags & FIRST:
-            body = previous + body
         key = seq.to_bytes(8, "big")
-        head = heads[flags]
+        head = heads[0]
         value = head + crc32(body, crc32(key + head)).to_bytes(4, "big") + body
         records.append((key, value))
         running = begin()
         running.update(value)
         hashes.append(running.digest())
-        flags = 0
+    records.append(_record(*items[-1], LAST, b""))
+    hashes.append(digest(records[-1][1]))
     return records, link(previous, hashes)
+
+
+def _record(seq: int, event: Event, flags: int, before: bytes) -> tuple[bytes, bytes]:
+    """Key and value of one record.  `before`: what stands in front of its body, the chain in a first one."""
+    quick, heads = _WRITING[type(event)]
+    body = before + (quick(event) if event[-1] is None else encode(event))
+    key = seq.to_bytes(8, "big")
+    head = heads[flags]
+    return key, head + crc32(body, crc32(key + head)).to_bytes(4, "big") + body
 
 
 def link(previous: bytes, hashes: Sequence[bytes]) -> bytes:

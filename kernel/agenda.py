@@ -13,13 +13,13 @@ of equality or of what is stored.  A waiting task is in exactly one of:
 - `tokens`, for those whose key has a rate and no token, or another task that is about to start (kernel/keyrates.py);
 - the back of its key's line, if its serialization key is busy (kernel/keys.py).
 
-`task.entry` is a task's only live heap entry; all others of it are dead and dropped when they surface.  `advance` changes nothing
-logical (what is due is a function of `due_at` and `now`), so reading code may call it.
+`task.entry` is what stands for a task in the heap or line it is in; whatever else of it is there is dead, and dropped when it surfaces.
+`advance` changes nothing logical (what is due is a function of `due_at` and `now`), so reading code may call it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -101,6 +101,17 @@ class Agenda:
             heappush(self.later, entry)
             if task.options is not None and (key := task.options.get("key")) is not None:
                 self._hold_or_step_out(task, key)
+
+    def wait_plainly(self, tasks: Sequence[TaskState]) -> None:
+        """As `wait`, for new tasks that are pending and have no options."""
+        self.waiting += len(tasks)
+        self.pending.add_all(tasks)
+        handlers = self.handlers
+        if handlers is None or all(task.handler in handlers for task in tasks):
+            self.ready.push_all(tasks)
+        else:
+            for task in tasks:
+                self._line_up(task)
 
     def _admit(self, task: TaskState) -> None:
         """A task that is due takes its place: in the line of its key first, if it has one."""

@@ -26,12 +26,7 @@ from journeyman.kernel.events import (
     DependencyMet,
     Options,
     ProgressSampled,
-    QueueConfigured,
     QueueEvent,
-    QueueOpened,
-    QueueParkedUntil,
-    QueuePaused,
-    QueueResumed,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -39,12 +34,12 @@ from journeyman.kernel.events import (
     TaskReprioritised,
     TaskRescheduled,
     TaskRetried,
-    TasksPruned,
     TaskSubmitted,
     TaskSucceeded,
     TransitionRejected,
 )
-from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
+from journeyman.kernel.lifecycle import TRANSITIONS, State
+from journeyman.kernel.queue_fold import QUEUE_APPLY
 from journeyman.kernel.rearrange import dependency_met, reprioritised, rescheduled
 from journeyman.kernel.schedule import SCHEDULE_APPLY
 from journeyman.kernel.state import QueueState
@@ -73,9 +68,23 @@ def apply(state: QueueState, event: TaskEvent | QueueEvent, seq: int) -> None:
 
 
 def apply_new(state: QueueState, events: Sequence[TaskSubmitted], first: int) -> None:
-    """`apply` each of these, which the journal holds from `first` on: what chooses the function is done once."""
+    """`apply` each of these, which the journal holds from `first` on.
+
+    Most are plain, without options and due at once: what is the same for all of those is done once.
+    """
+    tasks, agenda = state.tasks, state.agenda
+    plain: list[TaskState] = []
     for seq, event in enumerate(events, first):
-        _submitted(state, event, seq)
+        if event[13] is not None or event[7] > event[0] or event[4] in tasks:  # options, due later, an id for the second time
+            if plain:
+                agenda.wait_plainly(plain)
+                plain = []
+            _submitted(state, event, seq)
+        else:
+            tasks[event[4]] = task = TaskState(event, seq, _DUE)
+            plain.append(task)
+    if plain:
+        agenda.wait_plainly(plain)
     state.qseq = events[-1].qseq
 
 
@@ -314,61 +323,6 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     state.agenda.wait(task)
 
 
-# --- the queue ----------------------------------------------------------------------------------------------------------------
-
-
-def _opened(state: QueueState, event: QueueOpened, _seq: int) -> None:
-    state.epoch = event.epoch
-    agenda = state.agenda
-    if agenda.parked:  # the new owner may have new code: unfit is judged anew (a missing handler is parked again)
-        for id in list(agenda.parked):
-            agenda.unpark(state.tasks[id])
-
-
-def _configured(state: QueueState, event: QueueConfigured, seq: int) -> None:
-    state.set_policy(event.policy, seq)
-    if event.options is None or not event.options.get("live"):
-        state.declared, state.declared_seq = state.policy, seq
-    elif "tat_at" in event.options:
-        state.tat_at, state.tat_seq = event.options["tat_at"], seq
-        if "limiter_at" in event.options and state.policy.limiter is not None:
-            state.limiters.put(state.policy.limiter, event.options["limiter_at"], seq)
-
-
-def _paused(state: QueueState, event: QueuePaused, seq: int) -> None:
-    state.paused = (event.by, event.reason, event.at)
-    state.pause_seq = seq
-
-
-def _resumed(state: QueueState, _event: QueueResumed, seq: int) -> None:
-    state.paused = None
-    state.pause_seq = seq
-    if state.parked_until:
-        state.parked_until, state.parked_why, state.parked_seq = 0, "", seq
-
-
-def _parked(state: QueueState, event: QueueParkedUntil, seq: int) -> None:
-    state.parked_until, state.parked_why, state.parked_seq = event.until_at, event.reason, seq
-
-
-def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
-    """Drop those that are still in memory; most were settled long ago."""
-    rosters = [state.agenda.rosters[final] for final in State if final in TERMINAL]
-    for entry in event.entries:
-        for roster in rosters:
-            task = roster.find(entry[0]) if roster.count else None
-            if task is not None:
-                state.forget(task)
-                break
-    tat_seq = event.residue.get("tat_seq", 0) if event.residue else 0
-    if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
-        state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq
-    state.limiters.merge(event.residue.get("limiters"))
-    state.key_tats.merge(event.residue.get("key_tats"))
-    state.claims.absorb(event.residue or {})
-    state.claims.pass_by(event.at)
-
-
 _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     TaskSubmitted: _submitted,
     AttemptStarted: _started,
@@ -387,12 +341,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     TaskReprioritised: reprioritised,
     DependencyMet: dependency_met,
     TransitionRejected: _rejected,
-    QueueOpened: _opened,
-    QueueConfigured: _configured,
-    QueuePaused: _paused,
-    QueueResumed: _resumed,
-    QueueParkedUntil: _parked,
-    TasksPruned: _pruned,
+    **QUEUE_APPLY,
     **SCHEDULE_APPLY,
 }
 

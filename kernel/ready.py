@@ -2,10 +2,14 @@
 
 Problem.  The best of 200,000 must be found at once, the usual order (all of one priority, by submission) must cost no more than a
 list, and `decide` may only look.
-Choice: entries (rank, first due instant, seq, task), rank being -priority, in two parts.  An entry not before the last one of `_line`, a
-deque, joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.  A task that leaves
-from the middle only loses its `entry`; dead heads are cleared at once, so the heads are always alive, and when the dead outnumber the
-living all are swept.  `best` walks the deque from its left and the heap from its root, and changes neither.
+Choice: tasks have places (rank, first due instant, seq), rank being -priority, and stand in two parts.  One whose place is behind that of
+the last in `_line`, a deque, joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.
+What stands for a task, its entry in the heap or its ticket in the deque, is `task.entry` while it is alive.  A task that leaves from the
+middle only loses that; dead heads are cleared at once, so the heads are always alive, and when the dead outnumber the living all are swept.
+`best` walks the deque from its left and the heap from its root, and changes neither.
+
+A ticket is a bare `object()`, and the tickets stand in a deque of their own beside their tasks: a tuple for each waiting task, tied to it
+in a circle, is one more thing for Python's cyclic collector to walk, again and again (two thirds of its time with 64 producers).
 
 With aging, the rank is `first due instant - priority * aging`: a point of priority is worth that much waiting, and since everybody ages
 alike the order never changes while they wait (DECISIONS 2).  Rejected: one heap for everything (a pop among 200,000 costs 2 us and misses
@@ -15,33 +19,36 @@ the caches); a sorted list (insertion moves megabytes).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
 from journeyman.kernel.bounds import STALE_MIN
 from journeyman.kernel.taskstate import TaskState
 
+Place = tuple[int, int, int]  # rank, first due instant, seq
 Entry = tuple[int, int, int, TaskState]
 
 
 class Ready:
     """Tasks in order.  Each is in at most one `Ready`, under `task.entry`."""
 
-    __slots__ = ("_aging_us", "_dead", "_heap", "_line", "count")
+    __slots__ = ("_aging_us", "_dead", "_heap", "_last", "_line", "_tickets", "count")
 
     def __init__(self, aging_us: int | None = None) -> None:
         self._aging_us = aging_us
-        self._line: deque[Entry] = deque()
+        self._line: deque[TaskState] = deque()
+        self._tickets: deque[object] = deque()  # of those in `_line`
+        self._last: Place = (0, 0, 0)  # of the last in `_line`
         self._heap: list[Entry] = []
         self._dead = 0
         self.count = 0
 
-    def key(self, task: TaskState) -> Entry:
+    def key(self, task: TaskState) -> Place:
         """Its place in the order: higher priority, then earlier first due instant, then earlier submission; never a tie."""
         aging = self._aging_us
         rank = -task.priority if aging is None else task.first_due - task.priority * aging
-        return (rank, task.first_due, task.seq, task)
+        return (rank, task.first_due, task.seq)
 
     def __len__(self) -> int:
         """Entries kept, dead ones included: what it costs, not how many wait here (that is `count`)."""
@@ -50,23 +57,45 @@ class Ready:
     def push(self, task: TaskState) -> None:
         """`task` joins the line at its place."""
         aging = self._aging_us
-        rank = -task.priority if aging is None else task.first_due - task.priority * aging
-        entry = task.entry = (rank, task.first_due, task.seq, task)
+        due = task.first_due
+        place = (-task.priority if aging is None else due - task.priority * aging, due, task.seq)
         line = self._line
-        if not line or line[-1] < entry:
-            line.append(entry)
+        if not line or self._last < place:
+            ticket = task.entry = object()
+            line.append(task)
+            self._tickets.append(ticket)
+            self._last = place
         else:
+            entry = task.entry = (*place, task)
             heappush(self._heap, entry)
         self.count += 1
+
+    def push_all(self, tasks: Sequence[TaskState]) -> None:
+        """As `push`, for each: written out again, for replay lives on the one and bulk submits on the other."""
+        aging, last, line, tickets = self._aging_us, self._last, self._line, self._tickets
+        for task in tasks:
+            due = task.first_due
+            place = (-task.priority if aging is None else due - task.priority * aging, due, task.seq)
+            if not line or last < place:
+                ticket = task.entry = object()
+                line.append(task)
+                tickets.append(ticket)
+                last = place
+            else:
+                entry = task.entry = (*place, task)
+                heappush(self._heap, entry)
+        self._last = last
+        self.count += len(tasks)
 
     def remove(self, task: TaskState) -> None:
         """`task`, which is in the line, leaves it."""
         entry = task.entry
         task.entry = None
         self.count -= 1
-        line, heap = self._line, self._heap
-        if line and line[0] is entry:
-            line.popleft()
+        tickets, heap = self._tickets, self._heap
+        if tickets and tickets[0] is entry:
+            tickets.popleft()
+            self._line.popleft()
             if self._dead:
                 self._clear_heads()
         elif heap and heap[0] is entry:
@@ -84,30 +113,33 @@ class Ready:
             return []
         if n == 1 and may is None:
             line, heap = self._line, self._heap
-            if not heap or (line and line[0] < heap[0]):
-                return [line[0][3]]
+            if not heap or (line and self.key(line[0]) < heap[0][:3]):
+                return [line[0]]
             return [heap[0][3]]
         walk = self.in_order()
         return list(islice(walk if may is None else filter(may, walk), n))
 
     def in_order(self) -> Iterator[TaskState]:
         """All of them, best first.  Not to be used across a change."""
-        return (entry[3] for entry in self._in_order() if entry[3].entry is entry)
-
-    def _in_order(self) -> Iterator[Entry]:
-        """All entries, dead ones too, best first: a merge of the deque and of a best-first walk of the heap."""
-        heap, line = self._heap, iter(self._line)
+        heap = self._heap
+        line = (task for task, ticket in zip(self._line, self._tickets, strict=True) if task.entry is ticket)
         if not heap:
-            yield from line
-            return
+            return line
+        return self._merged(line)
+
+    def _merged(self, line: Iterator[TaskState]) -> Iterator[TaskState]:
+        """A merge of the deque's living and of a best-first walk of the heap."""
+        heap = self._heap
         waiting = next(line, None)
         front = [(heap[0], 0)]
         while front:
             entry, index = front[0]
-            while waiting is not None and waiting < entry:
+            place = entry[:3]
+            while waiting is not None and self.key(waiting) < place:
                 yield waiting
                 waiting = next(line, None)
-            yield entry
+            if entry[3].entry is entry:
+                yield entry[3]
             heappop(front)
             for child in (2 * index + 1, 2 * index + 2):
                 if child < len(heap):
@@ -117,26 +149,32 @@ class Ready:
             yield from line
 
     def _clear_heads(self) -> None:
-        line, heap = self._line, self._heap
-        while line and line[0][3].entry is not line[0]:
+        line, tickets, heap = self._line, self._tickets, self._heap
+        while line and line[0].entry is not tickets[0]:
             line.popleft()
+            tickets.popleft()
             self._dead -= 1
         while heap and heap[0][3].entry is not heap[0]:
             heappop(heap)
             self._dead -= 1
 
     def _sweep(self) -> None:
-        self._line = deque(entry for entry in self._line if entry[3].entry is entry)
+        living = [(task, ticket) for task, ticket in zip(self._line, self._tickets, strict=True) if task.entry is ticket]
+        self._line = deque(task for task, _ in living)
+        self._tickets = deque(ticket for _, ticket in living)
         self._heap = [entry for entry in self._heap if entry[3].entry is entry]
         heapify(self._heap)
         self._dead = 0
 
     def load(self, tasks: list[TaskState]) -> None:
         """Replace everything by `tasks`, sorted once."""
-        entries = sorted(map(self.key, tasks))
-        for entry in entries:
-            entry[3].entry = entry
-        self._line, self._heap, self._dead, self.count = deque(entries), [], 0, len(entries)
+        self._line = deque(sorted(tasks, key=self.key))
+        self._tickets = deque()
+        for task in self._line:
+            ticket = task.entry = object()
+            self._tickets.append(ticket)
+        self._last = self.key(self._line[-1]) if self._line else (0, 0, 0)
+        self._heap, self._dead, self.count = [], 0, len(tasks)
 
 
-__all__ = ["Entry", "Ready"]
+__all__ = ["Place", "Ready"]

@@ -12,7 +12,7 @@ Rejected: a balanced tree or eager deletion (1 us a step for readers that may ne
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -45,6 +45,16 @@ class Roster:
         task.shown = self._state
         self.count += 1
         self._fresh.append(task)
+        if len(self._fresh) > self._limit:
+            self._sweep()
+
+    def add_all(self, tasks: Sequence[TaskState]) -> None:
+        """As `add`, for each."""
+        state = self._state
+        for task in tasks:
+            task.shown = state
+        self.count += len(tasks)
+        self._fresh += tasks
         if len(self._fresh) > self._limit:
             self._sweep()
 

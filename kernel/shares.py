@@ -14,14 +14,15 @@ Rejected: the start times of past tasks as the measure (they are pruned); a rota
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 from typing import Final
 
 from journeyman.kernel.bounds import STALE_MIN
 from journeyman.kernel.policy import FairBy
-from journeyman.kernel.ready import Entry, Ready
+from journeyman.kernel.ready import Place as Stand
+from journeyman.kernel.ready import Ready
 from journeyman.kernel.taskstate import TaskState
 
 NOBODY: Final = ""
@@ -77,7 +78,7 @@ class Shares:
         """Entries kept, dead ones included: what it costs, not how many wait here (that is `count`)."""
         return len(self._ring) + sum(len(tenant.line) for tenant in self._tenants.values())
 
-    def key(self, task: TaskState) -> Entry:
+    def key(self, task: TaskState) -> Stand:
         """Its place in the line of its tenant."""
         return self._order.key(task)
 
@@ -97,6 +98,11 @@ class Shares:
             self._turns += 1
             tenant.turn = self._turns
             self._place(tenant)
+
+    def push_all(self, tasks: Iterable[TaskState]) -> None:
+        """As `push`, for each."""
+        for task in tasks:
+            self.push(task)
 
     def remove(self, task: TaskState) -> None:
         """`task`, which is in a line, leaves it."""

@@ -146,9 +146,6 @@ class BootStore:
         for _, done in in_flight:
             done(_gone())
 
-    def hand_over(self) -> None:
-        """No thread to give way to."""
-
     # --- reading ---
 
     def _reads(self) -> bool:

@@ -41,6 +41,7 @@ class Acks:
 
 
 FINAL = {"ok", "dead", "cancel"}
+CUT_OFF = "(cut off)"  # ends a line in whose middle a process was killed: what it says did not happen
 
 
 @dataclass
@@ -57,6 +58,8 @@ class TraceLog:
         raw = path.read_bytes() if path.exists() else b""
         log.size = len(raw)
         for line in raw[: raw.rfind(b"\n") + 1].decode().splitlines():
+            if line.endswith(CUT_OFF):
+                continue
             word, task, attempt, *rest = line.split()
             if word == "E":
                 log.entered.append((task, int(attempt)))

@@ -1,6 +1,7 @@
 """The queues of the crash workload: every kind of handler and ending, each leaving a trace outside the journal.
 
-The trace is a file opened O_APPEND (one write a line, so that a SIGKILL leaves whole lines), kept off the disk whose power is cut:
+The trace is a file opened O_APPEND, kept off the disk whose power is cut.  One write a line, so that a SIGKILL leaves whole lines, except
+where a line crosses a page: there the system may stop in the middle.  The next process marks such a line as cut off, and it was never said.
     E <task> <attempt> <pid>           a handler was entered
     X <task> <attempt> <how> <time>    it left: ok, fail (retried), dead (will not be retried), snooze, cancel, stop
 It is the outside world's memory.  What the journal says is held against it.
@@ -13,9 +14,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
+from crash.evidence import CUT_OFF
 from crash.programs import ACK_FD
 from journeyman.engine import Cancel, Constant, Context, Fatal, Queue, Rate, Retention, Retry, Snooze
 
@@ -30,6 +33,8 @@ class Trace:
 
     def __init__(self, path: str, entered: Callable[[int], None] | None = None) -> None:
         self._fd = ACK_FD if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if path != "-":
+            end_torn_line(self._fd, path)
         self._hook = entered
         self.entered = self.left = 0
 
@@ -42,6 +47,13 @@ class Trace:
     def leave(self, ctx: Context, how: str) -> None:
         os.write(self._fd, f"X {ctx.id} {ctx.attempt} {how} {time.time():.3f}\n".encode())
         self.left += 1
+
+
+def end_torn_line(fd: int, path: str) -> None:
+    """Mark and end what a killed process left without its end."""
+    raw = Path(path).read_bytes()[-1:]
+    if raw and raw != b"\n":
+        os.write(fd, f" {CUT_OFF}\n".encode())
 
 
 @dataclass

@@ -22,7 +22,7 @@ def _acknowledged_only(patient: Patient) -> None:
 
 def _entered_twice(patient: Patient) -> None:
     lines = patient.trace.read_text().splitlines(keepends=True)
-    patient.trace.write_text("".join([*lines, next(line for line in lines if line.startswith("E"))]))
+    patient.trace.write_text("".join([*lines, next(line for line in reversed(lines) if line.startswith("E"))]))
 
 
 def _records(patient: Patient, change: Callable[[dict[int, bytes]], None]) -> None:
@@ -80,6 +80,8 @@ def _twenty_removed(patient: Patient) -> None:
     _records(patient, change)
 
 
+TORN = b"E 01a20485-da27-71b4-a135-db9ddf96588"
+
 PLANTED: dict[str, Callable[[Patient], None]] = {
     "an acknowledged task that does not exist": _acknowledged_only,
     "an attempt entered twice": _entered_twice,
@@ -98,6 +100,8 @@ def run(report: Report, scratch: Path, *, quick: bool, chance: random.Random) ->
 
 def _run(row: Row, scratch: Path) -> None:
     patient = Patient(scratch / "healthy")
+    patient.trace.parent.mkdir(parents=True, exist_ok=True)
+    patient.trace.write_bytes(TORN)  # healthy as well: a process was killed in the middle of a line
     running = patient.start("--seconds", 1.5, "--seed", 11, "--die", "after:900")
     ended = running.ended()
     patient.take(running)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +89,32 @@ def test_the_line_is_a_sorted_list(keys: list[tuple[int, int]], data: st.DataObj
         assert ready.best(1) == expected[:1]
         assert ready.best(3, lambda t: t.seq % 2 == 0) == [t for t in expected if t.seq % 2 == 0][:3]
         assert ready.count == len(expected)
+
+
+@given(lines, st.integers(0, 60), st.sampled_from([None, 3]))
+def test_many_join_the_line_as_one_by_one(keys: list[tuple[int, int]], cut: int, aging_us: int | None) -> None:
+    one_by_one, together = Ready(aging_us), Ready(aging_us)
+    for found in [made(seq, *key) for seq, key in enumerate(keys, 1)]:
+        one_by_one.push(found)
+    tasks = [made(seq, *key) for seq, key in enumerate(keys, 1)]
+    together.push_all(tasks[:cut])
+    together.push_all(tasks[cut:])
+    assert [t.seq for t in together.best(100)] == [t.seq for t in one_by_one.best(100)]
+    for left in range(len(tasks), 0, -1):
+        assert together.count == left
+        together.remove(together.best(1)[0])
+    assert not together.best(100)
+
+
+def test_a_copy_is_equal_and_stands_in_no_line() -> None:
+    ready, found = Ready(), made(3, 1, 2)
+    found.options, found.rejected, found.waits_for = {"key": "k"}, [(1, "success")], {b"x" * 16}
+    ready.push(found)
+    twin = copy(found)
+    assert twin is not found
+    assert twin.row() == found.row()
+    assert twin.entry is None
+    assert twin.shown is None
 
 
 def test_the_line_sweeps_when_the_dead_outnumber_the_living() -> None:

@@ -33,6 +33,7 @@ from journeyman.kernel import (
     keyrates,
     keys,
     policy,
+    queue_fold,
     ready,
     rearrange,
     recovery,
@@ -80,6 +81,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
         target.__code__ = before
 
 
+LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
     *LINKS,
     *SCHEDULES,
@@ -156,7 +158,7 @@ BUGS = (
     Bug("live change undone by a restart", ((recovery.open_queue, "if declared != state.declared:", "if declared != policy:"),), seed=2),
     Bug(
         "live change taken for a declaration",
-        ((apply._configured, 'if event.options is None or not event.options.get("live"):', "if True:"),),
+        ((queue_fold.configured, 'if event.options is None or not event.options.get("live"):', "if True:"),),
         seed=2,
     ),
     Bug(
@@ -258,7 +260,9 @@ BUGS = (
     Bug("entries not held", ((gate.Gate.hold, "> trio.current_time():", "> trio.current_time() + 3600:"),), seed=10),
     Bug(
         "order by submission only",
-        ((ready.Ready.push, "(rank, task.first_due, task.seq, task)", "(0, 0, task.seq, task)"),),
+        tuple(
+            (line, "place = (-task.priority if aging is None else due - task.priority * aging, due,", "place = (0, 0,") for line in LINES
+        ),
         seed=0,
     ),
     # serialization keys
@@ -266,7 +270,7 @@ BUGS = (
     Bug("one too many of a key", ((keys.Keys.leave, "len(line.front) < self.per_key", "len(line.front) <= self.per_key"),), seed=2),
     Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.seq, task)", "(task.seq, 0, task)"),), seed=42),
     Bug("a key kept by the dead", ((agenda.Agenda.ended, "if key is not None:", "if False:"),), seed=2),
-    Bug("aging forgotten", ((ready.Ready.push, "-task.priority if aging is None else", "-task.priority if True else"),), seed=2),
+    Bug("aging forgotten", tuple((line, "-task.priority if aging is None else", "-task.priority if True else") for line in LINES), seed=2),
     # time
     Bug(
         "timer rounds down",
