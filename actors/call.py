@@ -27,8 +27,12 @@ class Call(Generic[T]):
         self.keepsake: Any = None  # of the task that the answer names, where that is another than the one submitted
 
     def settle(self) -> None:
-        """Let the caller go with `answer`."""
-        self._finish(outcome.Value(self.answer))
+        """Let the caller go with `answer`.  As `_finish`, without the call: every submit ends here."""
+        if self._outcome is None:
+            result = self._outcome = outcome.Value(self.answer)
+            if self._waiter is not None:
+                waiter, self._waiter = self._waiter, None
+                trio.lowlevel.reschedule(waiter, result)
 
     def fail(self, error: BaseException) -> None:
         self._finish(outcome.Error(error))

@@ -34,22 +34,26 @@ def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[st
     Raises TypeError and InvalidPayload for the arguments, PayloadTooLarge, HandlerNotFound, QueueNotFound, QueueBroken, JournalFull.
     Whoever is given a Submission hands it over at once: a chosen id is looked for from here on.
     """
-    spec, actor = resolve(session, target)
+    known = session.routes.get(target) if type(target) is Handler else None
+    spec, actor = resolve(session, target) if known is None else known
     payload = spec.handler.encode_call(args, kwargs)
-    limit = actor.state.policy.max_payload
-    if len(payload) > limit:
-        raise PayloadTooLarge(len(payload), limit)
-    now = session.shell.now()
+    size, limit = len(payload), actor.state.policy.max_payload
+    if size > limit:
+        raise PayloadTooLarge(size, limit)
+    whole = session.session
+    shell = whole.shell
+    now = shell.now()
     more: dict[str, Any] | None = None
     if parent is not None:
         root = (parent.task.options or {}).get("root", parent.task.id)
         more = {"parent": parent.task.id, "root": root}
     if spec.after:
         more = {**(more or {}), "after": ids_alone(spec.after)}
-    admit(session, actor, len(payload))
-    command = spec.command(session.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
+    if actor.broken is not None or shell.room.refuse(size) is not None:
+        admit(session, actor, size)
+    command = spec.command(whole.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
     if spec.task is not None and parent is None:
-        session.shell.choose(spec.task)
+        shell.choose(spec.task)
     return _new(Submission, (actor, command, payload, None))
 
 
