@@ -20,13 +20,13 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-PIECE: Final = 256 << 10  # bytes added at a time
-LOW: Final = 128 << 10  # bytes left, below which more are added
-MATURE: Final = 256 << 10  # bytes of growth since the open, before which none are added
-LARGE: Final = PIECE // 4  # bytes of growth a commit from which on it is not worth while
-DISK_FREE: Final = 64 * PIECE  # bytes that must be free
+MATURE: Final = 64 << 10  # bytes of growth since the open, before which nothing is added
+LEAST: Final = 64 << 10  # bytes added at a time: as many as the journal has grown since the open, in these bounds
+MOST: Final = 256 << 10
+LARGE: Final = MOST // 4  # bytes of growth a commit from which on it is not worth while
+DISK_FREE: Final = 64 * MOST  # bytes that must be free
 PATIENCE: Final = 64  # commits from one look to the next at most
-_ZEROS: Final = bytes(PIECE)
+_ZEROS: Final = memoryview(bytes(MOST))
 
 
 class Headroom:
@@ -46,17 +46,20 @@ class Headroom:
         if self._commits < self._due or self._fd < 0:
             return
         used, most = self._extent()
+        grown = used - self._first
         pace = max(1, (used - self._used) // self._commits)  # bytes a commit
         self._used, self._commits = used, 0
+        piece = min(max(grown, LEAST), MOST)
+        low = piece // 2  # bytes left, below which more are added
         try:
             end = max(os.fstat(self._fd).st_size, used)
-            if end - used < LOW and used - self._first >= MATURE and pace < LARGE and end + PIECE <= most and self._room():
-                end += os.pwrite(self._fd, _ZEROS, end)
+            if end - used < low and grown >= MATURE and pace < LARGE and end + piece <= most and self._room():
+                end += os.pwrite(self._fd, _ZEROS[:piece], end)
                 os.fdatasync(self._fd)
         except OSError:
             self._forget()
             return
-        self._due = max(1, min(PATIENCE, (end - used - LOW) // pace))
+        self._due = max(1, min(PATIENCE, (end - used - low) // pace))
 
     def settle(self) -> None:
         """LMDB is about to go: the last look."""
@@ -65,7 +68,7 @@ class Headroom:
     def close(self, *, in_order: bool) -> None:
         """LMDB has gone.  In good order the file ends with what is in use from now on."""
         with contextlib.suppress(OSError):
-            if in_order and self._fd >= 0 and self._used - self._first >= MATURE and os.fstat(self._fd).st_size > self._used:
+            if in_order and self._fd >= 0 and os.fstat(self._fd).st_size > self._used:
                 os.ftruncate(self._fd, self._used)
         self._forget()
 
