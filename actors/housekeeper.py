@@ -2,6 +2,11 @@
 
 It lets the wall clock and kernel time meet again when they have drifted apart, takes a checkpoint when something has changed, prunes what
 retention no longer keeps, and lets the store look after itself (stale readers, free space).
+
+Problem.  A checkpoint and a prune cost three or four commits, however little there is to write.  Once a minute that is more than all else a
+quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: the first minute of a boot, a minute after which
+enough has gathered, and the one after a step of the clock do all of it; otherwise each pause is twice as long as the last, up to
+`PATIENCE_MAX` minutes.  Nobody sees what has expired in the meantime, and the tail that a recovery reads stays short.
 """
 
 from __future__ import annotations
@@ -17,11 +22,12 @@ from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
 from journeyman.journal.compact import compact
 from journeyman.journal.prune import Pruner
-from journeyman.kernel.bounds import COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
+from journeyman.kernel.bounds import CHECKPOINT_QUIET_EVENTS, COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
 from journeyman.kernel.events import ClockStepped
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
+PATIENCE_MAX: Final = 10  # minutes that checkpoint and prune wait while little happens
 Listing = Callable[[int | None], Iterator[TaskState]]  # tasks with a seq below that, newest first, as they stand when it is called
 
 
@@ -31,22 +37,43 @@ class Housekeeper:
         self._snapshotter = snapshotter
         self._pruner = Pruner(shell.journal, shell.catalog, shell.checkpoint, pinned=shell.dependencies.pinned)
         self._doubtful_step = False
+        self._patience = 1  # minutes from the last checkpoint and prune to the next
+        self._minutes = 0  # since then
         snapshotter.after = self.prune_expired
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         while True:
             await trio.sleep(INTERVAL)
-            await self.tidy()
+            self._look_around()
+            if self._worth_while():
+                await self._put_away()
 
     async def tidy(self) -> None:
-        """One round of all duties."""
-        shell = self._shell
+        """One round of all duties, now."""
+        self._look_around()
+        await self._put_away()
+
+    def _look_around(self) -> None:
+        """What cannot wait longer than a minute."""
         self._follow_clock()
         self._mind_the_schedules()
-        shell.store.tend()
+        self._shell.store.tend()
+
+    async def _put_away(self) -> None:
         await self._snapshotter.take()
         await self.prune_expired()
+
+    def _worth_while(self) -> bool:
+        """Whether checkpoint and prune are due: see the head of this file."""
+        shell = self._shell
+        self._minutes += 1
+        tail = shell.journal.next_seq - 1 - shell.checkpoint.through_seq
+        if self._minutes < self._patience and tail < CHECKPOINT_QUIET_EVENTS:
+            return False
+        self._patience = 1 if self._doubtful_step else min(2 * self._minutes, PATIENCE_MAX)
+        self._minutes = 0
+        return True
 
     async def prune_expired(self) -> int:
         """Prune what has expired by now, unless the clock is in doubt; the count of tasks."""
@@ -60,6 +87,7 @@ class Housekeeper:
             self._doubtful_step = False
             return
         self._doubtful_step = drift > 0
+        self._patience = 1  # what has expired by the new time is looked for at once, or where that is in doubt a minute later
         step = Step()
         shell.clock.move(drift)
         shell.record_journal_event(ClockStepped(shell.now(), "", 0, shell.boot, drift), step)
