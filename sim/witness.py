@@ -177,7 +177,7 @@ class Witness:
                 self.compacted = True
             elif name == "ClockStepped":
                 self._quiet_since = self.world.time()
-        self.folded.written(batch, events)
+        self.folded.written(batch, items, events)
         for listener in self._moments["commit"]:
             listener(batch)
         touched.clear()
