@@ -4,9 +4,9 @@ It lets the wall clock and kernel time meet again when they have drifted apart, 
 retention no longer keeps, and lets the store look after itself (stale readers, free space).
 
 Problem.  A checkpoint and a prune cost three or four commits, however little there is to write.  Once a minute that is more than all else a
-quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: the first minute of a boot, a minute after which
-enough has gathered, and the one after a step of the clock do all of it; otherwise each pause is twice as long as the last, up to
-`PATIENCE_MAX` minutes.  Nobody sees what has expired in the meantime, and the tail that a recovery reads stays short.
+quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: the first minute of a boot, a minute that finds
+enough gathered, and the one after a step of the clock do all of it; otherwise each pause is twice as long as the last, up to `PATIENCE_MAX`
+minutes.  Nobody sees what has expired in the meantime, and the tail that a recovery reads stays short.
 """
 
 from __future__ import annotations

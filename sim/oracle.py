@@ -53,6 +53,10 @@ class Oracle:
         self.last_seq = seq
         self.last_at = event[0]
 
+    def ear(self, kind: str) -> Callable[[int, Any, Work | None], None]:
+        """What takes in events of one kind, for whoever has many: `last_seq` and `last_at` are theirs to set then."""
+        return getattr(self, _TOLD[kind].__name__)  # type: ignore[no-any-return]
+
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     def submitted(self, seq: int, event: Any, work: Work | None) -> None:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import trio
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journeyman.engine.ids import id_bytes
 from journeyman.journal.record import TAG_OF
@@ -24,15 +22,12 @@ from journeyman.sim.errors import PromiseBroken
 from journeyman.sim.invariants import BUILT_IN
 from journeyman.sim.invariants.folded import Folded
 from journeyman.sim.invariants.invariant import HEARD, MOMENTS
-from journeyman.sim.invariants.records import ChainHolds
 from journeyman.sim.oracle import Oracle, Work
 
 if TYPE_CHECKING:
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.world import World
-
-_DISTURBS: Final = ("slow_disk", "disk_full", "read_error", "bit_flip", "stall", "clock_step")
 
 
 class Asked(NamedTuple):
@@ -123,7 +118,7 @@ class Witness:
         self.compacted = False
         self._inside: dict[int, Work] = {}
         self._quiet_since = 0.0
-        self._disturbed = 0
+        self._disturbed = 0  # how often, and how far the wall clock had been set, when last asked
         self._history: list[tuple[Batch, Items, Sequence[tuple[int, Any]]]] = []
         self._muted = False
         self._begin()
@@ -133,11 +128,11 @@ class Witness:
         self.oracle = Oracle()
         self.folded = Folded(self.disk)
         self._invariants = [kind(self) for kind in BUILT_IN]
-        self._chain = next(one for one in self._invariants if isinstance(one, ChainHolds))
-        each = self._listeners("each")
         self._heard = {
-            kind: (each + self._listeners(HEARD[kind.__name__]), kind.__name__, "task" in kind._fields) for kind in TAG_OF
-        }  # fmt: skip
+            kind: (self._listeners(HEARD[kind.__name__]), self.oracle.ear(kind.__name__), kind.__name__, "task" in kind._fields)
+            for kind in TAG_OF
+        }
+        self._keyed = self._listeners("keyed")
         self._moments = {name: self._listeners(name) for name in MOMENTS}
 
     def _listeners(self, name: str) -> tuple[Callable[..., None], ...]:
@@ -154,29 +149,43 @@ class Witness:
         self._take_in(batch, items, events)
 
     def _take_in(self, batch: Batch, items: Items, events: Sequence[tuple[int, Any]]) -> None:
-        oracle, heard, moves, touched = self.oracle, self._heard, self.moves, self.touched
+        oracle, heard, moves, touched, keyed = self.oracle, self._heard, self.moves, self.touched, self._keyed
         tasks = oracle.tasks
         if items:
-            self._chain.records(items)
+            for listener in self._moments["records"]:
+                listener(items, events)
         for seq, event in events:
             known = heard.get(type(event))
             if known is None:
                 continue  # of a younger version, and ignorable
-            listeners, name, of_task = known
-            work = tasks.get(event[4]) if of_task else None
-            before = None if work is None else work.state
-            for listener in listeners:
-                listener(seq, event, work)
-            oracle.apply(seq, event, work)
+            listeners, ear, name, of_task = known
             if of_task:
                 work = tasks.get(event[4])
+                before = None
                 if work is not None:
+                    before = work.state
+                    if "key" in work.options:
+                        for listener in keyed:
+                            listener(seq, event, work)
+                for listener in listeners:
+                    listener(seq, event, work)
+                ear(seq, event, work)
+                work = tasks.get(event[4])
+                if work is None:
+                    moves[before, name, None] += 1
+                else:
                     touched[work] = None
-                moves[before, name, None if work is None else work.state] += 1
-            elif name == "JournalCompacted":
-                self.compacted = True
-            elif name == "ClockStepped":
-                self._quiet_since = self.world.time()
+                    moves[before, name, work.state] += 1
+            else:
+                for listener in listeners:
+                    listener(seq, event, None)
+                ear(seq, event, None)
+                if name == "JournalCompacted":
+                    self.compacted = True
+                elif name == "ClockStepped":
+                    self._quiet_since = self.world.time()
+            oracle.last_seq = seq
+            oracle.last_at = event[0]
         self.folded.written(batch, items, events)
         for listener in self._moments["commit"]:
             listener(batch)
@@ -299,12 +308,11 @@ class Witness:
 
     @property
     def now_us(self) -> int:
-        return round(trio.current_time() * 1_000_000)
+        return round(self.world.clock.read() * 1_000_000)
 
     def quiet_seconds(self) -> float:
         """How long an engine has been up while neither disk, clock nor loop were disturbed."""
-        struck = self.world.dice.struck
-        disturbed = sum(struck[name] for name in _DISTURBS) + self.world.clock.stepped_us
+        disturbed = self.world.dice.disturbed + self.world.clock.stepped_us
         if disturbed != self._disturbed:
             self._disturbed, self._quiet_since = disturbed, self.world.time()
         return self.world.time() - self._quiet_since

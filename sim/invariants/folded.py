@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from journeyman.journal.log import GENESIS, Journal
-from journeyman.journal.record import Chain, Ignored
+from journeyman.journal.log import Journal
+from journeyman.journal.record import GENESIS, Chain, Ignored
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.taskstate import ROW, TaskState

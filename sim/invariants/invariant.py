@@ -4,8 +4,10 @@ An invariant defines the methods it wants to be called, by the name of what happ
 costs only those who want it.  A method for an event is called with `(seq, event, work)` *before* the oracle has taken the event in:
 `work` is the task as it stood, or None.  Nothing here may raise into production code: `broken` ends the run at the next turn.
 
-The other moments: `commit(batch)` after the events of a commit were taken in, `entered(work)` and `left(work)` for handlers,
-`booted(boot)`, `closing(boot)`, `crashed(boot)`, `answered(asked, answer, error)` for calls from outside, `finish()`.
+The other moments: `records(items, events)` before the events of a commit are taken in, as bytes and read, for what looks at all of them;
+`keyed(seq, event, work)` for every event of a task with a serialization key, before its own method; `commit(batch)` after the events of a
+commit were taken in; `entered(work)` and `left(work)` for handlers; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked,
+answer, error)` for calls from outside; `finish()`.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ HEARD: Final[Mapping[str, str]] = {
     "ClockStepped": "clock_stepped",
     "JournalCompacted": "compacted",
 }
-MOMENTS: Final = ("commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
+MOMENTS: Final = ("records", "commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
 
 
 class Invariant:
