@@ -351,12 +351,15 @@ def _parked(state: QueueState, event: QueueParkedUntil, seq: int) -> None:
     state.parked_until, state.parked_why, state.parked_seq = event.until_at, event.reason, seq
 
 
+_FINAL: Final = tuple(state for state in State if state in TERMINAL)
+
+
 def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     """Drop those that are still in memory; most were settled long ago."""
-    rosters = [state.agenda.rosters[final] for final in State if final in TERMINAL]
+    rosters = [roster for final in _FINAL if (roster := state.agenda.rosters[final]).count]
     for entry in event.entries:
         for roster in rosters:
-            task = roster.find(entry[0]) if roster.count else None
+            task = roster.find(entry[0])
             if task is not None:
                 state.forget(task)
                 break

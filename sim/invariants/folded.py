@@ -6,8 +6,9 @@ since: the same production function over the same events, decoded from the bytes
 record has left the disk (prune, compaction) or a power cut took one back, the next fold is made of what the disk holds, from the first
 record on: only that shows whether what was left behind still comes to the same.
 
-That fold walks the chain of what is left anew, but does not check and decode a second time what is on the disk as the very object whose
-bytes were checked and decoded when it came: two thirds of such a fold.  A record that is another object is read as production reads it.
+That fold does not check and decode a second time what is on the disk as the very object whose bytes were checked and decoded when it
+came, and had their place in the chain then (`ChainHolds`): two thirds of such a fold.  What is left of a chain that held still holds, whatever
+has gone from it, but for its end: the newest commit must be whole.  With one record that is another object, all are read as production does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.journal.log import Journal
-from journeyman.journal.record import GENESIS, Chain, Ignored
+from journeyman.journal.record import FIRST, LAST, Ignored
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.taskstate import ROW, TaskState
@@ -75,23 +76,31 @@ class Folded:
 
     def _from_the_first(self) -> JournalState:
         """The fold of every record on the disk."""
-        seqs: list[int] = []
-        values: list[bytes] = []
-        events: list[tuple[int, Any]] = []
+        found: list[tuple[bytes, int, Any]] = []
         for key, value in self._disk.scan(Table.EVENTS, limit=1 << 62):
             told = self._told.get(key)
             if told is None or told[0] is not value:
                 return fold_everything(Journal(self._disk))
-            _, seq, event = told
-            seqs.append(seq)
-            values.append(value)
-            events.append((seq, event))
-        chain = Chain(1, GENESIS)
-        chain.follow(seqs, values)
-        chain.finish()
+            found.append(told)
+        if not _ends_whole(found):
+            return fold_everything(Journal(self._disk))  # which has the words for it
         state = JournalState()
-        _fold(events, state)
+        _fold(((seq, event) for _, seq, event in found), state)
         return state
+
+
+def _ends_whole(found: Sequence[tuple[bytes, int, Any]]) -> bool:
+    """Whether every record of the newest commit is there."""
+    if not found or not found[-1][0][2] & LAST:
+        return False
+    expected = found[-1][1]
+    for value, seq, _ in reversed(found):
+        if seq != expected:
+            return False
+        if value[2] & FIRST:
+            return True
+        expected -= 1
+    return False
 
 
 def _fold(events: Iterable[tuple[int, Any]], state: JournalState) -> None:
