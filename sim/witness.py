@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from journeyman.engine.ids import id_bytes
 from journeyman.journal.record import TAG_OF
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.kernel.events import AttemptStarted
 from journeyman.kernel.namespace import SEPARATOR
 from journeyman.sim.errors import PromiseBroken
-from journeyman.sim.invariants import BUILT_IN
+from journeyman.sim.invariants import BUILT_IN, Invariant
 from journeyman.sim.invariants.folded import Folded
 from journeyman.sim.invariants.invariant import HEARD, MOMENTS
 from journeyman.sim.oracle import Oracle, Work
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.world import World
+
+Listeners = tuple[Callable[..., None], ...]
 
 
 class Asked(NamedTuple):
@@ -114,6 +117,7 @@ class Witness:
         self.losses = 0  # of acknowledged commits, by power cuts
         self.under_way: dict[int, Asked] = {}
         self.touched: dict[Work, None] = {}
+        self.afterwards: list[Callable[[], None]] = []  # for invariants: what they want to look at when the commit is taken in
         self.pruned: set[int] = set()
         self.compacted = False
         self._inside: dict[int, Work] = {}
@@ -127,16 +131,38 @@ class Witness:
         """Oracle and invariants that know nothing yet."""
         self.oracle = Oracle()
         self.folded = Folded(self.disk)
+        self.afterwards.clear()
         self._invariants = [kind(self) for kind in BUILT_IN]
         self._heard = {
             kind: (self._listeners(HEARD[kind.__name__]), self.oracle.ear(kind.__name__), kind.__name__, "task" in kind._fields)
             for kind in TAG_OF
         }
         self._keyed = self._listeners("keyed")
+        self._started = self._heard[AttemptStarted][0]
+        self._starts: dict[str, tuple[Listeners, Listeners, Listeners, Listeners]] = {}
+        self._answers: dict[str, Listeners] = {}
         self._moments = {name: self._listeners(name) for name in MOMENTS}
 
-    def _listeners(self, name: str) -> tuple[Callable[..., None], ...]:
-        return tuple(getattr(one, name) for one in self._invariants if hasattr(one, name))
+    def _listeners(self, name: str, wants: Callable[[Invariant], bool] = lambda _: True) -> Listeners:
+        return tuple(getattr(one, name) for one in self._invariants if hasattr(one, name) and wants(one))
+
+    def _starts_of(self, queue: str) -> tuple[Listeners, Listeners, Listeners, Listeners]:
+        """Who has something to say of starts in a queue, of tasks without options and of others, and the same of entries.  Until it is
+        configured anew.
+        """
+        policy = self.oracle.lane(queue).policy
+
+        def concerned(one: Invariant) -> bool:
+            return not one.of_policy or policy.get(one.of_policy) is not None
+
+        def of_all(one: Invariant) -> bool:
+            return not one.of_option and concerned(one)
+
+        found = self._starts[queue] = (
+            self._listeners("started", of_all), self._listeners("started", concerned),
+            self._listeners("entered", of_all), self._listeners("entered", concerned),
+        )  # fmt: skip
+        return found
 
     # --- what happens ---
 
@@ -150,7 +176,7 @@ class Witness:
 
     def _take_in(self, batch: Batch, items: Items, events: Sequence[tuple[int, Any]]) -> None:
         oracle, heard, moves, touched, keyed = self.oracle, self._heard, self.moves, self.touched, self._keyed
-        tasks = oracle.tasks
+        tasks, started, starts = oracle.tasks, self._started, self._starts
         if items:
             for listener in self._moments["records"]:
                 listener(items, events)
@@ -167,6 +193,9 @@ class Witness:
                     if "key" in work.options:
                         for listener in keyed:
                             listener(seq, event, work)
+                    if listeners is started:
+                        plain, others, _, _ = starts.get(event[1]) or self._starts_of(event[1])
+                        listeners = others if work.options else plain
                 for listener in listeners:
                     listener(seq, event, work)
                 ear(seq, event, work)
@@ -180,7 +209,9 @@ class Witness:
                 for listener in listeners:
                     listener(seq, event, None)
                 ear(seq, event, None)
-                if name == "JournalCompacted":
+                if name == "QueueConfigured":
+                    starts.pop(event[1], None)
+                elif name == "JournalCompacted":
                     self.compacted = True
                 elif name == "ClockStepped":
                     self._quiet_since = self.world.time()
@@ -189,6 +220,10 @@ class Witness:
         self.folded.written(batch, items, events)
         for listener in self._moments["commit"]:
             listener(batch)
+        if self.afterwards:
+            for look in self.afterwards:
+                look()
+            self.afterwards.clear()
         touched.clear()
         self.pruned.clear()
         self.compacted = False
@@ -209,7 +244,9 @@ class Witness:
         self._inside[seq] = work
         self.inside[work.id] = self.inside.get(work.id, 0) + 1
         self.inside_of[work.queue] += 1
-        self._tell("entered", work)
+        _, _, plain, others = self._starts.get(work.queue) or self._starts_of(work.queue)
+        for listener in others if work.options else plain:
+            listener(work)
 
     def left(self, boot: Boot, seq: int) -> None:
         self.marks.discard(seq)
@@ -265,8 +302,17 @@ class Witness:
         self.under_way.pop(asked.calls, None)
         if asked.losses != self.losses:
             return  # it may rest on what a power cut has taken back since
-        for listener in self._moments["answered"]:
+        if error is not None:
+            listeners = self._moments["answered"]
+        else:
+            listeners = self._answers.get(asked.name) or self._answers_of(asked.name)
+        for listener in listeners:
             listener(asked, answer, error)
+
+    def _answers_of(self, call: str) -> Listeners:
+        """Who listens to the answers of a call."""
+        found = self._answers[call] = self._listeners("answered", lambda one: one.calls is None or call in one.calls)
+        return found
 
     def finish(self) -> None:
         self._tell("finish")

@@ -30,6 +30,7 @@ class AcknowledgedIsDurable(Invariant):
     """
 
     name = "nothing acknowledged is lost"
+    calls = frozenset({"submit", "submit_many", "cancel", "retry", "pause", "resume"})
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -80,6 +81,7 @@ class RefusalsAreTrue(Invariant):
     """A refused call changed nothing, and its reason held at some moment of the call."""
 
     name = "refusals are true and change nothing"
+    calls = frozenset()
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is None:
@@ -134,6 +136,7 @@ class AnswersAgree(Invariant):
     """What `get`, `wait`, `list`, `count`, `stats` and `history` answer is what the durable events come to, nothing expired among it."""
 
     name = "answers agree with what is durable"
+    calls = frozenset({"get", "wait", "list", "count", "stats", "history"})
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is not None:

@@ -25,6 +25,7 @@ class TenantsInTurn(Invariant):
     """
 
     name = "each tenant in its turn"
+    of_policy = "fair_by"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)

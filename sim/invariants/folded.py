@@ -7,8 +7,9 @@ record has left the disk (prune, compaction) or a power cut took one back, the n
 record on: only that shows whether what was left behind still comes to the same.
 
 That fold does not check and decode a second time what is on the disk as the very object whose bytes were checked and decoded when it
-came, and had their place in the chain then (`ChainHolds`): two thirds of such a fold.  What is left of a chain that held still holds, whatever
-has gone from it, but for its end: the newest commit must be whole.  With one record that is another object, all are read as production does.
+came, and had their place in the chain then (`ChainHolds`): two thirds of such a fold.  What is left of a chain that held still holds,
+whatever has gone from it, but for its end: the newest commit must be whole.  With one record that is another object, all are read as
+production reads them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from journeyman.journal.log import Journal
 from journeyman.journal.record import FIRST, LAST, Ignored
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.kernel.events import EngineBooted, EngineClosed
 from journeyman.kernel.taskstate import ROW, TaskState
 from journeyman.kernel.world import JournalState, fold
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
 
 PENDING_KEPT: Final = 50_000  # events that wait to be folded; a world that compares rarely must not hoard them
+_OF_NO_TASK: Final = frozenset({EngineBooted, EngineClosed})
 _HOLDERS: Final = ("options", "error", "cancel", "rejected", "waits_for")  # None, or a map, a list or a set
 _EMPTY: Final = (None,) * len(_HOLDERS)
 _held: Final = attrgetter(*_HOLDERS)
@@ -42,7 +45,9 @@ class Folded:
         self._state = JournalState()
         self._anew = True  # the last fold is none of what the disk holds now
         self._since: list[tuple[int, Any]] = []
-        self._told: dict[bytes, tuple[bytes, int, Any]] = {}  # key of a record -> the object that came, its seq, what it says
+        self._rows: dict[bytes, Any] | None = None  # the facts of every task of the last fold
+        self._told: dict[bytes, tuple[bytes, tuple[int, Any]]] = {}  # key of a record -> the object that came, its seq and what it says
+        self._untold: list[tuple[Items, Sequence[tuple[int, Any]]]] = []  # commits that are not in there yet
 
     def start_anew(self) -> None:
         """What was heard last is not what the disk holds now."""
@@ -51,14 +56,10 @@ class Folded:
 
     def written(self, batch: Batch, items: Items, events: Sequence[tuple[int, Any]]) -> None:
         """`items`: the records of the commit; `events`: the same, read."""
-        told = self._told
-        for table, keys in batch.deletes:
-            if table is Table.EVENTS:
-                self.start_anew()
-                for key in keys:
-                    told.pop(key, None)
-        for (key, value), (seq, event) in zip(items, events, strict=True):
-            told[key] = (value, seq, event)
+        if items:
+            self._untold.append((items, events))
+        if any(table is Table.EVENTS for table, _ in batch.deletes):
+            self.start_anew()
         if not self._anew:
             self._since += events
             if len(self._since) > PENDING_KEPT:
@@ -67,34 +68,49 @@ class Folded:
     def state(self) -> JournalState:
         """Not to be changed.  JournalCorrupt if the disk cannot be read."""
         if self._anew:
-            self._state = self._from_the_first()
+            self._state, self._rows = self._from_the_first(), None
             self._anew = False
         elif self._since:
+            if any(type(event) not in _OF_NO_TASK for _, event in self._since):
+                self._rows = None
             _fold(self._since, self._state)
             self._since.clear()
         return self._state
 
+    def rows(self) -> dict[bytes, Any]:
+        """The facts of every task of `state()`, by id.  Not to be changed."""
+        state = self.state()
+        if self._rows is None:
+            self._rows = {task.id: facts(task) for queue in state.queues.values() for task in queue.tasks.values()}
+        return self._rows
+
     def _from_the_first(self) -> JournalState:
         """The fold of every record on the disk."""
-        found: list[tuple[bytes, int, Any]] = []
+        told, self._told = self._told, {}
+        for items, events in self._untold:
+            told.update((key, (value, event)) for (key, value), event in zip(items, events, strict=True))
+        self._untold.clear()
+        found: list[tuple[bytes, tuple[int, Any]]] = []
         for key, value in self._disk.scan(Table.EVENTS, limit=1 << 62):
-            told = self._told.get(key)
-            if told is None or told[0] is not value:
+            known = told.get(key)
+            if known is None or known[0] is not value:
+                self._told = told
                 return fold_everything(Journal(self._disk))
-            found.append(told)
+            self._told[key] = known  # and what has left the disk is forgotten
+            found.append(known)
         if not _ends_whole(found):
             return fold_everything(Journal(self._disk))  # which has the words for it
         state = JournalState()
-        _fold(((seq, event) for _, seq, event in found), state)
+        _fold((event for _, event in found), state)
         return state
 
 
-def _ends_whole(found: Sequence[tuple[bytes, int, Any]]) -> bool:
+def _ends_whole(found: Sequence[tuple[bytes, tuple[int, Any]]]) -> bool:
     """Whether every record of the newest commit is there."""
     if not found or not found[-1][0][2] & LAST:
         return False
-    expected = found[-1][1]
-    for value, seq, _ in reversed(found):
+    expected = found[-1][1][0]
+    for value, (seq, _) in reversed(found):
         if seq != expected:
             return False
         if value[2] & FIRST:

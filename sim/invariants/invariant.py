@@ -54,9 +54,17 @@ MOMENTS: Final = ("records", "commit", "entered", "left", "booted", "closing", "
 
 
 class Invariant:
-    """One promise about one journal.  The docstring of each subclass states it."""
+    """One promise about one journal.  The docstring of each subclass states it.
+
+    Where it has nothing to say it may say so, and is not asked there: `calls`, whose answers it listens to (refusals it hears of all;
+    None: of all); `of_policy` and `of_option`, without which in the queue's policy or the task's options neither a start nor an entry
+    is any of its business.
+    """
 
     name: ClassVar[str] = ""
+    calls: ClassVar[frozenset[str] | None] = None
+    of_policy: ClassVar[str] = ""
+    of_option: ClassVar[str] = ""
 
     def __init__(self, witness: Witness) -> None:
         self.witness = witness

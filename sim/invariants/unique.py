@@ -15,6 +15,7 @@ class OneOfAKey(Invariant):
     """
 
     name = "one of a unique key"
+    calls = frozenset({"submit"})
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -46,10 +47,12 @@ class OneOfAKey(Invariant):
         if work is not None and event.by == "unique":
             if work.state == "running":
                 self.broken(f"{work} is replaced at seq {seq} while it runs")
+            if not self._replaced:
+                self.witness.afterwards.append(self._look)
             self._replaced.add((event.queue, work.options["unique"]))
             self.witness.reach("a task replaced by another of its key")
 
-    def commit(self, batch: Any) -> None:
+    def _look(self) -> None:
         if self._replaced:
             self.broken(f"tasks with unique keys {sorted(self._replaced)} were replaced, and nothing has come in their place")
             self._replaced.clear()
