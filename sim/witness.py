@@ -215,7 +215,7 @@ class Witness:
                     self.compacted = True
                 elif name == "ClockStepped":
                     self._quiet_since = self.world.time()
-            oracle.last_seq = seq
+            oracle.newest_seq = seq
             oracle.last_at = event[0]
         self.folded.written(batch, items, events)
         for listener in self._moments["commit"]:
@@ -283,7 +283,7 @@ class Witness:
         self.folded.start_anew()  # whoever compared meanwhile did so with a disk that is ahead of what was told anew
         self.moves = moves
         self._muted = False
-        self.marks = {seq for seq in self.marks if seq <= self.oracle.last_seq}
+        self.marks = {seq for seq in self.marks if seq <= self.oracle.newest_seq}
         for id in list(self.acknowledged):
             if id not in self.oracle.tasks and id not in self.oracle.gone_ids:
                 del self.acknowledged[id]
@@ -292,7 +292,7 @@ class Witness:
         alone = all(other.name == "wait" for other in self.under_way.values())
         self.calls += 1
         asked = Asked(
-            name, args, kwargs, self, self.oracle.last_seq, self.kernel_now, self.now_us, self.boot_number, self.calls, alone,
+            name, args, kwargs, self, self.oracle.newest_seq, self.kernel_now, self.now_us, self.boot_number, self.calls, alone,
             self.losses, namespace,
         )  # fmt: skip
         self.under_way[self.calls] = asked

@@ -24,7 +24,7 @@ from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.kernel.events import EngineBooted, EngineClosed
 from journeyman.kernel.taskstate import ROW, TaskState
-from journeyman.kernel.world import JournalState, fold
+from journeyman.kernel.world import JournalState, replay
 
 if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
@@ -120,9 +120,7 @@ def _ends_whole(found: Sequence[tuple[bytes, tuple[int, Any]]]) -> bool:
 
 
 def _fold(events: Iterable[tuple[int, Any]], state: JournalState) -> None:
-    for seq, event in events:
-        if type(event) is not Ignored:
-            fold(state, event, seq)
+    replay((event for event in events if type(event[1]) is not Ignored), state)
 
 
 def facts(task: TaskState) -> tuple[Any, ...] | list[Any]:

@@ -22,7 +22,7 @@ class NumbersWithoutGaps(Invariant):
         self._qseq: dict[str, int] = {}
 
     def records(self, items: Items, events: Sequence[tuple[int, Any]]) -> None:
-        last, numbers = self.oracle.last_seq, self._qseq
+        last, numbers = self.oracle.newest_seq, self._qseq
         for seq, event in events:
             if seq != last + 1:
                 self.broken(f"record {seq} follows record {last}")

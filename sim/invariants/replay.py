@@ -74,7 +74,7 @@ class LiveEqualsReplayed(Invariant):
         self._compared_at = 0
 
     def _due(self) -> bool:
-        return (self.oracle.last_seq - self._compared_at) * LIVE_SHARE > self.witness.disk.count(Table.EVENTS)
+        return (self.oracle.newest_seq - self._compared_at) * LIVE_SHARE > self.witness.disk.count(Table.EVENTS)
 
     def booted(self, boot: Any) -> None:
         self._compare()
@@ -83,7 +83,7 @@ class LiveEqualsReplayed(Invariant):
         self._compare()
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
-        if self.oracle.last_seq != self._compared_at and self.witness.disk.count(Table.EVENTS) <= OFTEN:
+        if self.oracle.newest_seq != self._compared_at and self.witness.disk.count(Table.EVENTS) <= OFTEN:
             self._compare()
 
     def _compare(self) -> None:
@@ -92,7 +92,7 @@ class LiveEqualsReplayed(Invariant):
             return
         if shell.writer.failure is not None or not shell.writer.idle:
             return
-        self._compared_at = self.oracle.last_seq
+        self._compared_at = self.oracle.newest_seq
         disk = self.witness.disk
         try:
             live = picture(shell.world, shell.catalog.tally, settled_on(disk))
@@ -117,14 +117,14 @@ class RecoveredEqualsFolded(Invariant):
         self._compared_at = 0
 
     def crashed(self, boot: Any) -> None:
-        if (self.oracle.last_seq - self._compared_at) * SHARE > self.witness.disk.count(Table.EVENTS):
+        if (self.oracle.newest_seq - self._compared_at) * SHARE > self.witness.disk.count(Table.EVENTS):
             self._compare()
 
     def finish(self) -> None:
         self._compare()
 
     def _compare(self) -> None:
-        self._compared_at = self.oracle.last_seq
+        self._compared_at = self.oracle.newest_seq
         try:
             again: Recovered = recover(self.witness.disk)
             settled: list[TaskState] = []
@@ -142,8 +142,8 @@ class RecoveredEqualsFolded(Invariant):
         differs = difference(recovered, folded)
         if differs:
             self.broken(differs)
-        if again.journal.next_seq != self.oracle.last_seq + 1:
-            self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.last_seq} is the last")
+        if again.journal.next_seq != self.oracle.newest_seq + 1:
+            self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.newest_seq} is the last")
 
 
 __all__ = ["LiveEqualsReplayed", "RecoveredEqualsFolded", "difference", "picture", "settled_on"]

@@ -70,7 +70,7 @@ class OneOfAKey(Invariant):
                 self.broken(f"submit() with unique key {key!r} answered with {work}, which has {work.options.get('unique')!r}")
             if work is not None and work.seq <= asked.seq:
                 self.witness.reach("a taken unique key answered with its task")
-        elif isinstance(error, DuplicateTask) and self.oracle.last_seq == asked.seq and self.witness.alone(asked):
+        elif isinstance(error, DuplicateTask) and self.oracle.newest_seq == asked.seq and self.witness.alone(asked):
             lane = self.oracle.lane(asked.queue)
             held = lane.holds.get(key, (0, b"", 0))[0] > asked.kernel_at
             known = asked.task is not None and (asked.task in self.oracle.tasks or asked.task in self.oracle.gone_ids)
