@@ -351,12 +351,9 @@ def _parked(state: QueueState, event: QueueParkedUntil, seq: int) -> None:
     state.parked_until, state.parked_why, state.parked_seq = event.until_at, event.reason, seq
 
 
-_FINAL: Final = tuple(state for state in State if state in TERMINAL)
-
-
 def _pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     """Drop those that are still in memory; most were settled long ago."""
-    rosters = [roster for final in _FINAL if (roster := state.agenda.rosters[final]).count]
+    rosters = [roster for final, roster in state.agenda.rosters.items() if roster.count and final in TERMINAL]
     for entry in event.entries:
         for roster in rosters:
             task = roster.find(entry[0])
