@@ -2,6 +2,13 @@
 
 It lets the wall clock and kernel time meet again when they have drifted apart, takes a checkpoint when something has changed, prunes what
 retention no longer keeps, and lets the store look after itself (stale readers, free space).
+
+Problem.  A checkpoint and a prune cost three or four commits, however little there is to write.  Once a minute that is more than all else a
+quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: both are done in the first minute of a boot
+and in each that finds enough gathered; otherwise each pause is twice as long as the last, up to ten minutes for prunes (nobody sees what
+has expired in the meantime) and up to a day for checkpoints.  The tail that a recovery reads stays short all the same, and a task whose
+whole life lies in it leaves without a row and an index entry ever having been written for it.  A prune that finds tasks which only a
+checkpoint lets go takes one.
 """
 
 from __future__ import annotations
@@ -17,12 +24,38 @@ from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
 from journeyman.journal.compact import compact
 from journeyman.journal.prune import Pruner
-from journeyman.kernel.bounds import COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
+from journeyman.kernel.bounds import CHECKPOINT_QUIET_EVENTS, COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
 from journeyman.kernel.events import ClockStepped
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
+PRUNE_MINUTES: Final = 10  # that a prune waits at most
+CHECKPOINT_MINUTES: Final = 1_440  # that a checkpoint waits at most while little happens
 Listing = Callable[[int | None], Iterator[TaskState]]  # tasks with a seq below that, newest first, as they stand when it is called
+
+
+class Pause:
+    """Minutes between two of something: each time twice as many, up to `most`."""
+
+    __slots__ = ("_length", "_minutes", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._length = 1
+        self._minutes = 0
+
+    def over(self, at_once: bool) -> bool:
+        """Another minute has passed: whether the pause is over, or ended by this one."""
+        self._minutes += 1
+        if self._minutes < self._length and not at_once:
+            return False
+        self._length = min(2 * self._minutes, self._most)
+        self._minutes = 0
+        return True
+
+    def cut_short(self) -> None:
+        """Let it be over in a minute."""
+        self._length = 1
 
 
 class Housekeeper:
@@ -31,22 +64,43 @@ class Housekeeper:
         self._snapshotter = snapshotter
         self._pruner = Pruner(shell.journal, shell.catalog, shell.checkpoint, pinned=shell.dependencies.pinned)
         self._doubtful_step = False
+        self._to_checkpoint = Pause(CHECKPOINT_MINUTES)
+        self._to_prune = Pause(PRUNE_MINUTES)
         snapshotter.after = self.prune_expired
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         while True:
             await trio.sleep(INTERVAL)
-            await self.tidy()
+            self._look_around()
+            tail = self._shell.journal.next_seq - 1 - self._shell.checkpoint.through_seq
+            checkpoint = self._to_checkpoint.over(tail >= CHECKPOINT_QUIET_EVENTS)
+            if checkpoint:
+                await self._snapshotter.take()
+            if self._to_prune.over(checkpoint):
+                await self._prune_and_let_go()
 
     async def tidy(self) -> None:
-        """One round of all duties."""
-        shell = self._shell
-        self._follow_clock()
-        self._mind_the_schedules()
-        shell.store.tend()
+        """One round of all duties, now."""
+        self._look_around()
         await self._snapshotter.take()
         await self.prune_expired()
+
+    def _look_around(self) -> None:
+        """What cannot wait longer than a minute."""
+        self._follow_clock()
+        self._mind_the_schedules()
+        self._shell.store.tend()
+
+    async def _prune_and_let_go(self) -> None:
+        """Prune; what lived across the newest checkpoint and has expired goes after another one."""
+        await self.prune_expired()
+        if self._pruner.held_back:
+            await self._snapshotter.take()
+            self._pruner.look_again()
+            await self.prune_expired()
+        if self._doubtful_step:
+            self._to_prune.cut_short()
 
     async def prune_expired(self) -> int:
         """Prune what has expired by now, unless the clock is in doubt; the count of tasks."""
@@ -60,6 +114,7 @@ class Housekeeper:
             self._doubtful_step = False
             return
         self._doubtful_step = drift > 0
+        self._to_prune.cut_short()  # what has expired by the new time is looked for at once, or where that is in doubt a minute later
         step = Step()
         shell.clock.move(drift)
         shell.record_journal_event(ClockStepped(shell.now(), "", 0, shell.boot, drift), step)
@@ -82,7 +137,7 @@ class Housekeeper:
         def expired() -> Sequence[TaskState]:
             return pruner.expired(shell.world, now, PRUNE_TASKS, shell.writer.durable_seq)
 
-        total = await self._remove(expired, "retention")
+        total = await self._remove(expired, "retention", more=lambda: pruner.more)
         await self._compact()
         return total
 
@@ -128,8 +183,10 @@ class Housekeeper:
 
         return some
 
-    async def _remove(self, some: Callable[[], Sequence[TaskState]], by: str, reason: str = "") -> int:
-        """Prune what `some` finds, commit after commit, until it finds nothing."""
+    async def _remove(
+        self, some: Callable[[], Sequence[TaskState]], by: str, reason: str = "", *, more: Callable[[], bool] = lambda: True
+    ) -> int:
+        """Prune what `some` finds, commit after commit, until it finds nothing or knows that there is no more."""
         shell = self._shell
         total = 0
         async with self._snapshotter.lock:
@@ -141,6 +198,8 @@ class Housekeeper:
                     return total
                 total += count
                 await shell.writer.settled()
+                if not more():
+                    return total
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _remove_once(self, some: Callable[[], Sequence[TaskState]], by: str, reason: str) -> int:
@@ -163,6 +222,8 @@ class Housekeeper:
 
     async def _compact(self) -> None:
         shell = self._shell
+        if len(shell.journal.loose) < COMPACT_RECORDS:
+            return
         async with self._snapshotter.lock:
             await shell.writer.settled()
             await shell.sealed(self._compact_once)

@@ -28,6 +28,7 @@ import trio
 from journeyman.engine import Engine, Queue
 from journeyman.journal.opening import open_store
 from journeyman.journal.recovery import fold_everything, recover
+from journeyman.sim import World, simulate
 
 BULK = 500
 PRODUCERS = 64
@@ -38,6 +39,8 @@ SIZES = {
     "64 producers": (640, 3_200),
     "submit and wait": (100, 600),
     "replay": (2_000, 4_000),
+    "simulated minute": (200, 800),
+    "simulated task": (7_000, 9_000),  # both with a checkpoint at the close
 }
 
 
@@ -128,6 +131,25 @@ def replay(tasks: int) -> None:
     os._exit(0)
 
 
+def simulated(name: str, tasks: int) -> None:
+    """In the counted process: a simulated queue that gets a task a minute, or all of them at once."""
+    gc.disable()
+    lane, noop = queue()
+
+    async def scenario(world: World) -> None:
+        async with world.engine([lane]) as engine:
+            if name == "simulated task":
+                await engine.submit_many([noop.bind() for _ in range(tasks)])
+                await engine.drain()
+                return
+            for _ in range(tasks):
+                await engine.submit(noop)
+                await trio.sleep(60)
+
+    simulate(scenario)
+    os._exit(0)
+
+
 def counted(name: str, tasks: int) -> int:
     command = [
         "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
@@ -148,7 +170,12 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is not None:
-        replay(options.tasks) if options.inside == "replay" else work(options.inside, options.tasks)
+        if options.inside == "replay":
+            replay(options.tasks)
+        elif options.inside.startswith("simulated"):
+            simulated(options.inside, options.tasks)
+        else:
+            work(options.inside, options.tasks)
         return
     if shutil.which("valgrind") is None:
         raise SystemExit("this needs valgrind: apt install valgrind")

@@ -3,8 +3,8 @@
 Problem.  Every ended task is encoded once by the checkpoint that writes its row, and again by every `verify` and `replay`, to be compared
 with it; the general encoder takes 6 us for the forty columns of a row, a third of what a replay costs.  Choice, as for events (hot.py):
 columns that repeat from task to task are encoded once and kept; numbers of known width are packed together.  Only the regular row is made
-here: a task without options that was started and has ended, with instants of our time and seqs of two to four bytes.  For all others
-(the first 65,535 events of a journal, the cancelled, those with a key or a deadline) the answer is None, and the general encoder is asked.
+here: a task without options that was started and has ended, with instants of our time and seqs of at most four bytes.  For all others
+(the cancelled, those with a key or a deadline) the answer is None, and the general encoder is asked.
 2 us, and the same bytes: tests/journal/test_hot_row.py compares the two.
 
 Rejected: decoding the stored row and comparing columns (as fast, but 1, 1.0 and True are equal to Python, and so are two encodings of
@@ -42,6 +42,10 @@ def _what(kind: tuple[str, str, str, int, int, int, int]) -> bytes:
     return found
 
 
+def _packed(seqs: tuple[int, ...]) -> bytes:
+    return b"".join([_SEQ.pack(0x1A, one) for one in seqs])
+
+
 def quick_row(task: TaskState) -> bytes | None:
     """Canonical CBOR of `task.row()`, if it is regular."""
     seqs, seq, last, result_seq = task.seqs, task.seq, task.last_seq, task.result_seq
@@ -49,7 +53,7 @@ def quick_row(task: TaskState) -> bytes | None:
     due_at, first_due, submitted_at, due_kind = task.due_at, task.first_due, task.submitted_at, task.due_kind
     id, payload_digest, result_digest = task.id, task.payload_digest, task.result_digest
     if (
-        started_at is None or finished_at is None or len(id) != 16 or seq < _LOWEST_SEQ or last > _HIGHEST_SEQ
+        started_at is None or finished_at is None or len(id) != 16 or last > _HIGHEST_SEQ
         or seqs[0] != seq or seqs[-1] != last or not 0 < len(seqs) < 24 or task.payload_seq != seq or result_seq not in (0, last)
         or due_at < _LOWEST_INSTANT or first_due < _LOWEST_INSTANT or submitted_at < _LOWEST_INSTANT
         or started_at < _LOWEST_INSTANT or finished_at < _LOWEST_INSTANT or not 0 <= due_kind < 24
@@ -59,12 +63,12 @@ def quick_row(task: TaskState) -> bytes | None:
     ):  # fmt: skip
         return None
     kind = (task.queue, task.handler, task.state._value_, task.attempt, task.failures, task.crashes, task.priority)
-    if len(seqs) == 3:
-        one, two, three = seqs
-        places = _THREE_SEQS.pack(0x1A, one, 0x1A, two, 0x1A, three)
+    if seq < _LOWEST_SEQ:  # a young journal, and nearly every simulated one
+        pieces = [uint(one) for one in seqs]
+        places, first, final = b"".join(pieces), pieces[0], pieces[-1]
     else:
-        places = b"".join([_SEQ.pack(0x1A, one) for one in seqs])
-    first, final = places[:5], places[-5:]
+        places = _THREE_SEQS.pack(0x1A, seq, 0x1A, seqs[1], 0x1A, last) if len(seqs) == 3 else _packed(seqs)
+        first, final = places[:5], places[-5:]
     key_id, wrong, reason, message, progress = task.key_id, task.error, task.reason, task.message, task.progress_ppm
     try:
         return b"".join((

@@ -71,8 +71,7 @@ class MemoryStore:
         for table, items, append in batch.puts:
             if append:
                 last = self.tables[table].last_key()
-                keys = [key for key, _ in items]
-                if (last is not None and keys[0] <= last) or any(a >= b for a, b in pairwise(keys)):
+                if (last is not None and items[0][0] <= last) or (len(items) > 1 and any(a[0] >= b[0] for a, b in pairwise(items))):
                     raise JournalCorrupt(f"append out of order in table {table.name}")
         for table, keys in batch.deletes:
             rows = self.tables[table]

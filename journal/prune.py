@@ -62,6 +62,12 @@ class Pruner:
         self._tally = tally or catalog.tally
         self._found: deque[tuple[str, bytes, int]] = deque()  # expired tasks in memory
         self._found_at: int | None = None
+        self.more = True  # whether there may be more than `expired` has returned
+        self.held_back = False  # whether this round has met an expired task that only another checkpoint lets go
+
+    def look_again(self) -> None:
+        """Another checkpoint was taken: search anew, though it be the same instant."""
+        self._found_at = None
 
     def expired(self, world: JournalState, now: int, limit: int, durable_seq: int) -> list[TaskState]:
         """At most `limit` tasks whose retention has ended at `now` and that may go now.  Empty: nothing more for this `now`.
@@ -69,17 +75,22 @@ class Pruner:
         Memory is searched once for each `now`, so use one instant for a whole round.
         """
         if self._found_at != now:
-            self._found_at = now
+            self._found_at, self.held_back = now, False
             self._found = deque(_expired_in_memory(world, now))
         tasks: list[TaskState] = []
         while self._found and len(tasks) < limit:
             queue, id, seq = self._found.popleft()
             task = world.queue(queue).tasks.get(id)
-            if task is not None and task.seq == seq and self.may_go(task, durable_seq):
+            if task is None or task.seq != seq:
+                continue
+            if self.may_go(task, durable_seq):
                 tasks.append(task)
-        if len(tasks) < limit:
-            tasks += [task for task in self._catalog.expired(now, limit - len(tasks)) if not self._pinned(task.id)]
-        return tasks
+            elif task.seq <= self._checkpoint.through_seq < task.last_seq:
+                self.held_back = True
+        room = limit - len(tasks)
+        settled = self._catalog.expired(now, room) if room else []
+        self.more = len(settled) == room
+        return tasks + [task for task in settled if not self._pinned(task.id)]
 
     def may_go(self, task: TaskState, durable_seq: int) -> bool:
         """Whether an ended task that memory holds may be pruned now.  (A settled one always may.)"""

@@ -66,6 +66,7 @@ READ_AHEAD_BYTES: Final = 4_096  # larger arguments are read when they are wante
 SUBMIT_MANY_MAX: Final = 100_000  # tasks in one atomic submit
 CHECKPOINT_EVENTS: Final = 100_000  # events of tasks that existed before, after which a checkpoint is due
 CHECKPOINT_TAIL_EVENTS: Final = 500_000  # events of any kind: recovery reads about 180,000 a second
+CHECKPOINT_QUIET_EVENTS: Final = 1_000  # after which the next minute takes one; fewer wait longer (actors/housekeeper.py)
 FREEZE_TASKS: Final = 10_000  # tasks read at open, from which on the cyclic collector is told to leave them alone
 CHECKPOINT_ROWS: Final = 64  # rows encoded between two turns of the loop: about half a millisecond
 CLOSING_TAIL_EVENTS: Final = 20_000  # a shorter tail is replayed sooner than it is checkpointed at close

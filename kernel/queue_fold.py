@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from journeyman.kernel.events import QueueConfigured, QueueOpened, QueueParkedUntil, QueuePaused, QueueResumed, TasksPruned
-from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import QueueState
 
 
@@ -46,10 +46,10 @@ def parked(state: QueueState, event: QueueParkedUntil, seq: int) -> None:
 
 def pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
     """Drop those that are still in memory; most were settled long ago."""
-    rosters = [state.agenda.rosters[final] for final in State if final in TERMINAL]
+    rosters = [roster for final, roster in state.agenda.rosters.items() if roster.count and final in TERMINAL]
     for entry in event.entries:
         for roster in rosters:
-            task = roster.find(entry[0]) if roster.count else None
+            task = roster.find(entry[0])
             if task is not None:
                 state.forget(task)
                 break

@@ -23,6 +23,7 @@ from journeyman.engine import (
     QueueFull,
     TaskNotFound,
 )
+from journeyman.kernel.events import AttemptStarted, TaskSubmitted, TaskSucceeded
 from journeyman.kernel.lifecycle import TRANSITIONS
 from journeyman.kernel.policy import Policy
 from journeyman.sim.errors import EngineCrashed
@@ -161,11 +162,11 @@ class Facts:
     def written(self, boot: Boot, events: Sequence[tuple[int, Any]]) -> None:
         if boot.dead:
             self._reach("a commit that arrived unacknowledged")
-        kinds = {type(event).__name__ for _, event in events}
+        kinds = {type(event) for _, event in events}
         if kinds <= _COMMON:
             self._newest.clear()
             return
-        self._newest = Counter(kinds)
+        self._newest = Counter(kind.__name__ for kind in kinds)
         for _, event in events:
             fact = _TELLING.get(type(event).__name__)
             said = None if fact is None else fact(event)
@@ -195,7 +196,7 @@ class Facts:
                 self._reach("a crash between commit and ack")
 
 
-_COMMON: Final = frozenset({"TaskSubmitted", "AttemptStarted", "TaskSucceeded"})
+_COMMON: Final = frozenset({TaskSubmitted, AttemptStarted, TaskSucceeded})
 _TELLING: Final[Mapping[str, Any]] = {
     "TransitionRejected": lambda event: "a stale word rejected",
     "TaskRetried": lambda event: "a task retried by hand",

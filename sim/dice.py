@@ -13,6 +13,7 @@ from random import Random
 from journeyman.sim.faults import KINDS, Faults, chance_of, size_of
 
 SLOW = 100.0
+DISTURB = frozenset({"slow_disk", "disk_full", "read_error", "bit_flip", "stall", "clock_step"})  # an engine that is up, in its work
 
 
 class Dice:
@@ -20,12 +21,13 @@ class Dice:
         self._seed = seed
         self._random = {name: Random(f"{seed}-{name}") for name in (*KINDS, "coin", "latency", "size", "power")}
         self.struck: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.disturbed = 0  # times that a fault of `DISTURB` has struck
         self.plan(faults)
 
     def plan(self, faults: Faults) -> None:
         """Go on with another plan."""
         self.faults = faults
-        self._until = {name: self._gap(name) for name in KINDS}
+        self.until = {name: self._gap(name) for name in KINDS}  # opportunities that pass before the next strike
         self._any_latency = faults.disk_latency[1] > 0
 
     def _gap(self, name: str) -> float:
@@ -39,16 +41,17 @@ class Dice:
 
     def strikes(self, name: str) -> bool:
         """Whether this opportunity is one."""
-        left = self._until[name]
+        left = self.until[name]
         if left > 0:
-            self._until[name] = left - 1
+            self.until[name] = left - 1
             return False
-        self._until[name] = self._gap(name)
+        self.until[name] = self._gap(name)
         self.struck[name] += 1
+        self.disturbed += name in DISTURB
         return True
 
     def possible(self, name: str) -> bool:
-        return self._until[name] != math.inf
+        return self.until[name] != math.inf
 
     def size(self, name: str, default: float) -> float:
         return size_of(self.faults, name, default)

@@ -37,7 +37,7 @@ def _journal(witness: Witness) -> Iterator[str]:
     unfinished = [work for work in oracle.tasks.values() if not work.ended]
     path = "" if witness.boot is None else repr(witness.boot.machine.path)
     state = "its engine is up" if witness.up else "no engine is up on it"
-    yield f"journal {path}: {len(unfinished)} unfinished tasks, {oracle.last_seq} records; {state}"
+    yield f"journal {path}: {len(unfinished)} unfinished tasks, {oracle.newest_seq} records; {state}"
     if unfinished:
         yield f"  {'task':<12}  {'queue/handler':<24}  {'state':<9}  {'run':>3}  why"
     for work in unfinished[:SHOWN]:

@@ -41,7 +41,7 @@ class Oracle:
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
         self.loose: set[int] = set()  # records that concern no task
-        self.last_seq = 0
+        self.newest_seq = 0
         self.last_at = 0
         self.boots = 0
         self.clean = True
@@ -50,8 +50,12 @@ class Oracle:
     def apply(self, seq: int, event: Any, work: Work | None) -> None:
         """`event` is durable.  `work`: the task it names, if it is known."""
         _TOLD[type(event).__name__](self, seq, event, work)
-        self.last_seq = seq
+        self.newest_seq = seq
         self.last_at = event[0]
+
+    def ear(self, kind: str) -> Callable[[int, Any, Work | None], None]:
+        """What takes in events of one kind, for whoever has many: `newest_seq` and `last_at` are theirs to set then."""
+        return getattr(self, _TOLD[kind].__name__)  # type: ignore[no-any-return]
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 

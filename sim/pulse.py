@@ -53,10 +53,21 @@ class Pulse(trio.abc.Instrument):
             self._world.give_up(OutOfTime(f"{self._max_steps:,} steps and no end: raise max_steps, or look at the trace for a loop"))
             return
         owner = self._owner.get(task)
-        if owner is not None and not owner.dead:
+        if owner is None or owner.dead:
+            return
+        dice, until = self._dice, self._dice.until
+        if until["crash"] > 0 and self._crash_at is None:  # as `point` does it, without the calls: this is every step of every task
+            until["crash"] -= 1
+            self._since += 1
+            if self._since <= ALIKE:
+                self.worth.append(self.points)
+            self.points += 1
+        else:
             self.point("at an await")
-            if self._dice.strikes("stall"):
-                self._world.stall()
+        if until["stall"] > 0:
+            until["stall"] -= 1
+        elif dice.strikes("stall"):
+            self._world.stall()
 
     def news(self) -> None:
         """Something reached the disk, or a handler was entered or left: to die now is not what it was before."""

@@ -119,6 +119,11 @@ def jump(seconds: float) -> None:
     clock.now += seconds
 
 
+def time_source() -> Callable[[], float]:
+    """What `trio.current_time()` asks in the end: a world asks it thirty times for each task."""
+    return trio.lowlevel.current_clock().current_time
+
+
 def _run_state() -> Any:
     return _run.GLOBAL_RUN_CONTEXT
 

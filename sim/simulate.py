@@ -92,6 +92,7 @@ def _check(scenario: object, seed: object, faults: object, crash_at: object, max
 
 async def _main(world: World, scenario: Scenario, rest: bool) -> None:
     raised: BaseException | None = None
+    world.clock.read = scheduler.time_source()
     async with trio.open_nursery() as nursery:
         world.nursery = nursery
         with trio.CancelScope() as world.scope:

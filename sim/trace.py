@@ -70,6 +70,7 @@ class Trace:
         said: list[bytes] = []
         counts, rows = self.counts, self.events
         stamp = b"%d " % round(at * 1e6)
+        new = tuple.__new__
         for (seq, event), (_, record) in zip(events, records, strict=True):
             kind = type(event).__name__
             if kind in _PLAIN:
@@ -79,7 +80,7 @@ class Trace:
                 said.append(line.encode("utf-8", "backslashreplace"))
             counts[kind] += 1
             if len(rows) < ROWS:
-                rows.append(Entry(at, kind, "", seq, event))
+                rows.append(new(Entry, (at, kind, "", seq, event)))
         self._hash.update(b"".join(said))
 
     @property

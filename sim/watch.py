@@ -85,10 +85,16 @@ class Watch:
         self._tell(boot, "lost_newest")
 
     def entered(self, boot: Boot, seq: int) -> None:
-        self._tell(boot, "entered", boot, seq)
+        try:
+            self.witness(boot.machine.disk).entered(boot, seq)
+        except Exception as error:
+            self._world.give_up(error)
 
     def left(self, boot: Boot, seq: int) -> None:
-        self._tell(boot, "left", boot, seq)
+        try:
+            self.witness(boot.machine.disk).left(boot, seq)
+        except Exception as error:
+            self._world.give_up(error)
 
     def _tell(self, boot: Boot, what: str, *about: Any) -> None:
         try:

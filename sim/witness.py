@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import trio
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journeyman.engine.ids import id_bytes
 from journeyman.journal.record import TAG_OF
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.kernel.events import AttemptStarted
 from journeyman.kernel.namespace import SEPARATOR
 from journeyman.sim.errors import PromiseBroken
-from journeyman.sim.invariants import BUILT_IN
+from journeyman.sim.invariants import BUILT_IN, Invariant
 from journeyman.sim.invariants.folded import Folded
 from journeyman.sim.invariants.invariant import HEARD, MOMENTS
-from journeyman.sim.invariants.records import ChainHolds
 from journeyman.sim.oracle import Oracle, Work
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
     from journeyman.sim.world import World
 
-_DISTURBS: Final = ("slow_disk", "disk_full", "read_error", "bit_flip", "stall", "clock_step")
+Listeners = tuple[Callable[..., None], ...]
 
 
 class Asked(NamedTuple):
@@ -119,11 +117,12 @@ class Witness:
         self.losses = 0  # of acknowledged commits, by power cuts
         self.under_way: dict[int, Asked] = {}
         self.touched: dict[Work, None] = {}
+        self.afterwards: list[Callable[[], None]] = []  # for invariants: what they want to look at when the commit is taken in
         self.pruned: set[int] = set()
         self.compacted = False
         self._inside: dict[int, Work] = {}
         self._quiet_since = 0.0
-        self._disturbed = 0
+        self._disturbed = 0  # how often, and how far the wall clock had been set, when last asked
         self._history: list[tuple[Batch, Items, Sequence[tuple[int, Any]]]] = []
         self._muted = False
         self._begin()
@@ -132,16 +131,38 @@ class Witness:
         """Oracle and invariants that know nothing yet."""
         self.oracle = Oracle()
         self.folded = Folded(self.disk)
+        self.afterwards.clear()
         self._invariants = [kind(self) for kind in BUILT_IN]
-        self._chain = next(one for one in self._invariants if isinstance(one, ChainHolds))
-        each = self._listeners("each")
         self._heard = {
-            kind: (each + self._listeners(HEARD[kind.__name__]), kind.__name__, "task" in kind._fields) for kind in TAG_OF
-        }  # fmt: skip
+            kind: (self._listeners(HEARD[kind.__name__]), self.oracle.ear(kind.__name__), kind.__name__, "task" in kind._fields)
+            for kind in TAG_OF
+        }
+        self._keyed = self._listeners("keyed")
+        self._started = self._heard[AttemptStarted][0]
+        self._starts: dict[str, tuple[Listeners, Listeners, Listeners, Listeners]] = {}
+        self._answers: dict[str, Listeners] = {}
         self._moments = {name: self._listeners(name) for name in MOMENTS}
 
-    def _listeners(self, name: str) -> tuple[Callable[..., None], ...]:
-        return tuple(getattr(one, name) for one in self._invariants if hasattr(one, name))
+    def _listeners(self, name: str, wants: Callable[[Invariant], bool] = lambda _: True) -> Listeners:
+        return tuple(getattr(one, name) for one in self._invariants if hasattr(one, name) and wants(one))
+
+    def _starts_of(self, queue: str) -> tuple[Listeners, Listeners, Listeners, Listeners]:
+        """Who has something to say of starts in a queue, of tasks without options and of others, and the same of entries.  Until it is
+        configured anew.
+        """
+        policy = self.oracle.lane(queue).policy
+
+        def concerned(one: Invariant) -> bool:
+            return not one.of_policy or policy.get(one.of_policy) is not None
+
+        def of_all(one: Invariant) -> bool:
+            return not one.of_option and concerned(one)
+
+        found = self._starts[queue] = (
+            self._listeners("started", of_all), self._listeners("started", concerned),
+            self._listeners("entered", of_all), self._listeners("entered", concerned),
+        )  # fmt: skip
+        return found
 
     # --- what happens ---
 
@@ -154,32 +175,55 @@ class Witness:
         self._take_in(batch, items, events)
 
     def _take_in(self, batch: Batch, items: Items, events: Sequence[tuple[int, Any]]) -> None:
-        oracle, heard, moves, touched = self.oracle, self._heard, self.moves, self.touched
-        tasks = oracle.tasks
+        oracle, heard, moves, touched, keyed = self.oracle, self._heard, self.moves, self.touched, self._keyed
+        tasks, started, starts = oracle.tasks, self._started, self._starts
         if items:
-            self._chain.records(items)
+            for listener in self._moments["records"]:
+                listener(items, events)
         for seq, event in events:
             known = heard.get(type(event))
             if known is None:
                 continue  # of a younger version, and ignorable
-            listeners, name, of_task = known
-            work = tasks.get(event[4]) if of_task else None
-            before = None if work is None else work.state
-            for listener in listeners:
-                listener(seq, event, work)
-            oracle.apply(seq, event, work)
+            listeners, ear, name, of_task = known
             if of_task:
                 work = tasks.get(event[4])
+                before = None
                 if work is not None:
+                    before = work.state
+                    if "key" in work.options:
+                        for listener in keyed:
+                            listener(seq, event, work)
+                    if listeners is started:
+                        plain, others, _, _ = starts.get(event[1]) or self._starts_of(event[1])
+                        listeners = others if work.options else plain
+                for listener in listeners:
+                    listener(seq, event, work)
+                ear(seq, event, work)
+                work = tasks.get(event[4])
+                if work is None:
+                    moves[before, name, None] += 1
+                else:
                     touched[work] = None
-                moves[before, name, None if work is None else work.state] += 1
-            elif name == "JournalCompacted":
-                self.compacted = True
-            elif name == "ClockStepped":
-                self._quiet_since = self.world.time()
-        self.folded.written(batch, events)
+                    moves[before, name, work.state] += 1
+            else:
+                for listener in listeners:
+                    listener(seq, event, None)
+                ear(seq, event, None)
+                if name == "QueueConfigured":
+                    starts.pop(event[1], None)
+                elif name == "JournalCompacted":
+                    self.compacted = True
+                elif name == "ClockStepped":
+                    self._quiet_since = self.world.time()
+            oracle.newest_seq = seq
+            oracle.last_at = event[0]
+        self.folded.written(batch, items, events)
         for listener in self._moments["commit"]:
             listener(batch)
+        if self.afterwards:
+            for look in self.afterwards:
+                look()
+            self.afterwards.clear()
         touched.clear()
         self.pruned.clear()
         self.compacted = False
@@ -200,7 +244,9 @@ class Witness:
         self._inside[seq] = work
         self.inside[work.id] = self.inside.get(work.id, 0) + 1
         self.inside_of[work.queue] += 1
-        self._tell("entered", work)
+        _, _, plain, others = self._starts.get(work.queue) or self._starts_of(work.queue)
+        for listener in others if work.options else plain:
+            listener(work)
 
     def left(self, boot: Boot, seq: int) -> None:
         self.marks.discard(seq)
@@ -237,7 +283,7 @@ class Witness:
         self.folded.start_anew()  # whoever compared meanwhile did so with a disk that is ahead of what was told anew
         self.moves = moves
         self._muted = False
-        self.marks = {seq for seq in self.marks if seq <= self.oracle.last_seq}
+        self.marks = {seq for seq in self.marks if seq <= self.oracle.newest_seq}
         for id in list(self.acknowledged):
             if id not in self.oracle.tasks and id not in self.oracle.gone_ids:
                 del self.acknowledged[id]
@@ -246,7 +292,7 @@ class Witness:
         alone = all(other.name == "wait" for other in self.under_way.values())
         self.calls += 1
         asked = Asked(
-            name, args, kwargs, self, self.oracle.last_seq, self.kernel_now, self.now_us, self.boot_number, self.calls, alone,
+            name, args, kwargs, self, self.oracle.newest_seq, self.kernel_now, self.now_us, self.boot_number, self.calls, alone,
             self.losses, namespace,
         )  # fmt: skip
         self.under_way[self.calls] = asked
@@ -256,8 +302,17 @@ class Witness:
         self.under_way.pop(asked.calls, None)
         if asked.losses != self.losses:
             return  # it may rest on what a power cut has taken back since
-        for listener in self._moments["answered"]:
+        if error is not None:
+            listeners = self._moments["answered"]
+        else:
+            listeners = self._answers.get(asked.name) or self._answers_of(asked.name)
+        for listener in listeners:
             listener(asked, answer, error)
+
+    def _answers_of(self, call: str) -> Listeners:
+        """Who listens to the answers of a call."""
+        found = self._answers[call] = self._listeners("answered", lambda one: one.calls is None or call in one.calls)
+        return found
 
     def finish(self) -> None:
         self._tell("finish")
@@ -299,12 +354,11 @@ class Witness:
 
     @property
     def now_us(self) -> int:
-        return round(trio.current_time() * 1_000_000)
+        return round(self.world.clock.read() * 1_000_000)
 
     def quiet_seconds(self) -> float:
         """How long an engine has been up while neither disk, clock nor loop were disturbed."""
-        struck = self.world.dice.struck
-        disturbed = sum(struck[name] for name in _DISTURBS) + self.world.clock.stepped_us
+        disturbed = self.world.dice.disturbed + self.world.clock.stepped_us
         if disturbed != self._disturbed:
             self._disturbed, self._quiet_since = disturbed, self.world.time()
         return self.world.time() - self._quiet_since

@@ -30,6 +30,7 @@ class AcknowledgedIsDurable(Invariant):
     """
 
     name = "nothing acknowledged is lost"
+    calls = frozenset({"submit", "submit_many", "cancel", "retry", "pause", "resume"})
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -80,11 +81,12 @@ class RefusalsAreTrue(Invariant):
     """A refused call changed nothing, and its reason held at some moment of the call."""
 
     name = "refusals are true and change nothing"
+    calls = frozenset()
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is None:
             return
-        if isinstance(error, QueueFull) and asked.name == "submit" and self.oracle.last_seq == asked.seq:
+        if isinstance(error, QueueFull) and asked.name == "submit" and self.oracle.newest_seq == asked.seq:
             self._full(asked)
         work = None if asked.task is None else self.oracle.known(asked.task)
         if isinstance(error, DuplicateTask) and asked.name == "submit" and asked.task is not None and work is None:
@@ -97,7 +99,7 @@ class RefusalsAreTrue(Invariant):
             self._nothing(work, asked, "CancelRequested", "TaskCancelled")
         elif isinstance(error, NotRetryable) and work is not None and asked.name == "retry":
             key = work.options.get("unique")
-            taken = key is not None and (bool(self.oracle.lane(work.queue).keys.get(key)) or self.oracle.last_seq != asked.seq)
+            taken = key is not None and (bool(self.oracle.lane(work.queue).keys.get(key)) or self.oracle.newest_seq != asked.seq)
             if not taken and all(
                 life.state in ("failed", "cancelled", "interrupted") and life.keep_payload for life in self.oracle.lives(work, asked.seq)
             ):
@@ -134,6 +136,7 @@ class AnswersAgree(Invariant):
     """What `get`, `wait`, `list`, `count`, `stats` and `history` answer is what the durable events come to, nothing expired among it."""
 
     name = "answers agree with what is durable"
+    calls = frozenset({"get", "wait", "list", "count", "stats", "history"})
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is not None:

@@ -15,16 +15,19 @@ class RunsAfter(Invariant):
     """
 
     name = "runs after what it names"
+    of_option = "after"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
         self._named: list[tuple[int, Any]] = []  # submissions of this commit that name others
 
     def submitted(self, seq: int, event: Any, work: Work | None) -> None:
-        if "after" in (event.options or {}):
+        if event.options is not None and "after" in event.options:
+            if not self._named:
+                self.witness.afterwards.append(self._look)
             self._named.append((seq, event))
 
-    def commit(self, batch: Any) -> None:
+    def _look(self) -> None:
         for seq, event in self._named:
             for id in event.options["after"]:
                 if self.oracle.known(id) is None and id not in self.oracle.gone_ids:

@@ -25,15 +25,15 @@ class TenantsInTurn(Invariant):
     """
 
     name = "each tenant in its turn"
+    of_policy = "fair_by"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
         self._served: dict[tuple[str, Any], tuple[int, int]] = {}  # (queue, tenant) -> (seq, at) of its last start
         self._touched: dict[tuple[str, str], int] = {}  # (queue, key) -> seq of the last event of a task with that key
 
-    def each(self, seq: int, event: Any, work: Work | None) -> None:
-        if work is not None and (key := work.options.get("key")) is not None:
-            self._touched[work.queue, key] = seq
+    def keyed(self, seq: int, event: Any, work: Work) -> None:
+        self._touched[work.queue, work.options["key"]] = seq
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:

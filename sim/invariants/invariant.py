@@ -4,8 +4,10 @@ An invariant defines the methods it wants to be called, by the name of what happ
 costs only those who want it.  A method for an event is called with `(seq, event, work)` *before* the oracle has taken the event in:
 `work` is the task as it stood, or None.  Nothing here may raise into production code: `broken` ends the run at the next turn.
 
-The other moments: `commit(batch)` after the events of a commit were taken in, `entered(work)` and `left(work)` for handlers,
-`booted(boot)`, `closing(boot)`, `crashed(boot)`, `answered(asked, answer, error)` for calls from outside, `finish()`.
+The other moments: `records(items, events)` before the events of a commit are taken in, as bytes and read, for what looks at all of them;
+`keyed(seq, event, work)` for every event of a task with a serialization key, before its own method; `commit(batch)` after the events of a
+commit were taken in; `entered(work)` and `left(work)` for handlers; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked,
+answer, error)` for calls from outside; `finish()`.
 """
 
 from __future__ import annotations
@@ -48,13 +50,21 @@ HEARD: Final[Mapping[str, str]] = {
     "ClockStepped": "clock_stepped",
     "JournalCompacted": "compacted",
 }
-MOMENTS: Final = ("commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
+MOMENTS: Final = ("records", "commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
 
 
 class Invariant:
-    """One promise about one journal.  The docstring of each subclass states it."""
+    """One promise about one journal.  The docstring of each subclass states it.
+
+    Where it has nothing to say it may say so, and is not asked there: `calls`, whose answers it listens to (refusals it hears of all;
+    None: of all); `of_policy` and `of_option`, without which in the queue's policy or the task's options neither a start nor an entry
+    is any of its business.
+    """
 
     name: ClassVar[str] = ""
+    calls: ClassVar[frozenset[str] | None] = None
+    of_policy: ClassVar[str] = ""
+    of_option: ClassVar[str] = ""
 
     def __init__(self, witness: Witness) -> None:
         self.witness = witness

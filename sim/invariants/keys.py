@@ -13,6 +13,7 @@ class KeysWithinLimit(Invariant):
     """At every instant at most `per_key` attempts of one key run, in the journal and inside handlers."""
 
     name = "serialization keys within their limit"
+    of_option = "key"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -56,6 +57,7 @@ class KeysInOrder(Invariant):
     """
 
     name = "serialization keys in order"
+    of_option = "key"
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None or (key := work.options.get("key")) is None:

@@ -102,6 +102,7 @@ class CancelIsKept(Invariant):
     """After a cancel was asked for, a run ends cancelled, or succeeds because its handler returned all the same; and it is told at once."""
 
     name = "a cancel is not forgotten"
+    calls = frozenset({"cancel"})
 
     def _other_end(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None and work.cancel is not None and work.state == "running":

@@ -14,6 +14,7 @@ class PolicyStaysAsOrdered(Invariant):
     """An acknowledged `configure` is in force, over restarts too, until the program declares another policy than before."""
 
     name = "a live change stays until another policy is declared"
+    calls = frozenset({"configure"})
 
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
         lane = self.oracle.lane(event.queue)
@@ -52,6 +53,7 @@ class OrdersAreDone(Invariant):
     """
 
     name = "an operator's orders are done, and no more than that"
+    calls = frozenset(_DOES)
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)

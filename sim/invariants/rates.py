@@ -57,6 +57,7 @@ class StartsWithinRate(Invariant):
     """
 
     name = "starts within the rate"
+    of_policy = "rate"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -97,6 +98,7 @@ class EntriesWithinRate(Invariant):
     """
 
     name = "entries within the rate"
+    of_policy = "rate"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -147,6 +149,7 @@ class StartsWithinKeyRate(Invariant):
     """Journalled starts of one serialization key, each by its cost, keep to its rate in any window, over restarts too."""
 
     name = "starts within the rate of their key"
+    of_policy = "rate_per_key"
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)

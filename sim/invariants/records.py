@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.record import Chain
+from journeyman.journal.store import Items
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 
@@ -19,14 +21,17 @@ class NumbersWithoutGaps(Invariant):
         super().__init__(witness)
         self._qseq: dict[str, int] = {}
 
-    def each(self, seq: int, event: Any, work: Work | None) -> None:
-        if seq != self.oracle.last_seq + 1:
-            self.broken(f"record {seq} follows record {self.oracle.last_seq}")
-        queue = event[1]
-        if queue:
-            if event[2] != self._qseq.get(queue, 0) + 1:
-                self.broken(f"record {seq} is number {event[2]} of {queue!r}, after {self._qseq.get(queue, 0)}")
-            self._qseq[queue] = event[2]
+    def records(self, items: Items, events: Sequence[tuple[int, Any]]) -> None:
+        last, numbers = self.oracle.newest_seq, self._qseq
+        for seq, event in events:
+            if seq != last + 1:
+                self.broken(f"record {seq} follows record {last}")
+            last = seq
+            queue = event[1]
+            if queue:
+                if event[2] != numbers.get(queue, 0) + 1:
+                    self.broken(f"record {seq} is number {event[2]} of {queue!r}, after {numbers.get(queue, 0)}")
+                numbers[queue] = event[2]
 
 
 class TimeGoesOn(Invariant):
@@ -34,9 +39,12 @@ class TimeGoesOn(Invariant):
 
     name = "time goes on"
 
-    def each(self, seq: int, event: Any, work: Work | None) -> None:
-        if event[0] < self.oracle.last_at and type(event).__name__ not in ("ClockStepped", "EngineBooted"):
-            self.broken(f"record {seq} is {self.oracle.last_at - event[0]} us older than the one before it")
+    def records(self, items: Items, events: Sequence[tuple[int, Any]]) -> None:
+        last_at = self.oracle.last_at
+        for seq, event in events:
+            if event[0] < last_at and type(event).__name__ not in ("ClockStepped", "EngineBooted"):
+                self.broken(f"record {seq} is {last_at - event[0]} us older than the one before it")
+            last_at = event[0]
 
     def opened(self, seq: int, event: Any, work: Work | None) -> None:
         if event.epoch <= self.oracle.lane(event.queue).epoch:
@@ -58,11 +66,10 @@ class ChainHolds(Invariant):
         super().__init__(witness)
         self._chain = Chain(1, bytes(16))
 
-    def records(self, items: list[tuple[bytes, bytes]]) -> None:
+    def records(self, items: Items, events: Sequence[tuple[int, Any]]) -> None:
         chain = self._chain
         try:
-            for key, value in items:
-                chain.add(int.from_bytes(key, "big"), value, value[2])
+            chain.follow([int.from_bytes(key, "big") for key, _ in items], [value for _, value in items])
             chain.finish()
         except JournalCorrupt as error:
             self.broken(str(error))

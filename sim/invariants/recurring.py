@@ -36,6 +36,8 @@ class FiresOnce(Recurring):
 
     def submitted(self, seq: int, event: Any, work: Work | None) -> None:
         if event.options is not None and "schedule" in event.options:
+            if not self._made:
+                self.witness.afterwards.append(self._look)
             self._made[event.task] = list(event.options["schedule"])
 
     def schedule_fired(self, seq: int, event: Any, work: Work | None) -> None:
@@ -48,7 +50,7 @@ class FiresOnce(Recurring):
         if event.submitted is not None and self._made.pop(event.submitted, None) != [event.name, event.fire_at]:
             self.broken(f"{event.name!r} says at seq {seq} that it submitted a task, which is not in the same commit")
 
-    def commit(self, batch: Any) -> None:
+    def _look(self) -> None:
         if self._made:
             self.broken(f"tasks of schedules without the record of their fire: {list(self._made.values())}")
 
@@ -183,6 +185,7 @@ class SchedulesAgree(Recurring):
     """`schedule` and `unschedule` are durable when they return, and `schedules()` tells what is durable."""
 
     name = "schedules() agrees with the journal"
+    calls = frozenset({"schedule", "unschedule", "schedules"})
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
         if error is not None or not self.witness.alone(asked) or not asked.alone:

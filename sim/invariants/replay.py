@@ -27,9 +27,15 @@ OFTEN: Final = 2_000  # records; a longer journal is compared at boots and close
 Picture = dict[str, dict[Any, Any]]
 
 
-def picture(state: JournalState, tally: Tally | None = None, settled: Iterable[TaskState] = ()) -> Picture:
-    """Everything logical: facts, and those of every task, in memory or (with `tally`) among `settled`, the rows of ended tasks."""
-    rows = {task.id: facts(task) for queue in state.queues.values() for task in queue.tasks.values()}
+def picture(
+    state: JournalState, tally: Tally | None = None, settled: Iterable[TaskState] = (), rows: dict[bytes, Any] | None = None
+) -> Picture:
+    """Everything logical: facts, and those of every task, in memory or (with `tally`) among `settled`, the rows of ended tasks.
+
+    `rows`: those in memory, for whoever has them.
+    """
+    if rows is None:
+        rows = {task.id: facts(task) for queue in state.queues.values() for task in queue.tasks.values()}
     if tally is not None:
         in_memory = set(rows)
         for task in settled:
@@ -68,7 +74,7 @@ class LiveEqualsReplayed(Invariant):
         self._compared_at = 0
 
     def _due(self) -> bool:
-        return (self.oracle.last_seq - self._compared_at) * LIVE_SHARE > self.witness.disk.count(Table.EVENTS)
+        return (self.oracle.newest_seq - self._compared_at) * LIVE_SHARE > self.witness.disk.count(Table.EVENTS)
 
     def booted(self, boot: Any) -> None:
         self._compare()
@@ -77,7 +83,7 @@ class LiveEqualsReplayed(Invariant):
         self._compare()
 
     def answered(self, asked: Any, answer: Any, error: BaseException | None) -> None:
-        if self.oracle.last_seq != self._compared_at and self.witness.disk.count(Table.EVENTS) <= OFTEN:
+        if self.oracle.newest_seq != self._compared_at and self.witness.disk.count(Table.EVENTS) <= OFTEN:
             self._compare()
 
     def _compare(self) -> None:
@@ -86,11 +92,11 @@ class LiveEqualsReplayed(Invariant):
             return
         if shell.writer.failure is not None or not shell.writer.idle:
             return
-        self._compared_at = self.oracle.last_seq
+        self._compared_at = self.oracle.newest_seq
         disk = self.witness.disk
         try:
             live = picture(shell.world, shell.catalog.tally, settled_on(disk))
-            folded = picture(self.witness.folded.state())
+            folded = picture(self.witness.folded.state(), rows=self.witness.folded.rows())
         except JournalError as error:
             self.broken(str(error))
             return
@@ -111,20 +117,20 @@ class RecoveredEqualsFolded(Invariant):
         self._compared_at = 0
 
     def crashed(self, boot: Any) -> None:
-        if (self.oracle.last_seq - self._compared_at) * SHARE > self.witness.disk.count(Table.EVENTS):
+        if (self.oracle.newest_seq - self._compared_at) * SHARE > self.witness.disk.count(Table.EVENTS):
             self._compare()
 
     def finish(self) -> None:
         self._compare()
 
     def _compare(self) -> None:
-        self._compared_at = self.oracle.last_seq
+        self._compared_at = self.oracle.newest_seq
         try:
             again: Recovered = recover(self.witness.disk)
             settled: list[TaskState] = []
             verify_rows(self.witness.disk, again.tally, settled)
             verify_indexes(self.witness.disk, again.tally, settled)
-            folded = self.witness.folded.state()
+            folded = picture(self.witness.folded.state(), rows=self.witness.folded.rows())
         except JournalError as error:
             self.broken(str(error))
             return
@@ -133,11 +139,11 @@ class RecoveredEqualsFolded(Invariant):
         if again.report.checkpoint_seq:
             self.witness.reach("recovered from a checkpoint")
         recovered = picture(again.state, again.tally, settled)
-        differs = difference(recovered, picture(folded))
+        differs = difference(recovered, folded)
         if differs:
             self.broken(differs)
-        if again.journal.next_seq != self.oracle.last_seq + 1:
-            self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.last_seq} is the last")
+        if again.journal.next_seq != self.oracle.newest_seq + 1:
+            self.broken(f"the next record would be {again.journal.next_seq}, and {self.oracle.newest_seq} is the last")
 
 
 __all__ = ["LiveEqualsReplayed", "RecoveredEqualsFolded", "difference", "picture", "settled_on"]

@@ -103,9 +103,9 @@ class PayloadsKeptAsPromised(Invariant):
 
     def commit(self, batch: Any) -> None:
         pruned = self.witness.pruned
-        replaced, self.oracle.replaced = self.oracle.replaced, set()
-        if not batch.deletes and not pruned and not replaced:
+        if not batch.deletes and not pruned and not self.oracle.replaced:
             return
+        replaced, self.oracle.replaced = self.oracle.replaced, set()
         deleted = self.witness.deleted(batch)
         for seq in deleted["EVENTS"] - pruned:
             if seq not in self.oracle.loose:

@@ -15,6 +15,7 @@ class OneOfAKey(Invariant):
     """
 
     name = "one of a unique key"
+    calls = frozenset({"submit"})
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
@@ -46,10 +47,12 @@ class OneOfAKey(Invariant):
         if work is not None and event.by == "unique":
             if work.state == "running":
                 self.broken(f"{work} is replaced at seq {seq} while it runs")
+            if not self._replaced:
+                self.witness.afterwards.append(self._look)
             self._replaced.add((event.queue, work.options["unique"]))
             self.witness.reach("a task replaced by another of its key")
 
-    def commit(self, batch: Any) -> None:
+    def _look(self) -> None:
         if self._replaced:
             self.broken(f"tasks with unique keys {sorted(self._replaced)} were replaced, and nothing has come in their place")
             self._replaced.clear()
@@ -67,7 +70,7 @@ class OneOfAKey(Invariant):
                 self.broken(f"submit() with unique key {key!r} answered with {work}, which has {work.options.get('unique')!r}")
             if work is not None and work.seq <= asked.seq:
                 self.witness.reach("a taken unique key answered with its task")
-        elif isinstance(error, DuplicateTask) and self.oracle.last_seq == asked.seq and self.witness.alone(asked):
+        elif isinstance(error, DuplicateTask) and self.oracle.newest_seq == asked.seq and self.witness.alone(asked):
             lane = self.oracle.lane(asked.queue)
             held = lane.holds.get(key, (0, b"", 0))[0] > asked.kernel_at
             known = asked.task is not None and (asked.task in self.oracle.tasks or asked.task in self.oracle.gone_ids)

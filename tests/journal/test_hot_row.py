@@ -47,7 +47,8 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "rejected": st.none() | st.just([[1, "TaskSucceeded"]]),
     "waits_for": st.none() | st.just([bytes(16)]),
 }
-seqs = st.lists(st.integers(65_000, 1 << 20) | st.integers((1 << 32) - 5, (1 << 32) + 5), min_size=1, max_size=30, unique=True).map(sorted)
+numbers = st.integers(1, 300) | st.integers(65_000, 1 << 20) | st.integers((1 << 32) - 5, (1 << 32) + 5)
+seqs = st.lists(numbers, min_size=1, max_size=30, unique=True).map(sorted)
 
 
 def task(columns: dict[str, Any]) -> TaskState:
@@ -65,6 +66,8 @@ def spread(found: list[int]) -> dict[str, Any]:
     seqs,
     st.booleans(),
 )
+@example({}, [1, 2, 3], True)
+@example({}, [23, 24, 255, 256], True)
 @example({}, [65_535, 65_536, 65_537], True)
 @example({}, [65_536, 65_537], True)
 @example({}, [(1 << 32) - 2, (1 << 32) - 1], True)
@@ -81,6 +84,8 @@ def test_the_regular_row_is_made_quickly() -> None:
     for changed in ({}, {"result_seq": 70_002, "result_len": 9, "result_digest": bytes(16)}, {"error": error, "state": "failed"}):
         one = task(REGULAR | changed)
         assert quick_row(one) == encode(one.row())
+    young = task(REGULAR | spread([5, 6, 300]))
+    assert quick_row(young) == encode(young.row())
 
 
 def test_columns_that_are_kept_are_told_apart() -> None:
