@@ -5,7 +5,7 @@ retention no longer keeps, and lets the store look after itself (stale readers, 
 
 Problem.  A checkpoint and a prune cost three or four commits, however little there is to write.  Once a minute that is more than all else a
 quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: both are done in the first minute of a boot
-and in each that finds enough gathered; otherwise each pause is twice as long as the last, up to five minutes for prunes (nobody sees what
+and in each that finds enough gathered; otherwise each pause is twice as long as the last, up to ten minutes for prunes (nobody sees what
 has expired in the meantime) and up to a day for checkpoints.  The tail that a recovery reads stays short all the same, and a task whose
 whole life lies in it leaves without a row and an index entry ever having been written for it.  A prune that finds tasks which only a
 checkpoint lets go takes one.
@@ -29,7 +29,7 @@ from journeyman.kernel.events import ClockStepped
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
-PRUNE_MINUTES: Final = 5  # that a prune waits at most
+PRUNE_MINUTES: Final = 10  # that a prune waits at most
 CHECKPOINT_MINUTES: Final = 1_440  # that a checkpoint waits at most while little happens
 Listing = Callable[[int | None], Iterator[TaskState]]  # tasks with a seq below that, newest first, as they stand when it is called
 
