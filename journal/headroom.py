@@ -30,7 +30,7 @@ _ZEROS: Final = memoryview(bytes(MOST))
 
 
 class Headroom:
-    """Of one data.mdb.  All methods are for the thread that commits.  An error of the disk ends it for good, and nothing else."""
+    """Of one data.mdb.  All methods are for the thread that commits.  An error ends it for good, and nothing else."""
 
     def __init__(self, data: str, extent: Callable[[], tuple[int, int]]) -> None:
         """`data`: the file.  `extent()`: bytes of it up to the last page that LMDB has ever taken, and the size of the map."""
@@ -45,25 +45,30 @@ class Headroom:
         self._commits += 1
         if self._commits < self._due or self._fd < 0:
             return
+        try:
+            self._look()
+        except Exception:  # whatever it is: commits go on without it
+            self._forget()
+
+    def _look(self) -> None:
         used, most = self._extent()
         grown = used - self._first
         pace = max(1, (used - self._used) // self._commits)  # bytes a commit
         self._used, self._commits = used, 0
         piece = min(max(grown, LEAST), MOST)
         low = piece // 2  # bytes left, below which more are added
-        try:
-            end = max(os.fstat(self._fd).st_size, used)
-            if end - used < low and grown >= MATURE and pace < LARGE and end + piece <= most and self._room():
-                end += os.pwrite(self._fd, _ZEROS[:piece], end)
-                os.fdatasync(self._fd)
-        except OSError:
-            self._forget()
-            return
+        end = max(os.fstat(self._fd).st_size, used)
+        if end - used < low and grown >= MATURE and pace < LARGE and end + piece <= most and self._room():
+            end += os.pwrite(self._fd, _ZEROS[:piece], end)
+            os.fdatasync(self._fd)
         self._due = max(1, min(PATIENCE, (end - used - low) // pace))
 
     def settle(self) -> None:
-        """LMDB is about to go: the last look."""
-        self._used = self._extent()[0]
+        """LMDB is about to go: how much of the file is in use for good."""
+        try:
+            self._used = self._extent()[0]
+        except Exception:  # as above
+            self._forget()
 
     def close(self, *, in_order: bool) -> None:
         """LMDB has gone.  In good order the file ends with what is in use from now on."""
