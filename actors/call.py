@@ -7,6 +7,7 @@ what it asked for may happen all the same ("outcome unknown": give an `id=` and 
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 import outcome
@@ -48,19 +49,20 @@ class Call(Generic[T]):
     def settled(self) -> bool:
         return self._outcome is not None
 
-    async def wait(self) -> T:
-        """The answer, or the error it failed with."""
+    def wait(self) -> Coroutine[Any, Any, T]:
+        """The answer, or the error it failed with.  To be awaited at once: no coroutine of its own, for every submit waits here."""
         if self._outcome is not None:
-            await trio.lowlevel.checkpoint()
-            return self._outcome.unwrap()
+            return self._settled(self._outcome)
         self._waiter = trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(self._abort)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._waiter = None
-            return trio.lowlevel.Abort.SUCCEEDED
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
-        value: T = await trio.lowlevel.wait_task_rescheduled(abort)
-        return value
+    async def _settled(self, result: outcome.Outcome[T]) -> T:
+        await trio.lowlevel.checkpoint()
+        return result.unwrap()
 
     async def wait_through(self) -> T:
         """As `wait`, and no cancel ends it sooner."""
