@@ -54,7 +54,7 @@ class Call(Generic[T]):
         if self._outcome is not None:
             return self._settled(self._outcome)
         self._waiter = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._abort)
+        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - who called awaits it
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None
