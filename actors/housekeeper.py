@@ -1,11 +1,11 @@
 """The housekeeper: the only thing that wakes an idle engine, once a minute.
 
-It lets the wall clock and kernel time meet again when they have drifted apart, takes a checkpoint when something has changed, prunes what
-retention no longer keeps, and lets the store look after itself (stale readers, free space).
+It lets the wall clock and kernel time meet again when they have drifted apart, lets the store look after itself (stale readers, free
+space), and, when it is worth it, takes a checkpoint and prunes what retention no longer keeps.
 
 Problem.  A checkpoint and a prune cost three or four commits, however little there is to write.  Once a minute that is more than all else a
-quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: both are done in the first minute of a boot
-and in each that finds enough gathered; otherwise each pause is twice as long as the last, up to ten minutes for prunes (nobody sees what
+quiet engine does, and on a real disk a dozen barriers a minute that keep it awake.  Choice: both are done in the first minute of a boot and
+in each that finds 1,000 events gathered; otherwise each pause is twice as long as the last, up to ten minutes for prunes (nobody sees what
 has expired in the meantime) and up to a day for checkpoints.  The tail that a recovery reads stays short all the same, and a task whose
 whole life lies in it leaves without a row and an index entry ever having been written for it.  A prune that finds tasks which only a
 checkpoint lets go takes one.
@@ -73,8 +73,10 @@ class Housekeeper:
         while True:
             await trio.sleep(INTERVAL)
             self._look_around()
-            tail = self._shell.journal.next_seq - 1 - self._shell.checkpoint.through_seq
-            checkpoint = self._to_checkpoint.over(tail >= CHECKPOINT_QUIET_EVENTS)
+            newest = self._shell.checkpoint
+            tail = self._shell.journal.next_seq - 1 - newest.through_seq
+            # One that was broken off holds back from prunes what it has not written: it is finished at once.
+            checkpoint = self._to_checkpoint.over(tail >= CHECKPOINT_QUIET_EVENTS or newest.running)
             if checkpoint:
                 await self._snapshotter.take()
             if self._to_prune.over(checkpoint):

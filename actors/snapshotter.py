@@ -1,7 +1,7 @@
 """The snapshotter: takes checkpoints, so that recovery reads a tail and not a history.
 
 It works in small pieces between other turns: a few rows are encoded, ride in the next commit, and the loop goes on.  A checkpoint is taken
-when enough events have come since the last, when the minute's housekeeping finds something changed, and before a prune.
+when enough events have come since the last, when housekeeping finds it worth it (actors/housekeeper.py), and before a prune by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Snapshotter:
         self._wanted = trio.Event()
         self.after: Callable[[], Awaitable[object]] = (
             trio.lowlevel.checkpoint
-        )  # prune: what has expired need not wait in memory for a minute
+        )  # prune: what has expired need not wait in memory for the next round
         shell.checkpoint_wanted = self.want
 
     def want(self) -> None:
@@ -55,7 +55,7 @@ class Snapshotter:
     def _begin(self) -> bool:
         shell = self._shell
         if not shell.sound:
-            return False  # the next minute, or whoever asks next, will find it so
+            return False  # whoever asks next will find it so
         shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now())
         return True
 

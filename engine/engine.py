@@ -176,8 +176,7 @@ class Door(Bulk, Schedules):
             raise RuntimeError(
                 "a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit"
             )
-        session = self._opened()
-        task = session.find(task_id)
+        session, task = await self._found(task_id)
         if task is None:
             await self._seen(session)
             if keepsake is not None and keepsake.task is not None:

@@ -24,6 +24,7 @@ from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.kernel.commands import Accepted, Answer, Refused
 from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.taskstate import TaskState
 
 StateLike = State | str
 
@@ -50,8 +51,7 @@ class Questions:
 
     async def get(self, id: str) -> Task:
         """The task as it stands.  TaskNotFound when it is unknown, or retention has dropped it."""
-        session = self._opened()
-        task = session.reader.find(id_of(id))
+        session, task = await self._found(id_of(id))
         if task is None:
             await self._seen(session)
             raise TaskNotFound(no_task(id))
@@ -61,8 +61,7 @@ class Questions:
 
     async def explain(self, id: str) -> Explanation:
         """Why a task is not running: `.reasons`, each with `kind` and `text`."""
-        session = self._opened()
-        task = session.reader.find(id_of(id))
+        session, task = await self._found(id_of(id))
         if task is None:
             await self._seen(session)
             raise TaskNotFound(no_task(id))
@@ -76,8 +75,7 @@ class Questions:
 
     async def history(self, id: str) -> list[HistoryEvent]:
         """The task's whole life, from the journal, oldest first."""
-        session = self._opened()
-        task = session.reader.find(id_of(id))
+        session, task = await self._found(id_of(id))
         seqs = [] if task is None else list(task.seqs)
         await self._seen(session)
         if task is None or session.reader.find(task.id) is None:  # ended and dropped, or pruned, while we waited
@@ -110,6 +108,7 @@ class Questions:
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key, unique=unique)
         seq = await self._seq_of(session, before)
+        session = await self._sound(session, filters.queue)
         found: list[Task] = []
         for task in session.reader.newest(filters, seq):
             found.append(session.task(task))
@@ -133,13 +132,14 @@ class Questions:
         """How many tasks match.  Cheap for queue and state; other filters look at every task of those."""
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key, unique=unique)
+        session = await self._sound(session, filters.queue)
         number = session.reader.count(filters)
         await self._seen(session)
         return number
 
     async def stats(self) -> dict[str, QueueStats]:
         """Every queue, stored or declared: counts by state, ages, rates, durations."""
-        session = self._opened()
+        session = await self._sound(self._opened())
         now = session.shell.now()
         actors = sorted((session.called(actor.name), actor) for actor in session.queues())
         found = {name: stats_of(actor, name, session.reader.counts(actor), now) for name, actor in actors}
@@ -147,6 +147,28 @@ class Questions:
         return found
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _found(self, id: bytes) -> tuple[Scope, TaskState | None]:
+        """The task that this door reaches under that id, looked for where memory can be trusted."""
+        session = self._opened()
+        task = session.find(id)
+        doubted = not session.shell.sound if task is None else session.shell.actors[task.queue].doubtful
+        if doubted:
+            await session.sound()
+            session = self._opened()
+            task = session.find(id)
+        return session, task
+
+    async def _sound(self, session: Scope, queue: str | None = None) -> Scope:
+        """`session`, once what memory holds of its queues (or of one, by its stored name) is what the journal says.
+
+        A step that failed half-way leaves behind what was never handed over, and so will never be durable (law 3), until its queue has been
+        read anew.
+        """
+        if any(actor.doubtful for actor in session.queues() if queue is None or actor.name == queue):
+            await session.sound()
+            return self._opened()
+        return session
 
     async def _seen(self, session: Scope) -> None:
         """Wait until everything applied so far is durable (law 3).  Always a checkpoint."""

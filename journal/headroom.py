@@ -6,8 +6,8 @@ Choice: when little is left between LMDB's last page and the end of the file, th
 has been answered, and flushes them there and then.  Only ever behind the end, so nothing that LMDB wrote can be touched, and a crash leaves
 a file that is too long, which LMDB does not mind.  A close in good order gives the room back.
 
-Who gets none: a journal that has not grown by `MATURE` since it was opened (a small one stays small), one that grows by large commits (the
-zeros would double what is written, and a flush in a hundred milliseconds is not felt), and any on a disk that is nearly full.
+Who gets none: a journal that has not grown by `MATURE` since it was opened (a small one stays small), one that grows by `LARGE` a commit or
+more (the zeros would double what is written, and beside such a commit the flush is little), and any on a disk that is nearly full.
 
 Rejected: fallocate (blocks that are only reserved are turned into written ones by the same record in the file system's journal); one large
 piece (the longer the flush, the more likely somebody waits for it); doing it when the engine opens (most journals never grow that much).
@@ -30,7 +30,7 @@ _ZEROS: Final = memoryview(bytes(MOST))
 
 
 class Headroom:
-    """Of one data.mdb.  All methods are for the thread that commits.  An error ends it for good, and nothing else."""
+    """Of one data.mdb.  All methods are for the thread that commits.  Where it fails, commits go on without it."""
 
     def __init__(self, data: str, extent: Callable[[], tuple[int, int]]) -> None:
         """`data`: the file.  `extent()`: bytes of it up to the last page that LMDB has ever taken, and the size of the map."""
@@ -73,9 +73,14 @@ class Headroom:
     def close(self, *, in_order: bool) -> None:
         """LMDB has gone.  In good order the file ends with what is in use from now on."""
         with contextlib.suppress(OSError):
-            if in_order and self._fd >= 0 and os.fstat(self._fd).st_size > self._used:
+            if in_order and self._fd >= 0 and self._only_zeros():
                 os.ftruncate(self._fd, self._used)
         self._forget()
+
+    def _only_zeros(self) -> bool:
+        """Whether there is something behind what is in use, and only what was written here.  Else it is another's, or for `repair`."""
+        ahead = os.fstat(self._fd).st_size - self._used
+        return 0 < ahead <= 2 * MOST and not any(os.pread(self._fd, ahead, self._used))
 
     def _forget(self) -> None:
         if self._fd >= 0:

@@ -78,12 +78,13 @@ class LmdbStore:
         try:
             self._tables = self._open_tables()
             self._page_size = int(self._env.stat()["psize"])
+            if not readonly:
+                self._headroom = Headroom(os.path.join(path, "data.mdb"), self._extent)
         except BaseException:
             self._env.close()
             raise
         self._thread: threading.Thread | None = None
         if not readonly:
-            self._headroom = Headroom(os.path.join(path, "data.mdb"), self._extent)
             self._thread = threading.Thread(target=self._write_forever, name="journeyman-writer", daemon=True)
             self._thread.start()
         _stores.add(self)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 
-LATE_SECONDS: Final = 900.0  # housekeeping comes once a minute; a large step of the clock must be confirmed; disks are slow at times
+LATE_SECONDS: Final = 900.0  # prunes come every ten minutes at least; a large step of the clock must be confirmed; disks are slow at times
 
 _KEPT: Final = {
     "TaskSucceeded": "keep_succeeded_us",

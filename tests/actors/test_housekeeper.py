@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from journeyman.actors.housekeeper import Pause
 from journeyman.engine import Queue, Retention
 from journeyman.journal.store import Table
-from journeyman.sim import World, simulate
+from journeyman.kernel.bounds import PRUNE_TASKS
+from journeyman.sim import Faults, World, simulate
 from journeyman.sim.disk import Disk
 
 MINUTE = 60
@@ -83,3 +86,37 @@ def test_what_lived_across_the_checkpoint_goes_within_ten_minutes_too() -> None:
             assert disk_of(world).count(Table.LIVE) == disk_of(world).count(Table.TASKS) == 0
 
     simulate(scenario)
+
+
+def test_all_that_has_expired_goes_in_one_round() -> None:
+    lane, noop = queue(kept=5 * MINUTE)
+    tasks = 2 * PRUNE_TASKS + 50
+
+    async def scenario(world: World) -> None:
+        async with world.engine([lane]) as engine:
+            await engine.submit_many([(noop, (), {})] * tasks)
+            await world.advance(minutes=6.5)
+            assert disk_of(world).count(Table.PAYLOADS) == tasks
+            await world.advance(minutes=1)  # housekeeping has pruned at 1, 3 and 7 minutes
+            assert disk_of(world).count(Table.PAYLOADS) == 0
+
+    simulate(scenario)
+
+
+def test_a_checkpoint_that_was_broken_off_is_finished_in_a_minute() -> None:
+    lane, noop = queue(kept=10 * MINUTE)
+
+    async def scenario(world: World) -> None:
+        async with world.engine([lane]) as engine:
+            await world.advance(hours=17)  # from here on the pause before a checkpoint is of hours
+            await engine.submit_many([(noop, (), {})] * 150)
+            await engine.drain()
+            with trio.move_on_after(0.11):
+                await engine.prune(older_than=3600)
+            assert engine._opened().shell.checkpoint.running
+            await world.advance(minutes=2)
+            assert not engine._opened().shell.checkpoint.running
+            await world.advance(minutes=20)
+            assert disk_of(world).count(Table.PAYLOADS) == 0
+
+    simulate(scenario, faults=Faults(disk_latency=(0.05, 0.05)))

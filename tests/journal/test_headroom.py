@@ -111,12 +111,22 @@ def test_only_what_lies_behind_the_end_is_written(tmp_path: Path) -> None:
 
 def test_a_failed_store_leaves_its_file_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "data.mdb"
-    file.write_bytes(b"x" * 3 * MATURE)
+    file.write_bytes(b"x" * MATURE + bytes(LEAST))
     extents = iter([0, MATURE])
     headroom = Headroom(str(file), lambda: (next(extents), 1 << 30))
     headroom.settle()
     headroom.close(in_order=False)
-    assert file.stat().st_size == 3 * MATURE
+    assert file.stat().st_size == MATURE + LEAST
+
+
+@pytest.mark.parametrize("tail", [bytes(LEAST) + b"x", b"x" + bytes(LEAST), bytes(3 * MOST)])
+def test_only_what_it_has_written_is_cut_off(tmp_path: Path, tail: bytes) -> None:
+    file = tmp_path / "data.mdb"
+    file.write_bytes(b"x" * MATURE + tail)
+    headroom = Headroom(str(file), lambda: (MATURE, 1 << 30))
+    headroom.settle()
+    headroom.close(in_order=True)
+    assert file.read_bytes() == b"x" * MATURE + tail
 
 
 def test_a_disk_that_refuses_ends_it_and_nothing_else(place: Path) -> None:

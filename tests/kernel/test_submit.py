@@ -109,3 +109,12 @@ def test_submits_applied_together_are_submits_applied_one_by_one() -> None:
     assert together.qseq == once_more.qseq
     check_indexes(together, lane.now)
     check_indexes(together, 30 * SECOND)
+
+
+def test_new_tasks_that_nobody_here_can_run_are_parked() -> None:
+    lane = Lane(Policy())
+    lane.state.set_handlers(frozenset({"send"}))
+    events = lane.proposed(task(1), task(2, handler="other")).events
+    apply_new(lane.state, events, len(lane.journal) + 1)  # type: ignore[arg-type]
+    assert list(lane.state.agenda.parked) == [tid(2)]
+    assert [found.id for found in lane.state.agenda.ready.best(9)] == [tid(1)]
