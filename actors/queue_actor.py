@@ -206,11 +206,13 @@ class QueueActor:
     def moving(self) -> bool:
         """Whether anything is left here that can move by itself (DECISIONS 19)."""
         state = self.state
+        if self.broken is not None:
+            return bool(self.attempts)  # what it recorded as running is for the next boot
         if self._mailbox or state.running or self.attempts or self.met:
             return True
         if state.schedules and self.recurrence.moving(self.shell.now()):
             return True
-        if state.paused is not None or self.broken is not None:
+        if state.paused is not None:
             return False
         counts = state.counts(self.shell.now())
         if counts[State.RETRYING] or has_ready(state) or state.agenda.next_token() is not None:

@@ -56,6 +56,8 @@ class Supervisor:
                 if len(deaths) > RESTARTS_MAX:
                     actor.broken = error
                     await self._read_anew(actor)  # nothing will run, but what checkpoints write of it must be true
+                    if self._shell.news is not None:
+                        self._shell.news.set()  # whoever waits for the queues to come to rest need not wait for this one
                     await self._refuse(actor, error)
                     return
                 await trio.sleep(_PAUSES[min(len(deaths), len(_PAUSES)) - 1])

@@ -210,9 +210,12 @@ class Door(Bulk, Schedules):
         """
         session = self._opened()
         with trio.CancelScope() if timeout is None else trio.fail_after(timeout):
-            while any(actor.moving() for actor in session.queues()):
+            while True:
+                session = await self._sound(session)
+                if not any(actor.moving() for actor in session.queues()):
+                    break
                 await session.shell.next_news()
-                self._opened()
+                session = self._opened()
             await self._seen(session)
 
     # --- queues -------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Schedules(Operations):
 
     async def schedules(self, queue: str | None = None) -> list[Schedule]:
         """Every schedule, or those of a queue, by name.  QueueNotFound."""
-        session = self._opened()
+        session = await self._sound(self._opened())
         actors = session.queues() if queue is None else [self._actor(session, queue)]
         found = [_shown(session, actor, schedule) for actor in actors for schedule in actor.state.schedules.values()]
         await self._seen(session)
@@ -151,7 +151,7 @@ class Schedules(Operations):
 
     async def preview(self, name: str, n: int = 5) -> list[datetime]:
         """The next `n` fire times of a schedule, aware, with its zone's offset at each; fewer if it ends.  ScheduleNotFound."""
-        session = self._opened()
+        session = await self._sound(self._opened())
         actor, own_name = await self._place(session, name)
         schedule = actor.state.schedules[own_name]
         clock = session.shell.clock.wall() if schedule.by_cron else session.shell.now()

@@ -114,3 +114,31 @@ def test_what_reaches_into_a_queue_in_doubt_waits_until_it_is_read_anew(seed: in
 
     with planted(half(29, "kind.__name__ in ('AttemptStarted', 'AttemptFailed', 'TaskSucceeded')")):
         simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_question_is_answered_from_a_failed_step(seed: int) -> None:
+    chance = Random(seed)
+    media = Queue("media", concurrency=3)
+    play = media.handler(_handler, name="media")
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[media]) as engine:
+            handles = await engine.submit_many([play.bind(n) for n in range(1, 5)])
+            for n in range(120):
+                one = chance.choice(handles)
+                question = chance.choice((
+                    lambda one=one: engine.get(one.id), lambda one=one: engine.explain(one.id), lambda one=one: engine.history(one.id),
+                    lambda one=one: engine.wait(one.id), engine.list, engine.count, engine.stats,
+                ))  # fmt: skip
+                with trio.move_on_after(chance.choice((0.05, 1))):
+                    await question()
+                with contextlib.suppress(QueueBroken):
+                    handles.append(await engine.submit(play, n))
+                if n % 10 == 0:
+                    await engine.drain()
+                    assert (await engine.stats())["media"].broken or not await engine.count(state=("pending", "running", "retrying"))
+                await trio.sleep(chance.choice((0, 0.01, 0.1)))
+
+    with planted(half(9)):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
