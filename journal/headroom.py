@@ -20,6 +20,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from journeyman.journal.errors import JournalError
+
 MATURE: Final = 64 << 10  # bytes of growth since the open, before which nothing is added
 LEAST: Final = 64 << 10  # bytes added at a time: as many as the journal has grown since the open, in these bounds
 MOST: Final = 256 << 10
@@ -47,7 +49,7 @@ class Headroom:
             return
         try:
             self._look()
-        except Exception:  # whatever it is: commits go on without it
+        except (OSError, JournalError):  # commits go on without it
             self._forget()
 
     def _look(self) -> None:
@@ -67,7 +69,7 @@ class Headroom:
         """LMDB is about to go: how much of the file is in use for good."""
         try:
             self._used = self._extent()[0]
-        except Exception:  # as above
+        except (OSError, JournalError):
             self._forget()
 
     def close(self, *, in_order: bool) -> None:

@@ -235,8 +235,9 @@ class LmdbStore:
 
     def _extent(self) -> tuple[int, int]:
         """Bytes of data.mdb up to the last page that LMDB has ever taken, and the size of the map."""
-        info = self._env.info()
-        return (info["last_pgno"] + 1) * self._page_size, info["map_size"]
+        with _translated(self.path):
+            info = self._env.info()
+            return (info["last_pgno"] + 1) * self._page_size, info["map_size"]
 
     def space(self) -> tuple[int, int]:
         disk = os.statvfs(self.path)
