@@ -72,27 +72,21 @@ class Housekeeper:
     async def run(self) -> None:
         while True:
             await trio.sleep(INTERVAL)
-            self._look_around()
-            newest = self._shell.checkpoint
-            tail = self._shell.journal.next_seq - 1 - newest.through_seq
-            # One that was broken off holds back from prunes what it has not written: it is finished at once.
-            checkpoint = self._to_checkpoint.over(tail >= CHECKPOINT_QUIET_EVENTS or newest.running)
-            if checkpoint:
-                await self._snapshotter.take()
-            if self._to_prune.over(checkpoint):
-                await self._prune_and_let_go()
+            await self.tidy()
 
-    async def tidy(self) -> None:
-        """One round of all duties, now."""
-        self._look_around()
-        await self._snapshotter.take()
-        await self.prune_expired()
-
-    def _look_around(self) -> None:
-        """What cannot wait longer than a minute."""
+    async def tidy(self, *, at_once: bool = False) -> None:
+        """One round: what cannot wait longer than a minute, and of the rest what is worth it by now, or (`at_once`) all of it."""
         self._follow_clock()
         self._mind_the_schedules()
         self._shell.store.tend()
+        newest = self._shell.checkpoint
+        tail = self._shell.journal.next_seq - 1 - newest.through_seq
+        # One that was broken off holds back from prunes what it has not written: it is finished at once.
+        checkpoint = self._to_checkpoint.over(at_once or tail >= CHECKPOINT_QUIET_EVENTS or newest.running)
+        if checkpoint:
+            await self._snapshotter.take()
+        if self._to_prune.over(checkpoint):
+            await self._prune_and_let_go()
 
     async def _prune_and_let_go(self) -> None:
         """Prune; what lived across the newest checkpoint and has expired goes after another one."""

@@ -161,11 +161,11 @@ class SubmitSpec(Submittable[P, R_co]):
     fixed: Mapping[str, Any] | None = None
     on_conflict: OnConflict = "return"
     after: tuple[Name, ...] = ()
-    worked_out: bool = field(init=False, compare=False, repr=False)  # its command is, when it is submitted
+    plain: bool = field(init=False, compare=False, repr=False)  # no chosen id, no instant: the same command whenever it is submitted
 
     def __post_init__(self) -> None:
         given = (self.task, self.delay_us, self.at_us, self.deadline_us, self.deadline_at)
-        object.__setattr__(self, "worked_out", any(value is not None for value in given))
+        object.__setattr__(self, "plain", all(value is None for value in given))
 
     @property
     def spec(self) -> SubmitSpec[P, R_co]:
@@ -179,7 +179,7 @@ class SubmitSpec(Submittable[P, R_co]):
         `more`: further options of the event (parent, root).
         """
         name, size = self.handler.name, len(payload)
-        if not self.worked_out and not more:
+        if self.plain and not more:
             return _new(
                 Submit, (task, name, self.priority, None, DUE_BY_DURATION, size, digest, 0, None, self.fixed, internal, self.on_conflict)
             )  # fmt: skip

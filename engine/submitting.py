@@ -15,7 +15,7 @@ from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.submission import Submission
 from journeyman.engine.after import Places, ids_alone
-from journeyman.engine.errors import HandlerNotFound, PayloadTooLarge, QueueBroken, QueueNotFound
+from journeyman.engine.errors import HandlerNotFound, JourneymanError, PayloadTooLarge, QueueBroken, QueueNotFound
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
 from journeyman.journal.digest import digest
@@ -49,8 +49,9 @@ def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[st
         more = {"parent": parent.task.id, "root": root}
     if spec.after:
         more = {**(more or {}), "after": ids_alone(spec.after)}
-    if actor.broken is not None or shell.room.refuse(size) is not None:
-        admit(session, actor, size)
+    tight = shell.room.refuse(size)
+    if tight is not None or actor.broken is not None:
+        raise not_admitted(session, actor, tight)
     command = spec.command(whole.ids.mint(now), now, payload, digest(payload), more=more, internal=parent is not None)
     if spec.task is not None and parent is None:
         shell.choose(spec.task)
@@ -100,11 +101,16 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
 
 def admit(session: Scope, actor: QueueActor, payload_bytes: int) -> None:
     """QueueBroken or JournalFull, if this cannot be taken in now."""
-    if actor.broken is not None:
-        raise QueueBroken(f"queue {session.called(actor.name)!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
     tight = session.shell.room.refuse(payload_bytes)
-    if tight is not None:
-        raise JournalFull(tight)
+    if tight is not None or actor.broken is not None:
+        raise not_admitted(session, actor, tight)
+
+
+def not_admitted(session: Scope, actor: QueueActor, tight: str | None) -> JourneymanError:
+    """Why not: the queue was given up, or the disk is `tight`."""
+    if actor.broken is not None:
+        return QueueBroken(f"queue {session.called(actor.name)!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
+    return JournalFull(tight)
 
 
 def resolve(session: Scope, target: Any) -> tuple[SubmitSpec[..., Any], QueueActor]:

@@ -82,7 +82,7 @@ class Headroom:
     def _only_zeros(self) -> bool:
         """Whether there is something behind what is in use, and only what was written here.  Else it is another's, or for `repair`."""
         ahead = os.fstat(self._fd).st_size - self._used
-        return 0 < ahead <= 2 * MOST and not any(os.pread(self._fd, ahead, self._used))
+        return 0 < ahead <= 2 * MOST and not os.pread(self._fd, ahead, self._used).strip(b"\0")
 
     def _forget(self) -> None:
         if self._fd >= 0:

@@ -217,7 +217,9 @@ class SimEngine(Engine):
             boot = self._boot
             try:
                 alive = self._alive()
-                waiting = functools.partial(Door.wait_for, door, task_id, None, pending_in, keepsake)
+                # What a handle keeps of an end is memory of the process that made it, and a power cut may have taken that end back.
+                kept = keepsake if alive.engine._opened().shell.keepsakes.get(task_id) is keepsake else None
+                waiting = functools.partial(Door.wait_for, door, task_id, None, pending_in, kept)
                 task: Task = await self._call(alive, "wait", waiting)
                 return task
             except (EngineCrashed, EngineStopped, JournalError):

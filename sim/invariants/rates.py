@@ -132,6 +132,9 @@ class EntriesWithinRate(Invariant):
         self._lagged.clear()
         self._ahead_us, self._boot = ahead_us, self.witness.boot_number
 
+    def clock_stepped(self, seq: int, event: Any, work: Work | None) -> None:
+        self._ahead_us += event.delta_us
+
     def configured(self, seq: int, event: Any, work: Work | None) -> None:
         if forget(self._buckets, event.queue, self.oracle.lane(event.queue).policy, event.policy):
             self._since[event.queue] = seq

@@ -79,12 +79,12 @@ async def test_the_old_task_goes_whole_and_the_new_one_stays(way: str, settled: 
             assert (await engine.get(ID)).result == 2
             assert [task.id for task in await engine.list("work")] == [ID]
             assert await engine.count("work") == 1
-            await engine._opened().runtime.housekeeper.tidy()
+            await engine._opened().runtime.housekeeper.tidy(at_once=True)
     assert only_life(path) == 1
     async with Engine(path, queues, clock=clock) as engine:
         assert (await engine.get(ID)).result == 2
         clock.forward(601)
-        await engine._opened().runtime.housekeeper.tidy()
+        await engine._opened().runtime.housekeeper.tidy(at_once=True)
     assert only_life(path) == 0
 
 
@@ -95,13 +95,13 @@ async def test_while_the_clock_is_in_doubt_the_id_is_taken(settled: bool, tmp_pa
     async with Engine(path, queues, clock=clock) as engine:
         await first_life(engine, queues, settled)
         clock.ahead = 4_000_000_000
-        await engine._opened().runtime.housekeeper.tidy()
+        await engine._opened().runtime.housekeeper.tidy(at_once=True)
         with pytest.raises(DuplicateTask):
             await engine.submit(queues[0].handlers["work"].using(id=ID), 2)
         with pytest.raises(DuplicateTask):
             await engine.submit_many([queues[0].handlers["work"].using(id=ID).bind(2)])
         assert await engine.count("work") == 0
-        await engine._opened().runtime.housekeeper.tidy()
+        await engine._opened().runtime.housekeeper.tidy(at_once=True)
         await (await engine.submit(queues[0].handlers["work"].using(id=ID), 2)).wait(timeout=5)
         assert (await engine.get(ID)).result == 2
     assert only_life(path) == 1
