@@ -9,8 +9,9 @@ a file that is too long, which LMDB does not mind.  A close in good order gives 
 Who gets none: a journal that has not grown by `MATURE` since it was opened (a small one stays small), one that grows by `LARGE` a commit or
 more (the zeros would double what is written, and beside such a commit the flush is little), and any on a disk that is nearly full.
 
-Rejected: fallocate (blocks that are only reserved are turned into written ones by the same record in the file system's journal); one large
-piece (the longer the flush, the more likely somebody waits for it); doing it when the engine opens (most journals never grow that much).
+Rejected: fallocate (blocks that are only reserved are turned into written ones by the same record in the file system's journal: no gain);
+one large piece (the longer the flush, the more likely somebody waits for it); doing it when the engine opens (most journals never grow that
+much).
 """
 
 from __future__ import annotations
