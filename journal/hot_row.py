@@ -48,13 +48,13 @@ def _packed(seqs: tuple[int, ...]) -> bytes:
 
 def quick_row(task: TaskState) -> bytes | None:
     """Canonical CBOR of `task.row()`, if it is regular."""
-    seqs, seq, last, result_seq = task.seqs, task.seq, task.last_seq, task.result_seq
+    later, seq, last, result_seq = task.later, task.seq, task.last_seq, task.result_seq
     started_at, finished_at, elapsed, expires_at = task.started_at, task.finished_at, task.elapsed_us, task.expires_at
     due_at, first_due, submitted_at, due_kind = task.due_at, task.first_due, task.submitted_at, task.due_kind
     id, payload_digest, result_digest = task.id, task.payload_digest, task.result_digest
     if (
         started_at is None or finished_at is None or len(id) != 16 or last > _HIGHEST_SEQ
-        or seqs[0] != seq or seqs[-1] != last or not 0 < len(seqs) < 24 or task.payload_seq != seq or result_seq not in (0, last)
+        or not 0 < len(later) < 23 or later[-1] != last or task.payload_seq != seq or result_seq not in (0, last)
         or due_at < _LOWEST_INSTANT or first_due < _LOWEST_INSTANT or submitted_at < _LOWEST_INSTANT
         or started_at < _LOWEST_INSTANT or finished_at < _LOWEST_INSTANT or not 0 <= due_kind < 24
         or len(payload_digest) not in _LENGTH or len(result_digest) not in _LENGTH
@@ -64,10 +64,10 @@ def quick_row(task: TaskState) -> bytes | None:
         return None
     kind = (task.queue, task.handler, task.state._value_, task.attempt, task.failures, task.crashes, task.priority)
     if seq < _LOWEST_SEQ:  # a young journal, and nearly every simulated one
-        pieces = [uint(one) for one in seqs]
+        pieces = [uint(seq), *map(uint, later)]
         places, first, final = b"".join(pieces), pieces[0], pieces[-1]
     else:
-        places = _THREE_SEQS.pack(0x1A, seq, 0x1A, seqs[1], 0x1A, last) if len(seqs) == 3 else _packed(seqs)
+        places = _THREE_SEQS.pack(0x1A, seq, 0x1A, later[0], 0x1A, last) if len(later) == 2 else _packed(task.seqs)
         first, final = places[:5], places[-5:]
     key_id, wrong, reason, message, progress = task.key_id, task.error, task.reason, task.message, task.progress_ppm
     try:
@@ -83,7 +83,7 @@ def quick_row(task: TaskState) -> bytes | None:
             _NULL if wrong is None else encode_flat(wrong),
             _NULL if reason is None else encode_flat(reason), _NULL if message is None else encode_flat(message),
             _NULL if progress is None else uint(progress), _NULL,
-            _SMALL_ARRAY[len(seqs)], places, final, _NULL, first, b"\xf6\xf6\x40",
+            _SMALL_ARRAY[len(later) + 1], places, final, _NULL, first, b"\xf6\xf6\x40",
         ))  # fmt: skip
     except error:  # a number beyond 64 bits
         return None

@@ -120,7 +120,7 @@ def _started(state: QueueState, event: AttemptStarted, seq: int) -> None:
     task.attempt = attempt
     task.epoch = epoch
     task.started_at = at
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     if task.crashes and agenda.is_suspect(task):
         agenda.suspects_out[id] = task
@@ -174,7 +174,7 @@ def _finish(state: QueueState, id: bytes, final: State, at: int, expires_at: int
     task.finished_at = at
     task.expires_at = expires_at
     task.keep_payload = keep_payload
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     if task.options is not None:
         agenda.ended(task)
@@ -236,7 +236,7 @@ def _return(state: QueueState, id: bytes, rest: State, due_at: int, due_kind: in
     task.state = rest
     task.due_at = due_at
     task.due_kind = due_kind
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     if options is not None:
         _last_words(task, options)
@@ -278,7 +278,7 @@ def _released(state: QueueState, event: AttemptReleased, seq: int) -> None:
 def _cancel_requested(state: QueueState, event: CancelRequested, seq: int) -> None:
     task = state.tasks[event.task]
     task.cancel = (event.reason, event.by)
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
 
 
@@ -288,7 +288,7 @@ def _progress(state: QueueState, event: ProgressSampled, seq: int) -> None:
         task.progress_ppm = event.fraction_ppm
     if event.message is not None:
         task.message = event.message
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
 
 
@@ -299,7 +299,7 @@ def _rejected(state: QueueState, event: TransitionRejected, seq: int) -> None:
     if task.rejected is None:
         task.rejected = []
     task.rejected.append((event.attempt, event.kind))
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
 
 
@@ -314,7 +314,7 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     task.due_kind = DUE_BY_DURATION
     task.failures = task.crashes = 0
     task.finished_at = task.expires_at = task.reason = task.cancel = task.message = task.progress_ppm = None
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     task.waits_for = None
     state.claims.take(task)

@@ -13,7 +13,7 @@ def rescheduled(state: QueueState, event: TaskRescheduled, seq: int) -> None:
     state.agenda.withdraw(task)
     task.state = State.SCHEDULED if event.due_at > event.at else State.PENDING
     task.due_at, task.due_kind, task.first_due = event.due_at, event.due_kind, event.place_at
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     options = event.options
     if options is not None:
@@ -30,7 +30,7 @@ def reprioritised(state: QueueState, event: TaskReprioritised, seq: int) -> None
     task = state.tasks[event.task]
     state.agenda.withdraw(task)
     task.priority = event.priority
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     state.agenda.wait(task)
 
@@ -39,7 +39,7 @@ def dependency_met(state: QueueState, event: DependencyMet, seq: int) -> None:
     """It waits for less; when nothing is left it is like any other."""
     task = state.tasks[event.task]
     state.waits.met(task, (entry[0] for entry in event.met))
-    task.seqs += (seq,)
+    task.later += (seq,)
     task.last_seq = seq
     if task.waits_for is None:
         state.agenda.unblock(task)

@@ -2,8 +2,9 @@
 
 Problem.  There may be hundreds of thousands of these, each built and changed on the hottest path of the system.
 Choice: a mutable object with slots, built straight from its first event; `row()` is its positional, CBOR-able form (what a
-checkpoint stores), and two tasks are equal when their rows are.  Only `apply` changes one.  `seqs` is a tuple, though it grows:
-Python's cyclic collector lets go of a tuple of integers and would walk a list, one for each task there is, again and again.
+checkpoint stores), and two tasks are equal when their rows are.  Only `apply` changes one.  `later` is a tuple, though it grows: Python's
+cyclic collector lets go of a tuple of integers and would walk a list, one for each task there is, again and again.  It leaves out the
+submission, for a waiting task then has the empty tuple, which is one for all: the collector comes half as often.
 
 The last two slots belong to the queue's indexes (kernel/agenda.py).  They are derived, never stored, and no part of equality.
 Rejected: dataclass (slower to build, and compares what must not be compared); an immutable task replaced at each event (three
@@ -29,13 +30,13 @@ _FIELDS: Final = (
     "cancel", "seqs", "last_seq", "rejected", "payload_seq", "waits_for", "latest_at", "first_digest",
 )  # fmt: skip
 
-_ALL: Final = attrgetter(*_FIELDS)
+_ALL: Final = attrgetter(*(name if name != "seqs" else "later" for name in _FIELDS))
 
 
 class TaskState:
     """A task.  Instants in microseconds UTC, durations in microseconds, sizes in bytes."""
 
-    __slots__ = (*_FIELDS, "shown", "entry")
+    __slots__ = (*(name for name in _FIELDS if name != "seqs"), "later", "shown", "entry")
 
     id: bytes
     seq: int  # of its TaskSubmitted: its place among equals
@@ -70,7 +71,7 @@ class TaskState:
     message: str | None
     progress_ppm: int | None
     cancel: tuple[str, str] | None  # (reason, by) asked for while running
-    seqs: tuple[int, ...]  # of every event of its own
+    later: tuple[int, ...]  # of every event of its own after its TaskSubmitted
     last_seq: int
     rejected: list[tuple[int, str]] | None  # (attempt, kind) of stale words already journalled
     payload_seq: int  # of the event that owns its arguments: its TaskSubmitted, or the TaskRescheduled that brought later ones
@@ -87,7 +88,7 @@ class TaskState:
         ) = event  # fmt: skip
         self.due_at = self.first_due = due_at
         self.seq = self.last_seq = self.payload_seq = seq
-        self.seqs = (seq,)
+        self.later = ()
         self.state = self.shown = state
         self.attempt = self.failures = self.crashes = self.result_len = self.result_codec = self.result_seq = 0
         self.started_at = self.finished_at = self.expires_at = self.elapsed_us = None
@@ -111,11 +112,16 @@ class TaskState:
             twin.due_at, twin.due_kind, twin.first_due, twin.submitted_at, twin.started_at, twin.finished_at, twin.expires_at,
             twin.elapsed_us, twin.epoch, twin.payload_len, twin.payload_digest, twin.codec, twin.key_id, twin.keep_payload,
             twin.options, twin.result_len, twin.result_digest, twin.result_codec, twin.result_seq, twin.error, twin.reason, twin.message,
-            twin.progress_ppm, twin.cancel, twin.seqs, twin.last_seq, twin.rejected, twin.payload_seq, twin.waits_for, twin.latest_at,
+            twin.progress_ppm, twin.cancel, twin.later, twin.last_seq, twin.rejected, twin.payload_seq, twin.waits_for, twin.latest_at,
             twin.first_digest,
         ) = _ALL(self)  # fmt: skip
         twin.shown = twin.entry = None
         return twin
+
+    @property
+    def seqs(self) -> tuple[int, ...]:
+        """Of every event of its own."""
+        return (self.seq, *self.later)
 
     @property
     def fence(self) -> tuple[int, int]:
@@ -140,7 +146,7 @@ class TaskState:
             self.elapsed_us, self.epoch, self.payload_len, self.payload_digest, self.codec, self.key_id, self.keep_payload,
             None if self.options is None else dict(self.options), self.result_len, self.result_digest, self.result_codec, self.result_seq,
             None if self.error is None else [*self.error[:3], list(self.error[3])], self.reason, self.message, self.progress_ppm,
-            None if self.cancel is None else list(self.cancel), list(self.seqs), self.last_seq,
+            None if self.cancel is None else list(self.cancel), [self.seq, *self.later], self.last_seq,
             None if self.rejected is None else [list(r) for r in self.rejected], self.payload_seq,
             None if self.waits_for is None else sorted(self.waits_for), self.latest_at, self.first_digest,
         ]  # fmt: skip
@@ -160,7 +166,7 @@ class TaskState:
         self.error = None if error is None else (error[0], error[1], error[2], list(error[3]))
         self.cancel = None if cancel is None else (cancel[0], cancel[1])
         self.rejected = None if rejected is None else [(r[0], r[1]) for r in rejected]
-        self.seqs = tuple(seqs)
+        self.later = tuple(seqs[1:])
         self.shown = self.entry = None
         self.payload_seq, waits_for, self.latest_at, self.first_digest = more[:4] if more else (self.seq, None, None, b"")
         self.waits_for = None if waits_for is None else set(waits_for)

@@ -42,7 +42,7 @@ def test_rows_come_back_and_are_copies() -> None:
         assert len(row) == len(ROW)
         again = TaskState.from_row(row)
         assert again.row() == row
-        again.seqs += (999,)
+        again.later += (999,)
         assert found.row() == row
         found.row()[ROW.index("seqs")].append(999)
         assert found.row() == row
