@@ -267,7 +267,7 @@ def test_the_screen_is_not_blank_while_the_journal_is_read(long_lived: Path) -> 
 
 def test_keys_open_a_timeline_filter_and_pause(journal: Path) -> None:
     async def play(app: TopApp, pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: rows(app, "dead"))
+        await until(pilot, lambda: rows(app, "dead") and "at first sight" not in text_of(app, "#head"))
         await pilot.press("tab", "tab", "down", "enter")
         await until(pilot, lambda: isinstance(app.screen, TaskScreen) and "Traceback" in text_of(app, "#timeline"))
         shown = text_of(app, "#timeline")
@@ -302,7 +302,7 @@ def test_enter_on_a_queue_shows_only_what_is_its(journal: Path) -> None:
 
 def test_arguments_are_hidden_by_name(tmp_path: Path) -> None:
     async def play(app: TopApp, pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: rows(app, "dead"))
+        await until(pilot, lambda: rows(app, "dead") and "at first sight" not in text_of(app, "#head"))
         await pilot.press("tab", "tab", "enter")
         await until(pilot, lambda: isinstance(app.screen, TaskScreen) and "called with" in text_of(app, "#timeline"))
         assert "[hidden]" in text_of(app, "#timeline")
