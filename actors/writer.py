@@ -1,6 +1,6 @@
 """The writer: group commit, and the one place where something decided becomes something said.
 
-Problem.  A durable commit costs two disk barriers whatever it holds, so commits must be shared; and nothing may leave the
+Problem.  A durable commit costs a disk barrier or two whatever it holds, so commits must be shared; and nothing may leave the
 engine (a reply, a refusal, a start, a publication) before the commit of all that it rests on (law 3). Choice: actors hand over
 their events together with the *effects* those events permit.  While one commit is under way everything that comes gathers for
 the next; no timers, no batch size to tune: a batch grows exactly as fast as the disk is slow.  Effects run in order, on the

@@ -24,11 +24,12 @@ from journeyman.journal.errors import JournalError, JournalFull, JournalLocked, 
 from journeyman.journal.filesystem import make_directory, refuse_unsafe, sync_directory
 from journeyman.journal.identity import COPIED, SIDECAR
 from journeyman.journal.lock import LOCK_NAME
+from journeyman.journal.wal import ACKED, WAL
 
 PART: Final = ".part"
 SCRATCH: Final = "salvage"  # a folder in the folder, for the records of a damaged journal (journal/repair.py)
 _OURS: Final = frozenset({
-    "data.mdb", "lock.mdb", "entered", "identity.new", "copied.new", COPIED, SIDECAR, LOCK_NAME, BALLAST, SCRATCH,
+    "data.mdb", "lock.mdb", WAL, ACKED, "entered", "identity.new", "copied.new", COPIED, SIDECAR, LOCK_NAME, BALLAST, SCRATCH,
 })  # fmt: skip
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 

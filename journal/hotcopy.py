@@ -21,16 +21,19 @@ from typing import Final
 
 from journeyman.journal.errors import JournalError
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.wal import write_log
 
 Tell = Callable[[int, int], object]  # how much is done, of how much
 _CHUNK: Final = 1 << 20
 
 
 def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total: None) -> int:
-    """Write the newest commit of `store` to `directory`/data.mdb, mode 0600, on the disk when this returns; its bytes.
+    """Write the newest commit of `store` to `directory`/data.mdb, mode 0600, with the log that goes with it, on the disk when this returns;
+    the bytes of data.mdb.
 
     `tell` hears how many bytes are done, and of how many at the most: free pages are left out.
     """
+    ahead = store.logged()  # taken first: what data.mdb takes from the log meanwhile is in both, and told by its number
     fd = os.open(os.path.join(directory, "data.mdb"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if not _pour(store, fd, tell, compact=True):
@@ -38,6 +41,8 @@ def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total:
             os.ftruncate(fd, 0)
             _pour(store, fd, tell, compact=False)
         os.fsync(fd)
+        if ahead:
+            write_log(directory, *ahead.tables.values())
         return os.fstat(fd).st_size
     finally:
         os.close(fd)

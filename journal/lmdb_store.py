@@ -1,19 +1,16 @@
-"""The default store: LMDB 0.9, two disk barriers a commit.  The only file that imports lmdb.
+"""The default store: LMDB 0.9, with a log before it for small commits.  The only file that imports lmdb.
 
 Problem.  LMDB is a fine engine with sharp edges: a write transaction begun in one thread and committed in another leaves a lock held for
-ever; growing the map kills open reads; a commit that raised may have happened.
-
-Choice.
+ever; growing the map kills open reads; a commit that raised may have happened.  Choice:
 - One thread per store owns every write transaction from begin to commit, every growth of the map, and the close.  Batches reach it through
   a SimpleQueue, the answer goes back through the batch's `done`.  It encodes nothing and makes few calls: every call releases the
-  interpreter's lock, and getting it back may take 5 ms when the loop is busy.  Many keys are put by one `putmulti`.
-- Reads run on the caller's thread, in transactions that end before the call returns, behind a gate that growing the map closes.  Values are
-  copies.
+  interpreter's lock, and getting it back may take 5 ms when the loop is busy.
+- Reads run on the caller's thread, in transactions that end before the call returns, behind a gate that growing the map closes.
 - A full map is no failure: that transaction did not happen; the map doubles and the batch is tried again.
 - Any other exception ends the store's writing life: the outcome is unknown (law 5), so this and every later batch reports it.
+- Small commits go to a log first (writing.py, wal.py), and every read is of LMDB and of what the log has beyond it (ahead.py).
 
-Rejected: writemap (SIGBUS on a full disk), NOSYNC (damage on power loss), a thread pool (see above), the 1.0 engine (py-lmdb shows none of
-what it adds).
+Rejected: writemap (SIGBUS on a full disk), NOSYNC (damage on power loss), a thread pool, the 1.0 engine (py-lmdb shows nothing of it).
 """
 
 from __future__ import annotations
@@ -21,35 +18,39 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, cast
 
 import lmdb
 
+from journeyman.journal.ahead import Ahead, LogReader, newest_event
 from journeyman.journal.ballast import give_way
-from journeyman.journal.cursors import scan_down, scan_up
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
+from journeyman.journal.forked import abandon_after_fork
 from journeyman.journal.headroom import Headroom
-from journeyman.journal.room import may_mean_full
+from journeyman.journal.putting import put
+from journeyman.journal.readers import readers_in
+from journeyman.journal.room import failed_commit, may_mean_full
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
+from journeyman.journal.wal import WriteAheadLog
+from journeyman.journal.writing import Writing
 
 Durability = Literal["full", "relaxed"]
+_Reading = tuple[lmdb.Transaction, Ahead]  # of one moment
 GIB: Final = 1 << 30
 MAX_READERS: Final = 1024
 _NAMES: Final = {table: table.name.lower().encode() for table in Table}
 ENGINE_VERSION: Final[tuple[int, ...]] = lmdb.version()  # of the LMDB that new journals are made with
 _DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadDbiError, lmdb.NotFoundError, lmdb.BadTxnError)
-_NEARLY_FULL: Final = 1 << 20  # bytes free below which an I/O error means "full"
 
 
 class LmdbStore:
-    """A `Store` in the files data.mdb and lock.mdb of one directory.
+    """A `Store` in the files data.mdb, lock.mdb and wal of one directory.
 
-    Use `journeyman.journal.opening.open_store`: it locks, examines and creates; this class only runs LMDB.  `release` is called
-    on the writer thread after LMDB has closed.
+    Use `journeyman.journal.opening.open_store`: it locks, examines and creates.  `release` is called on the writer thread after LMDB has
+    closed.
     """
 
     def __init__(
@@ -71,15 +72,18 @@ class LmdbStore:
         self._release = release
         self._marks = marks
         self._gate = threading.Lock()
-        self._pinned: tuple[int, lmdb.Transaction] | None = None  # by a snapshot: of which thread, and its transaction
+        self._pinned: tuple[int, _Reading] | None = None  # by a snapshot: of which thread, and what it reads
         self._queue: SimpleQueue[tuple[Batch, Done] | None] = SimpleQueue()
         self._closed = False
+        self._log = LogReader(path)
         self._env = _open(path, durability, readonly, locking, map_size)
         try:
             self._tables = self._open_tables()
             self._page_size = int(self._env.stat()["psize"])
             if not readonly:
                 self._headroom = Headroom(os.path.join(path, "data.mdb"), self._extent)
+                found = self._log.read().beyond(self.newest_in_data().to_bytes(8, "big"))
+                self._writing = Writing(WriteAheadLog(path), durability == "full", found, self._commit_growing, self.newest_in_data)
         except BaseException:
             self._env.close()
             raise
@@ -87,7 +91,7 @@ class LmdbStore:
         if not readonly:
             self._thread = threading.Thread(target=self._write_forever, name="journeyman-writer", daemon=True)
             self._thread.start()
-        _stores.add(self)
+        abandon_after_fork(self)
 
     def _open_tables(self) -> dict[Table, Any]:
         with _translated(self.path):
@@ -98,8 +102,7 @@ class LmdbStore:
             if self.readonly:
                 return {} if self.empty else {table: self._env.open_db(name, create=False) for table, name in _NAMES.items()}
             self._env.reader_check()
-            # A handle outlives its transaction only by a commit, and py-lmdb resets read transactions instead.  Nothing is written
-            # to a journal that has its tables.
+            # A handle outlives its transaction only by a commit; py-lmdb resets read transactions.  Where tables are, nothing is written.
             with self._env.begin(write=True) as txn:
                 return {table: self._env.open_db(name, txn=txn, create=self.empty) for table, name in _NAMES.items()}
 
@@ -112,28 +115,43 @@ class LmdbStore:
         self._queue.put((batch, done))
 
     def _write_forever(self) -> None:
-        while (work := self._queue.get()) is not None:
+        while (work := self._next()) is not None:
             batch, done = work
-            if self.failure is None:
-                try:
-                    self._commit_growing(batch)
-                except BaseException as failure:
-                    self.failure = self._diagnose(failure)
+            self._try(self._writing.make_durable, batch)
             done(self.failure)
             if self.failure is None:
                 self._headroom.after_commit()
+                with contextlib.suppress(OSError):  # commits go on without a log
+                    self._writing.prepare()
             del work, batch, done
+        self._try(self._writing.settle)
         self._headroom.settle()
         with contextlib.suppress(lmdb.Error):
             self._env.close()
         self._headroom.close(in_order=self.failure is None)
+        self._writing.close(in_order=self.failure is None)
         if self._release is not None:
             self._release(self.failure is None)
 
-    def _commit_growing(self, batch: Batch) -> None:
+    def _next(self) -> tuple[Batch, Done] | None:
+        """The next commit; while nobody has one, what is in the log goes to data.mdb."""
+        try:
+            return self._queue.get(timeout=self._writing.pause if self.failure is None else None)
+        except Empty:
+            self._try(self._writing.settle)
+            return self._queue.get()
+
+    def _try(self, work: Callable[..., None], *arguments: Batch) -> None:
+        if self.failure is None:
+            try:
+                work(*arguments)
+            except BaseException as failure:
+                self.failure = self._diagnose(failure)
+
+    def _commit_growing(self, batches: list[Batch]) -> None:
         while True:
             try:
-                self._commit(batch)
+                self._commit(batches)
                 return
             except lmdb.MapFullError:
                 self._grow()
@@ -141,21 +159,11 @@ class LmdbStore:
                 with self._gate:
                     self._env.set_mapsize(0)
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batches: list[Batch]) -> None:
         txn = self._env.begin(write=True)
         try:
-            for table, keys in batch.deletes:
-                db = self._tables[table]
-                for key in keys:
-                    txn.delete(key, db=db)
-            for table, items, append in batch.puts:
-                if len(items) == 1:  # a lone commit: a cursor would cost more than the put
-                    added = int(txn.put(*items[0], append=append, db=self._tables[table]))
-                    consumed = 1
-                else:
-                    consumed, added = txn.cursor(self._tables[table]).putmulti(items, append=append)
-                if consumed != len(items) or (append and added != len(items)):
-                    raise JournalCorrupt(f"append out of order in table {table.name}: {added} of {len(items)} keys were taken")
+            for batch in batches:
+                put(txn, self._tables, batch)
             txn.commit()
         except BaseException:
             txn.abort()
@@ -177,59 +185,64 @@ class LmdbStore:
         """What a failed commit means to whoever must act.  Its outcome is unknown either way."""
         if isinstance(failure, JournalError):
             return failure
-        if isinstance(failure, lmdb.DiskError) or may_mean_full(failure):
-            with contextlib.suppress(OSError):
-                if self.space()[0] < _NEARLY_FULL:
-                    return JournalFull(
-                        f"the disk of the journal at {self.path} is full: free some space and open the engine again; "
-                        f"whether the last commit was stored shows then ({failure})"
-                    )
-        return JournalError(
-            f"a commit to the journal at {self.path} failed, its outcome is unknown; check the disk and open the engine again ({failure!r})"
-        )
+        return failed_commit(self.path, failure, doubt=isinstance(failure, lmdb.DiskError) or may_mean_full(failure))
 
     # --- reading ---
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        with self._reading() as txn:
+        with self._reading() as (txn, ahead):
+            if ahead and (value := ahead.get(table, key)) is not None:
+                return value
             return cast("bytes | None", txn.get(key, db=self._tables[table]))  # no transaction of ours is opened with buffers
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
         if not keys:
             return []
-        with self._reading() as txn:
+        with self._reading() as (txn, ahead):
             if len(keys) < 4:
-                return [cast("bytes | None", txn.get(key, db=self._tables[table])) for key in keys]
-            found: dict[bytes, bytes] = dict(cast("Items", txn.cursor(self._tables[table]).getmulti(keys)))
-        return [found.get(key) for key in keys]
+                found = [cast("bytes | None", txn.get(key, db=self._tables[table])) for key in keys]
+            else:
+                stored: dict[bytes, bytes] = dict(cast("Items", txn.cursor(self._tables[table]).getmulti(keys)))
+                found = [stored.get(key) for key in keys]
+            return ahead.fill(table, keys, found) if ahead else found
 
     def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False, limit: int) -> Items:
-        with self._reading() as txn:
-            cursor = txn.cursor(self._tables[table])
-            return scan_down(cursor, start, stop, limit) if reverse else scan_up(cursor, start, stop, limit)
+        with self._reading() as (txn, ahead):
+            return ahead.scan(txn.cursor(self._tables[table]), table, start, stop, limit, reverse=reverse)
 
     def last(self, table: Table) -> tuple[bytes, bytes] | None:
-        with self._reading() as txn:
+        with self._reading() as (txn, ahead):
             cursor = txn.cursor(self._tables[table])
-            return cast("tuple[bytes, bytes]", cursor.item()) if cursor.last() else None
+            return ahead.last(table) or (cast("tuple[bytes, bytes]", cursor.item()) if cursor.last() else None)
 
     def count(self, table: Table) -> int:
-        with self._reading() as txn:
-            return int(txn.stat(self._tables[table])["entries"])
+        with self._reading() as (txn, ahead):
+            return int(txn.stat(self._tables[table])["entries"]) + ahead.count(table)
+
+    def logged(self) -> Ahead:
+        """What the newest commit has that is not in data.mdb."""
+        with self._reading() as (_, ahead):
+            return ahead
+
+    def newest_in_data(self) -> int:
+        """The seq of the last event in data.mdb, which the log may go beyond; 0 for none."""
+        if self.empty and self.readonly:
+            return 0
+        with _translated(self.path), self._begin_reading() as txn:
+            return int.from_bytes(newest_event(txn.cursor(self._tables[Table.EVENTS])), "big")
 
     def gauge(self) -> Gauge:
         with self._gate:
             self._check()
             info = self._env.info()
-            readers = [line.split() for line in self._env.readers().splitlines()[1:]]
+            readers, oldest = readers_in(self._env.readers(), info["last_txnid"])
         free, size = self.space()
-        oldest = min((int(row[2]) for row in readers if len(row) == 3 and row[2].isdigit()), default=info["last_txnid"])
         return Gauge(
             map_size=info["map_size"],
             map_used=self._extent()[0],
             disk_free=free,
             disk_size=size,
-            readers=len(readers),
+            readers=readers,
             reader_lag=info["last_txnid"] - oldest,
         )
 
@@ -264,15 +277,17 @@ class LmdbStore:
             self._env.reader_check()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[lmdb.Transaction]:
+    def _reading(self) -> Iterator[_Reading]:
         if self._pinned is not None and self._pinned[0] == threading.get_ident():
             with _translated(self.path):
                 yield self._pinned[1]
             return
         with self._gate:
             self._check()
-            with _translated(self.path), self._begin_reading() as txn:
-                yield txn
+            with _translated(self.path):
+                ahead = self._log.read() if self.readonly else self._writing.ahead
+                with self._begin_reading() as txn:
+                    yield txn, ahead and ahead.beyond(newest_event(txn.cursor(self._tables[Table.EVENTS])))
 
     def _begin_reading(self) -> lmdb.Transaction:
         try:
@@ -285,27 +300,24 @@ class LmdbStore:
     def snapshot(self) -> Iterator[None]:
         """Let this thread's reads see one and the same commit, whatever an engine writes meanwhile.  For tools (`readonly`).
 
-        While it lasts, no page that this commit needs is used again, and the file of a busy journal grows: keep it short.
-        One within another is part of it.
+        While it lasts, no page that this commit needs is used again, and a busy journal grows.  One within another is part of it.
         """
         if self._pinned is not None and self._pinned[0] == threading.get_ident():
             yield
             return
-        with self._gate:
-            self._check()
-            with _translated(self.path), self._begin_reading() as txn:
-                self._pinned = (threading.get_ident(), txn)
-                try:
-                    yield
-                finally:
-                    self._pinned = None
+        with self._reading() as reading:
+            self._pinned = (threading.get_ident(), reading)
+            try:
+                yield
+            finally:
+                self._pinned = None
 
     def give_way(self) -> int:
         """On a full disk: give up the ballast.  The bytes that are free now."""
         return give_way(self.path)
 
     def spoil(self) -> None:
-        """The next owner shall look twice, whatever the close says."""
+        """Nothing is written any more, and the next owner shall look twice."""
         self.failure = self.failure or JournalError("this journal was not opened completely")
 
     def enter(self, slot: int, seq: int) -> None:
@@ -341,18 +353,6 @@ class LmdbStore:
             self._thread.join()
         if self._marks is not None:
             self._marks.close()
-
-
-_stores: weakref.WeakSet[LmdbStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store.abandon()
-    _stores.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 _FORKED = "this journal was opened before a fork: only who opened it may use it; open your own engine, or start workers with spawn"

@@ -14,13 +14,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import weakref
 from typing import Final
 
 from journeyman.journal.errors import JournalLocked
+from journeyman.journal.forked import abandon_after_fork
 
 LOCK_NAME: Final = "owner.lock"
-_held: weakref.WeakSet[OwnerLock]
 
 
 class OwnerLock:
@@ -42,7 +41,7 @@ class OwnerLock:
             ) from failure
         self._last = os.pread(self._fd, 200, 0)
         os.fchmod(self._fd, 0o600)
-        _held.add(self)
+        abandon_after_fork(self)
 
     @property
     def suspicious(self) -> bool:
@@ -75,7 +74,6 @@ class OwnerLock:
         fcntl.flock(self._fd, fcntl.LOCK_UN)  # a child forked just now may still have its copy of the descriptor open
         os.close(self._fd)
         self._fd = -1
-        _held.discard(self)
 
     def _write(self, text: bytes) -> None:
         os.pwrite(self._fd, text, 0)
@@ -86,9 +84,6 @@ class OwnerLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-_held = weakref.WeakSet()
 
 
 def owner_of(directory: str) -> int | None:
@@ -134,12 +129,3 @@ def _closing_words(data: str) -> bytes:
 def _pid_in(text: bytes) -> int | None:
     words = text.split()
     return int(words[2]) if len(words) == 3 and words[:2] == [b"open", b"pid"] and words[2].isdigit() else None
-
-
-def _after_fork() -> None:
-    for lock in list(_held):
-        lock.abandon()
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)

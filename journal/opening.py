@@ -9,7 +9,7 @@ In this order, and why:
  5. after an unclean end, or when data.mdb is not as its last owner left it, a child process looks at it first (probe.py): a truncated map
     kills the process that reads it, and that must not be yours; another program's database is told apart from damage, and left as it was.
     The look is a recovery, which of an imported journal that never had a checkpoint is a fold of everything;
- 6. LMDB is opened, its tables too, stale readers freed;
+ 6. LMDB is opened, its tables too, stale readers freed; the write-ahead log must go with it (joining.py);
  7. identity: created (and its names made durable), or checked for version and features, and migrated; a copy gets a lineage of its own.
 """
 
@@ -23,7 +23,7 @@ from typing import Final, Literal
 
 from journeyman.journal.ballast import lay_ballast
 from journeyman.journal.entered import EnteredMarks
-from journeyman.journal.errors import JournalError, JournalFull, NoJournal, NotAJournal
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, NoJournal, NotAJournal
 from journeyman.journal.filesystem import check_directory, make_directory, refuse_unsafe, sync_directory
 from journeyman.journal.identity import (
     check_features,
@@ -37,6 +37,7 @@ from journeyman.journal.identity import (
     require_data,
     write_sidecar,
 )
+from journeyman.journal.joining import check_log
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
 from journeyman.journal.lock import OwnerLock, left_in_order, owner_of
 from journeyman.journal.migrate import append_now, migrate
@@ -98,6 +99,7 @@ def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_si
         marks.close()
         raise
     try:
+        check_log(store)
         prepare_identity(store, directory)
         lay_ballast(directory)
     except BaseException:
@@ -112,9 +114,13 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
     refuse_unsafe(directory, allow_unsafe_fs)
     if owner_of(directory) is None and not left_in_order(directory):
         # An engine that has it open has looked itself, and writes while the child would look; one that closed it left it sound.
-        examine(directory, thorough=False)
+        with _unless_opened(directory):
+            examine(directory, thorough=False)
     store = LmdbStore(directory, readonly=True, map_size=map_size)
     try:
+        if owner_of(directory) is None:
+            with _unless_opened(directory):
+                check_log(store)
         identity = None if store.empty else read_identity(store)
         if identity is None:
             raise NoJournal(directory)
@@ -123,6 +129,16 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
         store.close()
         raise
     return store
+
+
+@contextlib.contextmanager
+def _unless_opened(directory: str) -> Iterator[None]:
+    """What looks damaged while an engine begins to write is not: and that engine has looked itself."""
+    try:
+        yield
+    except JournalCorrupt:
+        if owner_of(directory) is None:
+            raise
 
 
 def prepare_identity(store: Store, directory: str | None = None) -> None:

@@ -74,6 +74,7 @@ def _seq_in(said: str) -> int | None:
 
 def look(directory: str, *, thorough: bool) -> None:
     """The child's work.  JournalCorrupt, JournalVersion, NotAJournal, or the end of the process."""
+    from journeyman.journal.joining import check_log
     from journeyman.journal.lmdb_store import LmdbStore
     from journeyman.journal.recovery import check_records, recover, verify_indexes, verify_rows
     from journeyman.journal.store import Table
@@ -86,6 +87,7 @@ def look(directory: str, *, thorough: bool) -> None:
         raise JournalCorrupt(f"the journal at {directory} has lost tables: keep a copy of the directory and restore a backup") from None
     if store.empty:
         return
+    check_log(store)
     gauge = store.gauge()
     size = os.path.getsize(os.path.join(directory, "data.mdb"))
     tally = recover(store).tally

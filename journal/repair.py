@@ -46,6 +46,7 @@ from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
 from journeyman.journal.salvage import BATCH, Salvage, Tell, accounts_for, salvage
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.journal.wal import acknowledged, read_log
 from journeyman.kernel.events import (
     Event,
     JournalCompacted,
@@ -99,9 +100,9 @@ def repair(
     _refuse(source, target)
     with building(target) as directory:
         with PageFile(os.path.join(source, "data.mdb")) as file, _scratch(directory) as scratch, without_collector():
-            found = salvage(file, scratch, tell)
+            found = salvage(file, scratch, tell, read_log(source))
             _refuse_nothing(source, file, found)
-            lost = _lost(found)
+            lost = _lost(found, acknowledged(source))
             judged = judge(found, tell, lost)
             report = Repaired(source, target, lost=lost, strays=found.strays, mended=found.mended, vouched=found.vouched)
             _write(found, judged, directory, report, tell)
@@ -148,15 +149,15 @@ def _scratch(directory: str) -> Iterator[LmdbStore]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _lost(found: Salvage) -> int:
-    """Records that are missing and that no prune or compaction tells of."""
+def _lost(found: Salvage, acknowledged: int) -> int:
+    """Records that are missing and that no prune or compaction tells of.  `acknowledged`: a seq that was reached."""
     seqs = list(found.told)
     there = found.store.get_many(Table.EVENTS, [seq_key(seq) for seq in seqs])
     told = sum(found.told[seq] for seq, value in zip(seqs, there, strict=True) if value is not None)
     newest = found.store.last(Table.EVENTS)
     highest = 0 if newest is None else int.from_bytes(newest[0], "big")
     through: int = found.meta.get(CHECKPOINT, {"seq": 0})["seq"]
-    highest = max(highest, through, *found.damaged)
+    highest = max(highest, through, acknowledged, *found.damaged)
     return max(0, highest - found.store.count(Table.EVENTS) - told)
 
 

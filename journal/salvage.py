@@ -24,6 +24,7 @@ from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import mended
+from journeyman.journal.joining import check_chain
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
 from journeyman.journal.migrate import append_now
@@ -33,6 +34,7 @@ from journeyman.journal.row import decode_columns, decode_named
 from journeyman.journal.scan import NO_SEQ, payload_of, right_record
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.journal.vouched import CONTRADICTED, vouched
+from journeyman.journal.wal import Logged, decode_log, stragglers
 from journeyman.kernel.events import Event, JournalCompacted, TasksPruned, TaskSubmitted
 from journeyman.kernel.taskstate import ROW
 
@@ -73,16 +75,18 @@ class Salvage:
             first = int.from_bytes(pairs[-1][0], "big") + 1
 
 
-def salvage(file: PageFile, store: LmdbStore, tell: Tell) -> Salvage:
-    """Fill `store` with what is sound in `file`."""
+def salvage(file: PageFile, store: LmdbStore, tell: Tell, log: bytes = b"") -> Salvage:
+    """Fill `store` with what is sound in `file`, and in the log beside it."""
     found = Salvage(store, losses=file.losses)
     _read_meta(file, found)
     _read_records(file, found, tell)
+    logged = _read_log(log, found)
     if file.losses.get("events"):
         _stray_records(file, found, tell)
         _forget_pruned(found)
     _ask_the_chain(found)
     _read_payloads(file, found, tell)
+    _take_payloads(logged, found, mend=False)
     _copy_rows(file, found)
     return found
 
@@ -114,6 +118,38 @@ def _read_records(file: PageFile, found: Salvage, tell: Tell) -> None:
             tell("reading records", found.records, 0)
             pending = []
     found.records += _put(found.store, Table.EVENTS, pending)
+
+
+def _read_log(log: bytes, found: Salvage) -> Items:
+    """Records that are in the log alone, because they are the newest or because data.mdb has lost them; their payloads."""
+    newest = found.store.last(Table.EVENTS)
+    ranges = [(loss.low, loss.high) for loss in found.losses.get("events", ())]
+    known = decode_log(log)
+    payloads: Items = []
+    if found.whole and not _goes_on(known, found.store, newest):
+        return payloads  # it is another journal's
+    for logged in [*known, *stragglers(log, known)]:
+        there = found.store.get_many(Table.EVENTS, [key for key, _ in logged.events])
+        new = [
+            pair for pair, before in zip(logged.events, there, strict=True)
+            if before is None and (newest is None or pair[0] > newest[0] or _within(pair[0], ranges)) and _is_record(pair)
+        ]  # fmt: skip
+        _account(found, decode_records(new))
+        found.records += _put(found.store, Table.EVENTS, new)
+        kept = {key for key, _ in new}
+        payloads += [pair for pair in logged.payloads if pair[0] in kept]
+    return payloads
+
+
+def _goes_on(known: list[Logged], store: LmdbStore, newest: tuple[bytes, bytes] | None) -> bool:
+    """Whether the log chains to the newest record that was found, of all that were written."""
+    through = 0 if newest is None else int.from_bytes(newest[0], "big")
+    later = [each for each in known if each.last > through]
+    try:
+        check_chain(store, later, through)
+    except JournalCorrupt:
+        return False
+    return not later or later[0].first == through + 1
 
 
 def _sound(pair: tuple[bytes, bytes], found: Salvage) -> tuple[bytes, bytes] | None:

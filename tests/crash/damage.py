@@ -84,6 +84,14 @@ def cases(home: Path, scale: float, chance: random.Random) -> Iterator[tuple[str
         a, b = chance.randrange(2, pages), chance.randrange(2, pages)
         content = data.read_bytes()[a * 4096 : (a + 1) * 4096]
         yield f"page {a} copied over page {b}", overwrite("data.mdb", b * 4096, content)
+    if "wal" in others:
+        log = (home / "wal").read_bytes().rstrip(b"\0")
+        for _ in range(int(40 * scale)):
+            at, bit = chance.randrange(len(log) + 64), chance.randrange(8)
+            yield f"bit {bit} of byte {at} of wal flipped", flip("wal", at, bit)
+        for _ in range(int(12 * scale)):
+            length = chance.randrange(len(log) + 64)
+            yield f"wal cut to {length} bytes", cut("wal", length)
     for name in [*others, "data.mdb"]:
         yield f"{name} removed", remove(name)
     for name in others:

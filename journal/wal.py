@@ -1,0 +1,251 @@
+"""The write-ahead log: small commits are on the disk after one barrier, and come to data.mdb many at a time.
+
+Problem.  A commit of LMDB waits for two barriers (its pages, then the page that says which pages count) and rewrites six to eight pages
+for one event of 150 bytes. Who submits one task at a time, or runs one at a time, waits for all of that. Choice: the writer thread appends
+a small commit to the file `wal`, flushes it, and answers; the next larger commit, a full log, or a moment without work takes everything in
+the log into data.mdb, in one transaction that is flushed as ever.  So data.mdb is sound by itself at every instant, and is behind by what
+the log holds; readers add that (ahead.py), recovery needs nothing of its own, and a close in good order leaves no log.
+
+What makes it safe.
+- The log is written out in zeros before it is used, so that a flush has no metadata to wait for (headroom.py tells why that matters).
+- Only events in a row with the payloads they own go into it: whether one of its commits is in data.mdb already is told by its number.
+- It starts from the front when data.mdb has everything. What is left behind the newest commit is older, which its numbers tell, so
+  nothing has to be wiped out, and a power cut can tear nothing but the one commit that nobody was told of.
+- Which commit was told of last, wherever it went, is kept in `acked`, a word in shared memory that survives the process: a journal that
+  ends before it is damaged, or its data.mdb is an older one.  The newest event is never deleted.
+
+    0   4   "JWAL"
+    4   4   length of the body
+    8   8   seq of the first event
+    16  4   number of events; their seqs follow on each other
+    20  16  B(bytes 0..19, body)
+    36      body: each event as length (4) and record, then each payload as seq (8), length (4) and bytes
+
+Rejected: the log alone, with data.mdb made from it at leisure without flushes (a power cut could tear data.mdb itself); everything through
+the log (64 submits at once are as quick without, and would be written twice); a thread of its own for data.mdb (a tenth quicker for a lone
+submit, and a second owner of write transactions).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from journeyman.journal.digest import digest
+from journeyman.journal.entered import EnteredMarks
+from journeyman.journal.filesystem import sync_directory
+from journeyman.journal.store import Batch, Items, Table
+
+WAL: Final = "wal"
+ACKED: Final = "acked"
+WAL_BYTES: Final = 128 << 10
+SMALL: Final = 4 << 10  # bytes of a commit; what is larger goes to data.mdb at once
+FEW: Final = 16  # events of a commit; the same
+_MAGIC: Final = b"JWAL"
+_HEAD: Final = Struct(">4sIQI")
+_BODY_AT: Final = _HEAD.size + 16
+_DISK_FREE: Final = 16 << 20  # bytes that must be free to lay out a log
+
+
+class Logged(NamedTuple):
+    """One commit in the log."""
+
+    first: int  # seq of its first event
+    events: Items
+    payloads: Items
+    end: int  # where it ends in the file
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
+
+
+def loggable(batch: Batch, seq: int) -> tuple[Items, Items] | None:
+    """The events and payloads of a commit that may go into the log when the newest event before it is `seq`; None for any other."""
+    puts = batch.puts
+    if batch.deletes or not puts or len(puts) > 2:
+        return None
+    table, events, append = puts[0]
+    if table is not Table.EVENTS or not append or len(events) > FEW:
+        return None
+    size = 0
+    for key, value in events:
+        seq += 1
+        if key != seq.to_bytes(8, "big"):
+            return None
+        size += len(value)
+    payloads: Items = []
+    if len(puts) == 2:
+        table, payloads, append = puts[1]
+        if table is not Table.PAYLOADS or not append:
+            return None
+        before, last = b"", events[-1][0]
+        for key, value in payloads:
+            if len(key) != 8 or not (max(before, events[0][0]) <= key <= last) or key == before:
+                return None
+            before = key
+            size += len(value)
+    return (events, payloads) if size <= SMALL else None
+
+
+def encode_logged(events: Items, payloads: Items) -> bytes:
+    """These events, which follow on each other, and their payloads, as one commit of the log."""
+    parts: list[bytes] = []
+    for _, value in events:
+        parts += (len(value).to_bytes(4, "big"), value)
+    for key, value in payloads:
+        parts += (key, len(value).to_bytes(4, "big"), value)
+    body = b"".join(parts)
+    head = _HEAD.pack(_MAGIC, len(body), int.from_bytes(events[0][0], "big"), len(events))
+    return b"".join((head, digest(head + body), body))
+
+
+def decode_log(data: bytes) -> list[Logged]:
+    """The commits of a log, from its front to the first that is torn, older than the one before it, or not there."""
+    found: list[Logged] = []
+    at, seq = 0, 0
+    while (logged := _decode_at(data, at)) is not None and (not found or logged.first == seq + 1):
+        found.append(logged)
+        at, seq = logged.end, logged.last
+    return found
+
+
+def stragglers(data: bytes, known: list[Logged]) -> Iterator[Logged]:
+    """Whole commits further back in the file that are newer than those that were reached: between them something is damaged."""
+    at, seq = (known[-1].end, known[-1].last) if known else (0, 0)
+    while (at := data.find(_MAGIC, at)) >= 0:
+        logged = _decode_at(data, at)
+        if logged is not None and logged.first > seq:
+            yield logged
+            seq = logged.last
+        at += 1 if logged is None else logged.end - at
+
+
+def _decode_at(data: bytes, at: int) -> Logged | None:
+    if len(data) - at < _BODY_AT:
+        return None
+    magic, length, first, count = _HEAD.unpack_from(data, at)
+    end = at + _BODY_AT + length
+    if magic != _MAGIC or end > len(data) or not 0 < count <= length:
+        return None
+    body = data[at + _BODY_AT : end]
+    if digest(data[at : at + _HEAD.size] + body) != data[at + _HEAD.size : at + _BODY_AT]:
+        return None
+    events: Items = []
+    payloads: Items = []
+    place = 0
+    for seq in range(first, first + count):
+        size = int.from_bytes(body[place : place + 4], "big")
+        events.append((seq.to_bytes(8, "big"), body[place + 4 : place + 4 + size]))
+        place += 4 + size
+    while place < length:
+        size = int.from_bytes(body[place + 8 : place + 12], "big")
+        payloads.append((body[place : place + 8], body[place + 12 : place + 12 + size]))
+        place += 12 + size
+    return Logged(first, events, payloads, end)
+
+
+def read_log(directory: str) -> bytes:
+    """The bytes of the log in `directory`; none when there is no log."""
+    try:
+        with open(os.path.join(directory, WAL), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def write_log(directory: str, events: Items, payloads: Items) -> None:
+    """Give a copy of data.mdb the log that belongs to it; on the disk when this returns."""
+    fd = os.open(os.path.join(directory, WAL), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(encode_logged(events, payloads))
+        file.flush()
+        os.fsync(fd)
+
+
+def acknowledged(directory: str) -> int:
+    """The seq up to which the log in `directory` is known to have been answered for; 0 when nothing tells."""
+    try:
+        with open(os.path.join(directory, ACKED), "rb") as file:
+            return int.from_bytes(file.read(8), "little")
+    except FileNotFoundError:
+        return 0
+
+
+class WriteAheadLog:
+    """The log of one directory, for the thread that commits."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._fd = -1
+        self._at = 0
+        self._acked: EnteredMarks | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._fd >= 0
+
+    def lay_out(self, seq: int) -> None:
+        """Make it, all zeros, unless the disk has no room to spare.  What it held must be in data.mdb, as event `seq` is.  OSError."""
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < _DISK_FREE:
+            return
+        fd = os.open(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+            _write(fd, bytes(WAL_BYTES), 0)
+            os.fsync(fd)
+            sync_directory(self._directory)
+            self._acked = EnteredMarks(os.path.join(self._directory, ACKED))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._acked.set(0, seq)
+        self._fd = fd
+
+    def fits(self, commit: bytes) -> bool:
+        return self._at + len(commit) <= WAL_BYTES
+
+    def append(self, commit: bytes) -> None:
+        """On the disk when this returns.  After an OSError nobody knows."""
+        _write(self._fd, commit, self._at)
+        os.fdatasync(self._fd)
+        self._at += len(commit)
+
+    def answered(self, seq: int) -> None:
+        """Everything up to event `seq` is durable, and somebody is about to hear of it."""
+        if self._acked is not None:
+            self._acked.set(0, seq)
+
+    def restart(self) -> None:
+        """Begin again at the front: data.mdb has everything."""
+        self._at = 0
+
+    def close(self, *, in_order: bool) -> None:
+        """In good order data.mdb has everything, and the log goes."""
+        if self._acked is not None:
+            self._acked.close()
+            self._acked = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if in_order and os.path.exists(os.path.join(self._directory, WAL)):
+            with contextlib.suppress(OSError), open(os.path.join(self._directory, "data.mdb"), "rb") as data:
+                os.fsync(data.fileno())  # `relaxed` has not waited for its last page
+                for name in (WAL, ACKED):
+                    os.unlink(os.path.join(self._directory, name))
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    if os.pwrite(fd, data, at) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+__all__ = [
+    "ACKED", "WAL", "Logged", "WriteAheadLog", "acknowledged", "decode_log", "encode_logged", "loggable", "read_log", "stragglers",
+    "write_log",
+]  # fmt: skip

@@ -1,0 +1,115 @@
+"""What the writer thread does with a commit: into the log, or into data.mdb with everything that the log holds.
+
+The log (wal.py) serves commits that are small and come often.  So an engine begins without one, and lays it out after `SOON` small commits:
+what is opened for one task, or by a tool, never has any.  Whatever is not small goes to data.mdb at once, and takes the log along, for
+commits become durable in the order in which they came.  What is left in the log when nobody has written for `PAUSE` goes there too, so that
+a quiet journal is all in one file.
+
+`relaxed` durability has no log: it is for those who want no barrier more than data.mdb needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from journeyman.journal.ahead import Ahead
+from journeyman.journal.store import Batch, Table
+from journeyman.journal.wal import WriteAheadLog, encode_logged, loggable
+
+SOON: Final = 32  # small commits since the open
+PAUSE: Final = 0.1  # seconds
+
+
+class Writing:
+    """All methods are for the writer thread, but `ahead` may be read by any: it is replaced, never emptied."""
+
+    def __init__(
+        self, log: WriteAheadLog, use: bool, found: Ahead, commit: Callable[[list[Batch]], None], newest: Callable[[], int]
+    ) -> None:
+        """`use`: whether to have a log.  `found`: what an earlier process left in one.  `commit` puts batches into data.mdb, all in one;
+        `newest` reads the seq of its last event, 0 if there is none."""
+        self.ahead = found or Ahead()
+        self._log = log
+        self._use = use
+        self._commit = commit
+        self._newest = newest
+        self._last: int | None = None  # seq of the newest event; None: data.mdb must be asked
+        self._small = 0
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds to wait for the next commit before `settle` is due; None: for ever."""
+        return PAUSE if self._log.ready and self.ahead else None
+
+    def make_durable(self, batch: Batch) -> None:
+        """Commit it.  Whatever is raised means that nobody knows."""
+        if not self._use:
+            self._to_data(batch)
+            return
+        log = self._log
+        if self._last is None:
+            self._last = self._newest_of_all()
+        small = loggable(batch, self._last)
+        if small is None or not log.ready:
+            self._small += small is not None
+            self._to_data(batch)
+            if log.ready and self._last is not None:
+                log.answered(self._last)
+            return
+        commit = encode_logged(*small)
+        if not log.fits(commit):
+            self.settle()
+        log.append(commit)
+        self.ahead.add(*small)
+        self._last += len(small[0])
+        log.answered(self._last)
+
+    def prepare(self) -> None:
+        """Between commits: lay the log out once it is worth while.  OSError: there will be none."""
+        if not self._use or self._small < SOON or self._log.ready or self.ahead:
+            return
+        self._small = 0  # where there is no room, look again later
+        try:
+            self._log.lay_out(self._last or 0)
+        except OSError:
+            self._use = False
+            raise
+
+    def settle(self) -> None:
+        """Take everything in the log into data.mdb."""
+        if self.ahead:
+            self._to_data(None)
+
+    def _to_data(self, batch: Batch | None) -> None:
+        batches = [] if batch is None else [batch]
+        if self.ahead:
+            logged = Batch()
+            for table, items in self.ahead.tables.items():
+                logged.put(table, items, append=True)
+            batches.insert(0, logged)
+        self._commit(batches)
+        if self.ahead:
+            self.ahead = Ahead()
+            self._log.restart()
+        if batch is not None:
+            self._note(batch)
+
+    def _note(self, batch: Batch) -> None:
+        """Keep `_last` up."""
+        if any(table is Table.EVENTS for table, _ in batch.deletes):
+            self._last = None
+        for table, items, append in batch.puts:
+            if table is Table.EVENTS:
+                self._last = int.from_bytes(items[-1][0], "big") if append else None
+
+    def _newest_of_all(self) -> int:
+        newest = self.ahead.last(Table.EVENTS)
+        return self._newest() if newest is None else int.from_bytes(newest[0], "big")
+
+    def close(self, *, in_order: bool) -> None:
+        """LMDB has gone; in good order, with everything."""
+        self._log.close(in_order=in_order)
+
+
+__all__ = ["Writing"]

@@ -1,0 +1,137 @@
+"""Tools and copies of a journal whose write-ahead log is not empty: nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from journeyman.journal.backup import backup
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.log import seq_key
+from journeyman.journal.opening import open_store
+from journeyman.journal.prover import verify
+from journeyman.journal.repair import repair
+from journeyman.journal.shrink import shrink
+from journeyman.journal.store import Table
+from journeyman.journal.wal import ACKED, WAL
+from tests.journal.logged import Submitter, ask, bare, child, copied, events_of, killed, log_of, made_left, poke, proven, refused, said
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Not to be changed."""
+    return made_left(tmp_path_factory.mktemp("left") / "jobs")
+
+
+def backed_up(path: Path, copy: Path) -> Path:
+    backup(path, copy)
+    return copy
+
+
+def repaired(path: Path, copy: Path) -> Path:
+    assert repair(path, copy).whole
+    return copy
+
+
+def shrunk(path: Path, copy: Path) -> Path:
+    shrink(path)
+    return path
+
+
+@pytest.mark.parametrize("settled", [0, 40])
+@pytest.mark.parametrize("tool", [backed_up, repaired, shrunk])
+def test_tools_on_a_killed_journal_lose_nothing(tool: Callable[[Path, Path], Path], settled: int, tmp_path: Path) -> None:
+    last = killed(tmp_path / "jobs", settled=settled)
+    rows, _ = bare(tmp_path / "jobs")
+    made = tool(tmp_path / "jobs", tmp_path / "copy")
+    assert bare(made) == (rows, last)
+    assert verify(made).sound
+    store = open_store(made)
+    newer = Submitter(store, 3).commit()
+    store.close()
+    assert bare(made)[1] == newer > last
+    assert not (made / WAL).exists()
+    assert verify(made).sound
+
+
+def test_a_shrunk_journal_still_knows_what_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    last = killed(path)
+    shrink(path)
+    poke(path, log_of(path)[-1].end - 1, b"?")
+    assert refused(path, last)
+
+
+def test_repair_takes_nothing_from_the_log_of_another_journal(left: tuple[Path, int], tmp_path: Path) -> None:
+    path = copied(left[0], tmp_path / "jobs")
+    killed(tmp_path / "other", settled=40, seed=2)
+    shutil.copyfile(tmp_path / "other" / WAL, path / WAL)
+    (path / ACKED).unlink()
+    own, other = (dict(bare_events(each)) for each in (left[0], tmp_path / "other"))
+    repair(path, tmp_path / "copy")
+    kept = dict(bare_events(tmp_path / "copy"))
+    assert kept
+    assert not [seq for seq, record in kept.items() if own.get(seq) != record == other.get(seq)]
+
+
+def bare_events(path: Path) -> list[tuple[bytes, bytes]]:
+    store = LmdbStore(str(path), readonly=True)
+    found = events_of(store)
+    store.close()
+    return found
+
+
+def test_repair_saves_what_is_whole_behind_a_damaged_commit(left: tuple[Path, int], tmp_path: Path) -> None:
+    path, last = copied(left[0], tmp_path / "jobs"), left[1]
+    poke(path, log_of(path)[4].end - 1, b"?")
+    found = repair(path, tmp_path / "copy")
+    store = open_store(tmp_path / "copy", readonly=True)
+    assert not found.whole
+    assert store.get(Table.EVENTS, seq_key(last)) is not None or found.left_out
+    store.close()
+    assert verify(tmp_path / "copy").sound
+
+
+def test_a_backup_beside_a_living_engine_has_what_was_acknowledged_before(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    with child("leave", path, 20, 10, 1) as process:
+        last = int(said(process))
+        assert backup(path, tmp_path / "first").last_seq == last
+        last = int(ask(process, "one more"))
+        assert backup(path, tmp_path / "second").last_seq == last
+    assert (tmp_path / "second" / WAL).stat().st_mode & 0o777 == 0o600
+    assert bare(tmp_path / "second") == bare(path)
+    assert not refused(tmp_path / "second", last)
+    assert verify(tmp_path / "second").sound
+
+
+def test_a_copy_stays_readable_when_its_directory_is_gone(tmp_path: Path) -> None:
+    """As one is read that an export has made for itself."""
+    path = tmp_path / "jobs"
+    last = killed(path)
+    backup(path, tmp_path / "copy")
+    store = open_store(tmp_path / "copy", readonly=True)
+    shutil.rmtree(tmp_path / "copy")
+    assert proven(store) == last
+    store.close()
+
+
+def test_repair_counts_what_was_acknowledged_and_is_not_in_the_log(left: tuple[Path, int], tmp_path: Path) -> None:
+    path, last = copied(left[0], tmp_path / "jobs"), left[1]
+    with (path / WAL).open("r+b") as file:
+        file.truncate(log_of(path)[4].end)
+    found = repair(path, tmp_path / "copy")
+    assert (found.whole, found.lost) == (False, 5), last
+
+
+def test_backups_beside_a_busy_engine_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    with child("commit", path, 1) as process:
+        for n in range(4):
+            last = int(said(process))
+            assert backup(path, tmp_path / f"copy {n}").last_seq >= last
+            assert bare(tmp_path / f"copy {n}")[1] >= last
+            assert not refused(tmp_path / f"copy {n}", last)

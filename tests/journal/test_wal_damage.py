@@ -1,0 +1,212 @@
+"""The write-ahead log after a kill, and after damage: what was acknowledged is there, or the journal is refused by name."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from journeyman.journal import writing
+from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.opening import open_store
+from journeyman.journal.prover import verify
+from journeyman.journal.recovery import fold_everything, recover
+from journeyman.journal.wal import ACKED, WAL, WAL_BYTES, acknowledged, encode_logged, loggable, read_log
+from tests.journal.logged import Submitter, ask, bare, child, copied, killed, log_of, made_left, poke, proven, refused, said
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Not to be changed."""
+    return made_left(tmp_path_factory.mktemp("left") / "jobs")
+
+
+# --- kills --------------------------------------------------------------------------------------------------------------------
+
+
+def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path, dice, known, logs = tmp_path / "jobs", random.Random(7), 0, 0
+    for round in range(18):
+        with child("commit", path, round) as process:
+            if round % 4 != 1:  # else it may be killed while it opens
+                known = int(said(process))
+            end = time.monotonic() + dice.random() * 0.3
+            while round % 4 != 1 and time.monotonic() < end:
+                known = int(said(process))
+            time.sleep(max(0, end - time.monotonic()))
+            process.kill()
+            for line in process.stdout or ():  # acknowledged as well, though nobody had listened yet
+                known = int(line) if line.endswith("\n") else known
+        store = LmdbStore(str(path), readonly=True)
+        logs += bool(store.logged())
+        store.close()
+        for readonly in (True, False) if round % 3 == 0 else (True,):  # else the next child takes over what the log holds
+            opened = open_store(path, readonly=readonly)
+            newest = proven(opened)
+            assert known <= newest <= known + 41
+            assert recover(opened).state.facts() == fold_everything(recover(opened).journal).facts()
+            opened.close()
+    assert logs, "some kills left a log that was not empty"
+    assert verify(path).sound
+
+
+@pytest.mark.parametrize("last_commit", ["small", "large"])
+def test_a_log_that_data_has_taken_in_already_is_no_hindrance(last_commit: str, tmp_path: Path) -> None:
+    """The usual kill: of an engine that is idle."""
+    path = tmp_path / "jobs"
+    last = killed(path, settled=20, logged=0)  # the log went to data.mdb with a larger commit
+    if last_commit == "small":
+        with child("commit", path, 1) as process:
+            last = int(said(process))
+    assert log_of(path)
+    assert not refused(path, last)
+    assert not refused(path, last)
+
+
+def test_the_next_owner_lays_out_a_log_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "SOON", 0)
+    monkeypatch.setattr(writing, "PAUSE", 3600)
+    path = tmp_path / "jobs"
+    killed(path)
+    store = open_store(path, examine_first="never")
+    driver = Submitter(store, 3)
+    for _ in range(5):
+        last = driver.commit()
+    assert [each.last for each in log_of(path)][-1] == last
+    assert acknowledged(str(path)) == last
+    store.close()
+    assert bare(path)[1] == last
+
+
+# --- damage -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flipped_byte_is_never_a_silent_loss(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    newest, end, dice = log_of(source)[-2].end, log_of(source)[-1].end, random.Random(3)
+    data = read_log(str(source))
+    for at in sorted({*range(40), *(each.end for each in log_of(source)[:-1]), *dice.sample(range(end), 150)}):
+        path = copied(source, tmp_path / "jobs")
+        poke(path, at, bytes([data[at] ^ 1 << dice.randrange(8)]))
+        if at < newest and dice.random() < 0.5:
+            (path / ACKED).unlink()  # as a power cut may do
+        assert refused(path, last), at
+
+
+def test_damage_behind_the_newest_commit_does_no_harm(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    end, dice = log_of(source)[-1].end, random.Random(4)
+    for at in [end, end + 1, end + 36, *dice.sample(range(end, WAL_BYTES), 25)]:
+        path = copied(source, tmp_path / "jobs")
+        poke(path, at, dice.randbytes(dice.choice((1, 30, 500)))[: WAL_BYTES - at])
+        assert not refused(path, last), at
+
+
+def test_a_log_cut_short_is_never_a_silent_loss(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    ends = [each.end for each in log_of(source)]
+    for size in sorted({0, 1, 35, 36, *ends, *(end - 1 for end in ends), *(end + 1 for end in ends), *range(0, ends[-1], 300)}):
+        path = copied(source, tmp_path / "jobs")
+        with (path / WAL).open("r+b") as file:
+            file.truncate(size)
+        assert refused(path, last) == (size < ends[-1]), size
+
+
+def test_a_log_cut_out_in_the_middle_is_never_a_silent_loss(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    data, ends = read_log(str(source)), [0] + [each.end for each in log_of(source)]
+    for first in range(10):
+        path = copied(source, tmp_path / "jobs")
+        (path / WAL).write_bytes(data[: ends[first]] + data[ends[first + 1] :])
+        assert refused(path, last), first
+        if first < 9:  # nothing but that word tells of the newest
+            path = copied(source, tmp_path / "jobs")
+            (path / WAL).write_bytes(data[: ends[first]] + data[ends[first + 1] :])
+            (path / ACKED).unlink()  # as a power cut may do
+            assert refused(path, last), first
+
+
+def test_a_missing_log_is_told_by_what_was_acknowledged(left: tuple[Path, int], tmp_path: Path) -> None:
+    path = copied(left[0], tmp_path / "jobs")
+    (path / WAL).unlink()
+    assert refused(path, left[1])
+    with pytest.raises(JournalCorrupt, match="acknowledged"):
+        open_store(path)
+    with pytest.raises(JournalCorrupt, match="acknowledged"):
+        open_store(path, readonly=True)
+
+
+@pytest.mark.parametrize("also", [(), (ACKED,)])
+def test_the_log_of_another_journal_is_refused(also: tuple[str, ...], left: tuple[Path, int], tmp_path: Path) -> None:
+    path, last = copied(left[0], tmp_path / "jobs"), left[1]
+    assert killed(tmp_path / "other", settled=40, seed=2) == last, "the numbers are the same"
+    for name in (WAL, *also):
+        shutil.copyfile(tmp_path / "other" / name, path / name)
+    assert refused(path, last)
+
+
+@pytest.mark.parametrize("settled", [0, 5])
+def test_an_older_data_file_beside_the_log_is_refused(settled: int, tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    store = open_store(path)
+    Submitter(store, 3).commit()
+    store.close()
+    shutil.copyfile(path / "data.mdb", tmp_path / "older")
+    last = killed(path, settled=settled)
+    shutil.copyfile(tmp_path / "older", path / "data.mdb")
+    assert refused(path, last)
+
+
+def test_an_older_data_file_is_refused_also_if_larger_commits_came_last(tmp_path: Path) -> None:
+    """They are not in the log, and the log goes with the older file."""
+    path = tmp_path / "jobs"
+    with child("leave", path, 0, 0, 1) as process:
+        said(process)
+        shutil.copyfile(path / "data.mdb", tmp_path / "older")  # the log is empty, and nobody writes
+        for _ in range(5):
+            ask(process, "small")
+        last = int(ask(process, "large"))
+    shutil.copyfile(tmp_path / "older", path / "data.mdb")
+    assert refused(path, last)
+
+
+# --- the newest commit, torn --------------------------------------------------------------------------------------------------
+
+
+def newer_commit(source: Path, scratch: Path) -> bytes:
+    """One that fits behind the log, valid in every way."""
+    store = open_store(copied(source, scratch), examine_first="never")
+    driver = Submitter(store, 9, boot_events=False)
+    driver.submit()
+    found = loggable(driver.journal.seal(driver.pending, driver.payloads), driver.journal.sealed - 1)
+    store.close()
+    assert found is not None
+    return encode_logged(*found)
+
+
+def test_a_torn_commit_that_nobody_was_told_of_does_no_harm(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    end, commit = log_of(source)[-1].end, newer_commit(source, tmp_path / "scratch")
+    assert acknowledged(str(source)) == last
+    for many in [*range(0, len(commit), 9), len(commit) - 1]:
+        path = copied(source, tmp_path / "jobs")
+        poke(path, end, commit[:many])
+        assert not refused(path, last), many
+    path = copied(source, tmp_path / "jobs")
+    poke(path, end, commit)
+    assert log_of(path)[-1].last == last + 1
+    assert not refused(path, last + 1), "whole, it may stay"
+
+
+def test_pages_of_the_newest_commit_may_come_to_the_disk_in_any_order(left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    end, commit = log_of(source)[-1].end, newer_commit(source, tmp_path / "scratch")
+    for hole in range(0, len(commit), 40):
+        path = copied(source, tmp_path / "jobs")
+        poke(path, end, commit[:hole])
+        poke(path, end + hole + 40, commit[hole + 40 :])
+        assert not refused(path, last), hole
