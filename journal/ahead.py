@@ -5,20 +5,21 @@ into data.mdb. Choice: an `Ahead` only grows, and is replaced, never emptied. A 
 transaction then, so nothing can be in neither; what is in both is told by the newest event of the transaction: `beyond` leaves it out.
 All that is left comes after every event in data.mdb, so stretches are put end to end.
 
-In another process the same is read from the file: first the log, then LMDB, for the same reason.
+In another process the same is read from the file: first the log, then LMDB, for the same reason. While an engine writes, a commit counts
+there when `acked` says that it was answered, for before that it may not be on the disk; what a dead engine left counts whole.
 """
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
 from journeyman.journal.cursors import scan_down, scan_up
+from journeyman.journal.lock import owner_of
 from journeyman.journal.store import Items, Table
-from journeyman.journal.wal import decode_log, read_log
+from journeyman.journal.wal import Logged, acknowledged, decode_log, read_log
 
 
 class Ahead:
@@ -91,16 +92,27 @@ class LogReader:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._bytes = b""
+        self._unanswered = False  # whether something of it is left out
         self._ahead = NOTHING
 
     def read(self) -> Ahead:
         """A reader begins with this, and looks at data.mdb then."""
         log = read_log(self._directory)
-        if log != self._bytes and (log or os.path.isdir(self._directory)):  # a copy may be read when its directory is gone (fleeting.py)
-            commits = decode_log(log)
+        if log != self._bytes or self._unanswered:
             self._bytes = log
-            self._ahead = Ahead([pair for each in commits for pair in each.events], [pair for each in commits for pair in each.payloads])
+            commits = decode_log(log)
+            told = commits
+            if commits and owner_of(self._directory) is not None:
+                answered = acknowledged(self._directory)
+                told = [each for each in commits if each.last <= answered]
+            self._unanswered = len(told) < len(commits)
+            self._ahead = ahead_of(told)
         return self._ahead
+
+
+def ahead_of(commits: list[Logged]) -> Ahead:
+    """What these commits hold."""
+    return Ahead([pair for each in commits for pair in each.events], [pair for each in commits for pair in each.payloads])
 
 
 def _after(items: Items, last: bytes) -> Items:
@@ -112,4 +124,4 @@ def newest_event(cursor: Any) -> bytes:
     return cast("bytes", cursor.key()) if cursor.last() else b""
 
 
-__all__ = ["NOTHING", "Ahead", "LogReader", "newest_event"]
+__all__ = ["NOTHING", "Ahead", "LogReader", "ahead_of", "newest_event"]

@@ -65,7 +65,7 @@ def backup(
 
 
 def settle(directory: str, identity: Identity) -> None:
-    """Make a directory that holds a data.mdb and nothing more a journal that was closed in good order."""
+    """Make a directory that holds a data.mdb, and nothing else that counts, a journal that was closed in good order."""
     write_sidecar(directory, identity)
     mark_copied(directory)
     lock = OwnerLock(directory)

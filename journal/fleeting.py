@@ -20,10 +20,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from journeyman.journal.building import sweep_away
-from journeyman.journal.wal import WAL
 
 PREFIX: Final = ".journeyman-export-"
-_OURS: Final = frozenset({"data.mdb", "lock.mdb", WAL})
+_OURS: Final = frozenset({"data.mdb", "lock.mdb"})
 
 
 @contextlib.contextmanager

@@ -19,17 +19,20 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from journeyman.journal.ahead import Ahead
 from journeyman.journal.errors import JournalError
 from journeyman.journal.lmdb_store import LmdbStore
-from journeyman.journal.wal import write_log
+from journeyman.journal.migrate import append_now
+from journeyman.journal.store import Batch
 
 Tell = Callable[[int, int], object]  # how much is done, of how much
 _CHUNK: Final = 1 << 20
 
 
 def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total: None) -> int:
-    """Write the newest commit of `store` to `directory`/data.mdb, mode 0600, with the log that goes with it, on the disk when this returns;
-    the bytes of data.mdb.
+    """Write the newest commit of `store`, opened for reading, to `directory`/data.mdb, mode 0600, on the disk when this returns; its bytes.
+
+    It has no log: what the store's has beyond data.mdb is in the copy's.
 
     `tell` hears how many bytes are done, and of how many at the most: free pages are left out.
     """
@@ -41,11 +44,24 @@ def copy_data(store: LmdbStore, directory: str, tell: Tell = lambda done, total:
             os.ftruncate(fd, 0)
             _pour(store, fd, tell, compact=False)
         os.fsync(fd)
-        if ahead:
-            write_log(directory, *ahead.tables.values())
-        return os.fstat(fd).st_size
     finally:
         os.close(fd)
+    _take_in(directory, ahead)
+    return os.path.getsize(os.path.join(directory, "data.mdb"))
+
+
+def _take_in(directory: str, ahead: Ahead) -> None:
+    """Bring what the log had into the copy, and let it speak of no log."""
+    copy = LmdbStore(directory, locking=False)
+    try:
+        rest = ahead.beyond(copy.newest_in_data().to_bytes(8, "big"))
+        if rest:
+            batch = Batch()
+            for table, items in rest.tables.items():
+                batch.put(table, items, append=True)
+            append_now(copy, batch)
+    finally:
+        copy.close()
 
 
 def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:

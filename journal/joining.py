@@ -1,8 +1,9 @@
 """Whether the write-ahead log goes with data.mdb: asked at every open of a journal that no engine has open.
 
 The log may lack its last commit, if that was never answered, and may hold commits that data.mdb has too. Everything else is damage, or the
-log of another data.mdb (one from before a backup was put in its place), and must not be joined: a commit that was answered and is not
-there; a whole commit behind a torn one; a number that does not follow on the newest event of data.mdb; a chain that does not.
+log of another data.mdb (one from before a backup was put in its place), and must not be joined: no log, or one with another salt, where
+META speaks of one; a commit that was answered and is not there; a whole commit behind a torn one; a number that does not follow on the
+newest event of data.mdb; a chain that does not.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Final
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.record import FIRST, GENESIS, Chain, decode_records
+from journeyman.journal.row import decode_named
 from journeyman.journal.store import Items, Table
-from journeyman.journal.wal import Logged, acknowledged, decode_log, read_log, stragglers
+from journeyman.journal.wal import WAL_FLAG, Logged, acknowledged, decode_log, read_log, salt_of, stragglers
 
 _PAGE: Final = 1_000
 
@@ -25,6 +27,9 @@ def check_log(store: LmdbStore) -> None:
     known = decode_log(log)
     through = store.newest_in_data()
     reached = max(through, known[-1].last if known else 0)
+    flag = None if store.empty else decode_named(WAL_FLAG, store.get(Table.META, WAL_FLAG))
+    if flag is not None and salt_of(log) != flag["salt"]:
+        raise _apart(store, "the log that data.mdb speaks of is missing, or is another", through + 1)
     if answered > reached:
         raise _apart(store, f"event {answered} was acknowledged, and the newest that is there is {reached}", reached + 1)
     astray = next((each for each in stragglers(log, known) if each.first > reached), None)
@@ -33,6 +38,8 @@ def check_log(store: LmdbStore) -> None:
     later = [each for each in known if each.last > through]
     if not later:
         return
+    if flag is None:
+        raise _apart(store, f"the log goes on with event {later[0].first}, and data.mdb, up to event {through}, knows of none", through + 1)
     if later[0].first != through + 1:
         raise _apart(store, f"the log goes on with event {later[0].first}, and data.mdb ends with {through}", through + 1)
     try:
@@ -65,8 +72,8 @@ def _newest_commit(store: LmdbStore, through: int) -> Items:
 def _apart(store: LmdbStore, why: str, seq: int | None) -> JournalCorrupt:
     return JournalCorrupt(
         f"the log of the journal at {store.path} (its file wal) does not go with its data.mdb: {why}.  Keep a copy of the directory.  If "
-        "data.mdb was put back from a backup, remove wal and acked, which belong to the one that was there before; else restore a backup, "
-        "or save what can be saved with `journeyman repair`",
+        "data.mdb was put back from a backup, move the directory away and put the whole backup in its place; else restore a backup, or "
+        "save what can be saved with `journeyman repair`",
         seq,
     )
 

@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, cast
 
 import lmdb
 
-from journeyman.journal.ahead import Ahead, LogReader, newest_event
+from journeyman.journal.ahead import Ahead, LogReader, ahead_of, newest_event
 from journeyman.journal.ballast import give_way
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
@@ -34,7 +34,7 @@ from journeyman.journal.putting import put
 from journeyman.journal.readers import readers_in
 from journeyman.journal.room import failed_commit, may_mean_full
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
-from journeyman.journal.wal import WriteAheadLog
+from journeyman.journal.wal import WAL_FLAG, WriteAheadLog, decode_log, read_log
 from journeyman.journal.writing import Writing
 
 Durability = Literal["full", "relaxed"]
@@ -82,8 +82,9 @@ class LmdbStore:
             self._page_size = int(self._env.stat()["psize"])
             if not readonly:
                 self._headroom = Headroom(os.path.join(path, "data.mdb"), self._extent)
-                found = self._log.read().beyond(self.newest_in_data().to_bytes(8, "big"))
-                self._writing = Writing(WriteAheadLog(path), durability == "full", found, self._commit_growing, self.newest_in_data)
+                found = ahead_of(decode_log(read_log(path))).beyond(self.newest_in_data().to_bytes(8, "big"))
+                self._writing = Writing(WriteAheadLog(path), found, self._commit_growing, self.newest_in_data, use=durability == "full")
+                self._writing.flagged = self.get(Table.META, WAL_FLAG) is not None
         except BaseException:
             self._env.close()
             raise
@@ -121,10 +122,9 @@ class LmdbStore:
             done(self.failure)
             if self.failure is None:
                 self._headroom.after_commit()
-                with contextlib.suppress(OSError):  # commits go on without a log
-                    self._writing.prepare()
+                self._try(self._writing.prepare)
             del work, batch, done
-        self._try(self._writing.settle)
+        self._try(self._writing.finish)
         self._headroom.settle()
         with contextlib.suppress(lmdb.Error):
             self._env.close()

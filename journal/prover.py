@@ -204,6 +204,7 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
     findings = Findings(tell=lambda finding: mouth.say("finding", finding._asdict()))
     if owner_of(store.path) is None:  # beside an engine the copy would hold pages for as long as it takes
         mouth.progress("pages", 0, 1)
+        _verify_log(store, findings)
         try:
             store.walk()
         except JournalCorrupt as failure:
@@ -226,6 +227,17 @@ def _verify(store: Any, options: dict[str, Any], mouth: _Mouth) -> dict[str, Any
         "proof": found.proof,
         "seconds": found.seconds,
     }
+
+
+def _verify_log(store: Any, findings: Findings) -> None:
+    from journeyman.journal.joining import check_log
+    from journeyman.journal.lock import owner_of
+
+    try:
+        check_log(store)
+    except JournalCorrupt as failure:
+        if owner_of(store.path) is None:  # else an engine has begun to write under our eyes
+            findings.add(Finding("FILE", str(failure).partition(".  Keep")[0], seq=failure.seq))
 
 
 def _stop(number: int, _frame: object) -> NoReturn:

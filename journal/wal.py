@@ -9,16 +9,21 @@ the log holds; readers add that (ahead.py), recovery needs nothing of its own, a
 What makes it safe.
 - The log is written out in zeros before it is used, so that a flush has no metadata to wait for (headroom.py tells why that matters).
 - Only events in a row with the payloads they own go into it: whether one of its commits is in data.mdb already is told by its number.
+- Each log has a salt of its own, which is in every digest, so that nothing a payload holds can be taken for a commit; while there is a log,
+  META in data.mdb says so and has the salt: one that is missing is missed, and another's is known.
 - It starts from the front when data.mdb has everything. What is left behind the newest commit is older, which its numbers tell, so
   nothing has to be wiped out, and a power cut can tear nothing but the one commit that nobody was told of.
 - Which commit was told of last, wherever it went, is kept in `acked`, a word in shared memory that survives the process: a journal that
   ends before it is damaged, or its data.mdb is an older one.  The newest event is never deleted.
 
     0   4   "JWAL"
+    4   12  salt, by chance; the commits follow, one behind the other, each
+
+    0   4   "JCMT"
     4   4   length of the body
     8   8   seq of the first event
     16  4   number of events; their seqs follow on each other
-    20  16  B(bytes 0..19, body)
+    20  16  B(salt, bytes 0..19, body)
     36      body: each event as length (4) and record, then each payload as seq (8), length (4) and bytes
 
 Rejected: the log alone, with data.mdb made from it at leisure without flushes (a power cut could tear data.mdb itself); everything through
@@ -45,7 +50,10 @@ ACKED: Final = "acked"
 WAL_BYTES: Final = 128 << 10
 SMALL: Final = 4 << 10  # bytes of a commit; what is larger goes to data.mdb at once
 FEW: Final = 16  # events of a commit; the same
-_MAGIC: Final = b"JWAL"
+WAL_FLAG: Final = b"wal"  # in META while there is a log: {"salt": ...}
+FRONT: Final = 16  # where commits begin
+_FILE: Final = b"JWAL"
+_MAGIC: Final = b"JCMT"
 _HEAD: Final = Struct(">4sIQI")
 _BODY_AT: Final = _HEAD.size + 16
 _DISK_FREE: Final = 16 << 20  # bytes that must be free to lay out a log
@@ -92,8 +100,8 @@ def loggable(batch: Batch, seq: int) -> tuple[Items, Items] | None:
     return (events, payloads) if size <= SMALL else None
 
 
-def encode_logged(events: Items, payloads: Items) -> bytes:
-    """These events, which follow on each other, and their payloads, as one commit of the log."""
+def encode_logged(events: Items, payloads: Items, salt: bytes) -> bytes:
+    """These events, which follow on each other, and their payloads, as one commit of the log with this salt."""
     parts: list[bytes] = []
     for _, value in events:
         parts += (len(value).to_bytes(4, "big"), value)
@@ -101,13 +109,20 @@ def encode_logged(events: Items, payloads: Items) -> bytes:
         parts += (key, len(value).to_bytes(4, "big"), value)
     body = b"".join(parts)
     head = _HEAD.pack(_MAGIC, len(body), int.from_bytes(events[0][0], "big"), len(events))
-    return b"".join((head, digest(head + body), body))
+    return b"".join((head, digest(salt + head + body), body))
+
+
+def salt_of(data: bytes) -> bytes | None:
+    """The salt of a log; None for what is none (any more)."""
+    return data[len(_FILE) : FRONT] if data.startswith(_FILE) and len(data) >= FRONT else None
 
 
 def decode_log(data: bytes) -> list[Logged]:
     """The commits of a log, from its front to the first that is torn, older than the one before it, or not there."""
     found: list[Logged] = []
-    at, seq = 0, 0
+    if salt_of(data) is None:
+        return found
+    at, seq = FRONT, 0
     while (logged := _decode_at(data, at)) is not None and (not found or logged.first == seq + 1):
         found.append(logged)
         at, seq = logged.end, logged.last
@@ -116,7 +131,7 @@ def decode_log(data: bytes) -> list[Logged]:
 
 def stragglers(data: bytes, known: list[Logged]) -> Iterator[Logged]:
     """Whole commits further back in the file that are newer than those that were reached: between them something is damaged."""
-    at, seq = (known[-1].end, known[-1].last) if known else (0, 0)
+    at, seq = (known[-1].end, known[-1].last) if known else (FRONT, 0)
     while (at := data.find(_MAGIC, at)) >= 0:
         logged = _decode_at(data, at)
         if logged is not None and logged.first > seq:
@@ -133,7 +148,7 @@ def _decode_at(data: bytes, at: int) -> Logged | None:
     if magic != _MAGIC or end > len(data) or not 0 < count <= length:
         return None
     body = data[at + _BODY_AT : end]
-    if digest(data[at : at + _HEAD.size] + body) != data[at + _HEAD.size : at + _BODY_AT]:
+    if digest(data[len(_FILE) : FRONT] + data[at : at + _HEAD.size] + body) != data[at + _HEAD.size : at + _BODY_AT]:
         return None
     events: Items = []
     payloads: Items = []
@@ -146,6 +161,8 @@ def _decode_at(data: bytes, at: int) -> Logged | None:
         size = int.from_bytes(body[place + 8 : place + 12], "big")
         payloads.append((body[place : place + 8], body[place + 12 : place + 12 + size]))
         place += 12 + size
+    if place != length:
+        return None
     return Logged(first, events, payloads, end)
 
 
@@ -156,15 +173,6 @@ def read_log(directory: str) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def write_log(directory: str, events: Items, payloads: Items) -> None:
-    """Give a copy of data.mdb the log that belongs to it; on the disk when this returns."""
-    fd = os.open(os.path.join(directory, WAL), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(encode_logged(events, payloads))
-        file.flush()
-        os.fsync(fd)
 
 
 def acknowledged(directory: str) -> int:
@@ -182,22 +190,24 @@ class WriteAheadLog:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._fd = -1
-        self._at = 0
+        self._at = FRONT
+        self.salt = b""
         self._acked: EnteredMarks | None = None
 
     @property
     def ready(self) -> bool:
         return self._fd >= 0
 
-    def lay_out(self, seq: int) -> None:
-        """Make it, all zeros, unless the disk has no room to spare.  What it held must be in data.mdb, as event `seq` is.  OSError."""
+    def lay_out(self, seq: int) -> bool:
+        """Make it, all zeros but its front; what it held must be in data.mdb, as event `seq` is.  False: the disk has no room.  OSError."""
         disk = os.statvfs(self._directory)
         if disk.f_bavail * disk.f_frsize < _DISK_FREE:
-            return
+            return False
         fd = os.open(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(fd, 0o600)
-            _write(fd, bytes(WAL_BYTES), 0)
+            self.salt = os.urandom(FRONT - len(_FILE))
+            _write(fd, (_FILE + self.salt).ljust(WAL_BYTES, b"\0"), 0)
             os.fsync(fd)
             sync_directory(self._directory)
             self._acked = EnteredMarks(os.path.join(self._directory, ACKED))
@@ -206,6 +216,7 @@ class WriteAheadLog:
             raise
         self._acked.set(0, seq)
         self._fd = fd
+        return True
 
     def fits(self, commit: bytes) -> bool:
         return self._at + len(commit) <= WAL_BYTES
@@ -223,7 +234,7 @@ class WriteAheadLog:
 
     def restart(self) -> None:
         """Begin again at the front: data.mdb has everything."""
-        self._at = 0
+        self._at = FRONT
 
     def close(self, *, in_order: bool) -> None:
         """In good order data.mdb has everything, and the log goes."""
@@ -246,6 +257,6 @@ def _write(fd: int, data: bytes, at: int) -> None:
 
 
 __all__ = [
-    "ACKED", "WAL", "Logged", "WriteAheadLog", "acknowledged", "decode_log", "encode_logged", "loggable", "read_log", "stragglers",
-    "write_log",
+    "ACKED", "FRONT", "WAL", "WAL_FLAG", "Logged", "WriteAheadLog", "acknowledged", "decode_log", "encode_logged", "loggable", "read_log",
+    "salt_of", "stragglers",
 ]  # fmt: skip

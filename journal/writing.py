@@ -3,35 +3,44 @@
 The log (wal.py) serves commits that are small and come often.  So an engine begins without one, and lays it out after `SOON` small commits:
 what is opened for one task, or by a tool, never has any.  Whatever is not small goes to data.mdb at once, and takes the log along, for
 commits become durable in the order in which they came.  What is left in the log when nobody has written for `PAUSE` goes there too, so that
-a quiet journal is all in one file.
+a quiet journal is all in one file; and so that a slow one is not written twice, a commit goes to the log only when a few before it came
+without such a pause.
 
-`relaxed` durability has no log: it is for those who want no barrier more than data.mdb needs.
+META says in data.mdb that there is a log, from before its first commit until everything is in data.mdb for good.
+
+`relaxed` durability has no log: one that begins anew relies on data.mdb having been flushed whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from journeyman.journal.ahead import Ahead
+from journeyman.journal.row import encode_named
 from journeyman.journal.store import Batch, Table
-from journeyman.journal.wal import WriteAheadLog, encode_logged, loggable
+from journeyman.journal.wal import WAL_FLAG, WriteAheadLog, encode_logged, loggable
 
 SOON: Final = 32  # small commits since the open
 PAUSE: Final = 0.1  # seconds
+QUICK: Final = 4  # small commits, none later than that after the one before
 
 
 class Writing:
     """All methods are for the writer thread, but `ahead` may be read by any: it is replaced, never emptied."""
 
     def __init__(
-        self, log: WriteAheadLog, use: bool, found: Ahead, commit: Callable[[list[Batch]], None], newest: Callable[[], int]
+        self, log: WriteAheadLog, found: Ahead, commit: Callable[[list[Batch]], None], newest: Callable[[], int], *, use: bool
     ) -> None:
-        """`use`: whether to have a log.  `found`: what an earlier process left in one.  `commit` puts batches into data.mdb, all in one;
-        `newest` reads the seq of its last event, 0 if there is none."""
+        """`found`: what an earlier process left in the log.  `commit` puts batches into data.mdb, all in one; `newest` reads the seq of
+        its last event, 0 if there is none.  `use`: whether to have a log."""
         self.ahead = found or Ahead()
         self._log = log
         self._use = use
+        self.flagged = False  # whether META speaks of a log
+        self._before = 0.0  # when the last small commit came
+        self._quick = 0  # how many came without a pause
         self._commit = commit
         self._newest = newest
         self._last: int | None = None  # seq of the newest event; None: data.mdb must be asked
@@ -51,13 +60,17 @@ class Writing:
         if self._last is None:
             self._last = self._newest_of_all()
         small = loggable(batch, self._last)
-        if small is None or not log.ready:
+        if small is not None:
+            now = monotonic()
+            self._quick = self._quick + 1 if now - self._before < PAUSE else 0
+            self._before = now
+        if small is None or not log.ready or self._quick < QUICK:
             self._small += small is not None
             self._to_data(batch)
             if log.ready and self._last is not None:
                 log.answered(self._last)
             return
-        commit = encode_logged(*small)
+        commit = encode_logged(*small, log.salt)
         if not log.fits(commit):
             self.settle()
         log.append(commit)
@@ -66,29 +79,48 @@ class Writing:
         log.answered(self._last)
 
     def prepare(self) -> None:
-        """Between commits: lay the log out once it is worth while.  OSError: there will be none."""
+        """Between commits: lay the log out once it is worth while."""
         if not self._use or self._small < SOON or self._log.ready or self.ahead:
             return
         self._small = 0  # where there is no room, look again later
         try:
-            self._log.lay_out(self._last or 0)
-        except OSError:
+            laid_out = self._log.lay_out(self._last or 0)
+        except OSError:  # commits go on without it
             self._use = False
-            raise
+            return
+        if laid_out:
+            self._speak()
+
+    def _speak(self) -> None:
+        """Let META say that there is a log."""
+        speaking = Batch()
+        speaking.put(Table.META, [encode_named(WAL_FLAG, {"salt": self._log.salt})])
+        self._commit([speaking])
+        self.flagged = True
 
     def settle(self) -> None:
         """Take everything in the log into data.mdb."""
         if self.ahead:
             self._to_data(None)
 
-    def _to_data(self, batch: Batch | None) -> None:
+    def finish(self) -> None:
+        """The last of all: everything is in data.mdb for good."""
+        if self.ahead or self.flagged:
+            self._to_data(None, for_good=True)
+
+    def _to_data(self, batch: Batch | None, *, for_good: bool = False) -> None:
         batches = [] if batch is None else [batch]
+        if self.flagged and (for_good or not self._log.ready):
+            silent = Batch()
+            silent.delete(Table.META, [WAL_FLAG])
+            batches.insert(0, silent)
         if self.ahead:
             logged = Batch()
             for table, items in self.ahead.tables.items():
                 logged.put(table, items, append=True)
             batches.insert(0, logged)
         self._commit(batches)
+        self.flagged = self.flagged and self._log.ready and not for_good
         if self.ahead:
             self.ahead = Ahead()
             self._log.restart()

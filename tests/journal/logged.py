@@ -179,13 +179,13 @@ def made_left(path: Path) -> tuple[Path, int]:
     last = killed(path, settled=40)
     log = log_of(path)
     assert (len(log), log[-1].last) == (10, last)
-    assert read_log(str(path))[log[-1].end :].count(b"JWAL") > 10
+    assert read_log(str(path))[log[-1].end :].count(b"JCMT") > 10
     return path, last
 
 
 def leave(path: str, settled: int, logged: int, seed: int) -> None:
     """Role: make that, say the last seq and wait to be killed, or live on with a log that is not empty."""
-    writing.SOON, writing.PAUSE = 0, 3600
+    writing.SOON, writing.PAUSE, writing.QUICK = 0, 3600, 0
     store = open_store(path, examine_first="never")
     driver = Submitter(store, seed)
     for _ in range(settled):
@@ -201,7 +201,7 @@ def leave(path: str, settled: int, logged: int, seed: int) -> None:
 
 def commit(path: str, seed: int) -> None:
     """Role: commit for ever, and say what is durable; sometimes wait for the log to settle, sometimes commit what is not small."""
-    writing.SOON, writing.PAUSE = 0, 0.002
+    writing.SOON, writing.PAUSE, writing.QUICK = 0, 0.002, 0
     dice = random.Random(seed)
     driver = Submitter(open_store(path, examine_first="never"), seed)
     while True:

@@ -15,8 +15,22 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.prover import verify
 from journeyman.journal.recovery import fold_everything, recover
-from journeyman.journal.wal import ACKED, WAL, WAL_BYTES, acknowledged, encode_logged, loggable, read_log
+from journeyman.journal.store import Table
+from journeyman.journal.wal import (
+    ACKED,
+    FRONT,
+    WAL,
+    WAL_BYTES,
+    acknowledged,
+    decode_log,
+    encode_logged,
+    loggable,
+    read_log,
+    salt_of,
+    stragglers,
+)
 from tests.journal.logged import Submitter, ask, bare, child, copied, killed, log_of, made_left, poke, proven, refused, said
+from tests.journal.store_contract import append, numbered
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +83,7 @@ def test_a_log_that_data_has_taken_in_already_is_no_hindrance(last_commit: str, 
 
 def test_the_next_owner_lays_out_a_log_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "SOON", 0)
+    monkeypatch.setattr(writing, "QUICK", 0)
     monkeypatch.setattr(writing, "PAUSE", 3600)
     path = tmp_path / "jobs"
     killed(path)
@@ -130,13 +145,14 @@ def test_a_log_cut_out_in_the_middle_is_never_a_silent_loss(left: tuple[Path, in
             assert refused(path, last), first
 
 
-def test_a_missing_log_is_told_by_what_was_acknowledged(left: tuple[Path, int], tmp_path: Path) -> None:
+def test_a_missing_log_is_missed_also_without_what_was_acknowledged(left: tuple[Path, int], tmp_path: Path) -> None:
     path = copied(left[0], tmp_path / "jobs")
     (path / WAL).unlink()
     assert refused(path, left[1])
-    with pytest.raises(JournalCorrupt, match="acknowledged"):
+    (path / ACKED).unlink()
+    with pytest.raises(JournalCorrupt, match="missing"):
         open_store(path)
-    with pytest.raises(JournalCorrupt, match="acknowledged"):
+    with pytest.raises(JournalCorrupt, match="missing"):
         open_store(path, readonly=True)
 
 
@@ -185,7 +201,9 @@ def newer_commit(source: Path, scratch: Path) -> bytes:
     found = loggable(driver.journal.seal(driver.pending, driver.payloads), driver.journal.sealed - 1)
     store.close()
     assert found is not None
-    return encode_logged(*found)
+    salt = salt_of(read_log(str(source)))
+    assert salt is not None
+    return encode_logged(*found, salt)
 
 
 def test_a_torn_commit_that_nobody_was_told_of_does_no_harm(left: tuple[Path, int], tmp_path: Path) -> None:
@@ -210,3 +228,50 @@ def test_pages_of_the_newest_commit_may_come_to_the_disk_in_any_order(left: tupl
         poke(path, end, commit[:hole])
         poke(path, end + hole + 40, commit[hole + 40 :])
         assert not refused(path, last), hole
+
+
+def test_verify_finds_what_an_opening_would_refuse(left: tuple[Path, int], tmp_path: Path) -> None:
+    path = copied(left[0], tmp_path / "jobs")
+    assert verify(path).sound
+    poke(path, log_of(path)[-1].end - 1, b"?")
+    assert [finding.table for finding in verify(path).findings] == ["FILE"]
+
+
+def test_a_commit_is_shown_elsewhere_when_it_was_answered(tmp_path: Path) -> None:
+    """Until then it may not be on the disk.  What a dead engine left counts."""
+    path = tmp_path / "jobs"
+    with child("leave", path, 20, 5, 1) as process:
+        last = int(said(process))
+        poke(path, log_of(path)[-1].end, newer_commit(path, tmp_path / "scratch"))
+        assert log_of(path)[-1].last == last + 1
+        assert newest(path) == last
+    assert newest(path) == last + 1
+
+
+def newest(path: Path) -> int:
+    store = LmdbStore(str(path), readonly=True)
+    found = store.last(Table.EVENTS)
+    store.close()
+    assert found is not None
+    return int.from_bytes(found[0], "big")
+
+
+def test_nothing_that_a_payload_holds_is_taken_for_a_commit() -> None:
+    salt, one, later = b"a salt of 12", (1).to_bytes(8, "big"), (1_000_000).to_bytes(8, "big")
+    forged = encode_logged([(later, bytes(30))], [], b"another salt")
+    log = b"JWAL" + salt + encode_logged([(one, bytes(30))], [(one, forged * 8)], salt)
+    newer = encode_logged([((2).to_bytes(8, "big"), bytes(30))], [], salt)
+    for at in range(FRONT, len(log) - len(newer)):
+        after = log[:at] + newer + log[at + len(newer) :]
+        assert not [each for each in stragglers(after, decode_log(after)) if each.first > 2]
+
+
+def test_what_comes_seldom_is_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "PAUSE", 0.0)
+    monkeypatch.setattr(writing, "SOON", 0)
+    store = LmdbStore(str(tmp_path))
+    for n in range(1, 20):
+        append(store, (Table.EVENTS, numbered(n, n), True))
+        assert store.newest_in_data() == n
+    assert read_log(str(tmp_path)) and not log_of(tmp_path)
+    store.close()
