@@ -57,8 +57,9 @@ class Check:
     # --- 1, 6: bytes ---
 
     def anatomy(self, when: str) -> Findings | None:
-        if not os.path.exists(os.path.join(self.path, "data.mdb")):
-            return None
+        data = os.path.join(self.path, "data.mdb")
+        if not os.path.exists(data) or not os.path.getsize(data):
+            return None  # killed while it was made: there is nothing to read, and LMDB says so by "Bad file descriptor"
         found = examine(self.path, LIMITS)
         self.problems += [f"{when}: {problem}" for problem in found.problems]
         return found
