@@ -95,4 +95,4 @@ class Headroom:
         return disk.f_bavail * disk.f_frsize >= DISK_FREE
 
 
-__all__ = ["Headroom"]
+__all__ = ["DISK_FREE", "Headroom"]

@@ -104,6 +104,16 @@ def owner_of(directory: str) -> int | None:
     return None
 
 
+def looked_at(directory: str) -> bool:
+    """Whether a process has the journal open and has found it sound: it writes itself down after its look, not before."""
+    owner = owner_of(directory)
+    if owner is None:
+        return False
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
+        return owner == 0 or _pid_in(file.read(200)) == owner
+    return False
+
+
 def left_in_order(directory: str) -> bool:
     """Whether the last owner closed the journal here in good order, and data.mdb is as it left it."""
     with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:

@@ -39,7 +39,7 @@ from journeyman.journal.identity import (
 )
 from journeyman.journal.joining import check_log
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
-from journeyman.journal.lock import OwnerLock, left_in_order, owner_of
+from journeyman.journal.lock import OwnerLock, left_in_order, looked_at, owner_of
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
@@ -133,11 +133,11 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
 
 @contextlib.contextmanager
 def _unless_opened(directory: str) -> Iterator[None]:
-    """What looks damaged while an engine begins to write is not: and that engine has looked itself."""
+    """What looks damaged because an engine has begun to write meanwhile is not: that engine has looked itself."""
     try:
         yield
     except JournalCorrupt:
-        if owner_of(directory) is None:
+        if not looked_at(directory):
             raise
 
 

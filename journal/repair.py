@@ -149,15 +149,15 @@ def _scratch(directory: str) -> Iterator[LmdbStore]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _lost(found: Salvage, acknowledged: int) -> int:
-    """Records that are missing and that no prune or compaction tells of.  `acknowledged`: a seq that was reached."""
+def _lost(found: Salvage, answered: int) -> int:
+    """Records that are missing and that no prune or compaction tells of.  `answered`: a seq up to which somebody was told."""
     seqs = list(found.told)
     there = found.store.get_many(Table.EVENTS, [seq_key(seq) for seq in seqs])
     told = sum(found.told[seq] for seq, value in zip(seqs, there, strict=True) if value is not None)
     newest = found.store.last(Table.EVENTS)
     highest = 0 if newest is None else int.from_bytes(newest[0], "big")
     through: int = found.meta.get(CHECKPOINT, {"seq": 0})["seq"]
-    highest = max(highest, through, acknowledged, *found.damaged)
+    highest = max(highest, through, answered, *found.damaged)
     return max(0, highest - found.store.count(Table.EVENTS) - told)
 
 

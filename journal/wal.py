@@ -36,6 +36,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
@@ -43,6 +44,7 @@ from typing import Final, NamedTuple
 from journeyman.journal.digest import digest
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.filesystem import sync_directory
+from journeyman.journal.headroom import DISK_FREE
 from journeyman.journal.store import Batch, Items, Table
 
 WAL: Final = "wal"
@@ -56,7 +58,6 @@ _FILE: Final = b"JWAL"
 _MAGIC: Final = b"JCMT"
 _HEAD: Final = Struct(">4sIQI")
 _BODY_AT: Final = _HEAD.size + 16
-_DISK_FREE: Final = 16 << 20  # bytes that must be free to lay out a log
 
 
 class Logged(NamedTuple):
@@ -179,7 +180,7 @@ def acknowledged(directory: str) -> int:
     """The seq up to which the log in `directory` is known to have been answered for; 0 when nothing tells."""
     try:
         with open(os.path.join(directory, ACKED), "rb") as file:
-            return int.from_bytes(file.read(8), "little")
+            return int.from_bytes(file.read(8), sys.byteorder)
     except FileNotFoundError:
         return 0
 
@@ -201,7 +202,7 @@ class WriteAheadLog:
     def lay_out(self, seq: int) -> bool:
         """Make it, all zeros but its front; what it held must be in data.mdb, as event `seq` is.  False: the disk has no room.  OSError."""
         disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < _DISK_FREE:
+        if disk.f_bavail * disk.f_frsize < DISK_FREE:
             return False
         fd = os.open(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from journeyman.journal import filesystem
-from journeyman.journal.errors import JournalError, JournalFull, JournalLocked, JournalVersion
+from journeyman.journal import filesystem, opening
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.identity import identity_batch, read_identity
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import OwnerLock
@@ -374,3 +375,23 @@ def test_an_owner_that_has_not_said_who_it_is_yet_is_named(tmp_path: Path, text:
         assert refused.value.pid == os.getpid()
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("has_looked", [True, False])
+def test_what_moves_under_an_engine_that_has_begun_is_not_called_damaged(
+    filled: Path, has_looked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tool that looked while an engine came believes the engine, once that has looked itself."""
+    held: list[OwnerLock] = []
+
+    def moving(directory: str, *, thorough: bool) -> None:
+        held.append(OwnerLock(directory))
+        if has_looked:
+            held[0].own()
+        raise JournalCorrupt("pages that were written while they were read")
+
+    (filled / "owner.lock").write_text("open pid 1\n")
+    monkeypatch.setattr(opening, "examine", moving)
+    with nullcontext() if has_looked else pytest.raises(JournalCorrupt, match="written while"):
+        open_store(filled, readonly=True).close()
+    held[0].release(clean=False)
