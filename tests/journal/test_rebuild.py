@@ -69,16 +69,18 @@ async def test_an_engine_goes_on_from_there(autojump_clock: trio.testing.MockClo
 
 
 async def test_what_was_altered_does_not_come_in(autojump_clock: trio.testing.MockClock) -> None:
-    store = await a_day(1, steps=20)
+    store = await a_day(1, steps=60)
     whole = [item for page in pages(store, 0, END, exact=True) for item in page]
-    with_payload = next(n for n, item in enumerate(whole) if item.payload)
+    n = len(whole) // 2  # how much a day leaves is chance: the ids of its tasks are
+    spoilt = whole[n].value[:-1] + bytes((whole[n].value[-1] ^ 1,))
+    with_payload = next(place for place, item in enumerate(whole) if item.payload)
     damages: dict[str, list[Item]] = {
-        "its crc does not match": [*whole[:30], whole[30]._replace(value=whole[30].value[:-1] + b"\0"), *whole[31:]],
+        "its crc does not match": [*whole[:n], whole[n]._replace(value=spoilt), *whole[n + 1 :]],
         "are not what was stored": [
             *whole[:with_payload], whole[with_payload]._replace(payload=b"\x82\x80\xa0 "), *whole[with_payload + 1 :]
         ],
-        "is not where it belongs": [*whole[:10], whole[11], whole[10], *whole[12:]],
-        "the newest commit": whole[: next(n for n in range(len(whole), 0, -1) if not whole[n - 1].value[2] & 2)],
+        "is not where it belongs": [*whole[:n], whole[n + 1], whole[n], *whole[n + 2 :]],
+        "the newest commit": whole[: next(end for end in range(len(whole), 0, -1) if not whole[end - 1].value[2] & 2)],
     }  # fmt: skip
     for words, items in damages.items():
         with pytest.raises(JournalCorrupt, match=words):
