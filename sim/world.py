@@ -25,6 +25,7 @@ from journeyman.sim.dice import Dice
 from journeyman.sim.disk import Disk
 from journeyman.sim.effects import Effects
 from journeyman.sim.engine import SimEngine
+from journeyman.sim.errors import OutOfTime
 from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
@@ -38,6 +39,7 @@ Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
 STALL: float = 10.0
 STEP: float = 7200.0
+MAX_FRUITLESS = 1000
 
 
 class Crashed:
@@ -75,6 +77,7 @@ class World:
         self._disks: dict[str, Disk] = {}
         self._troubles = Troubles(self)
         self._crashes = 0
+        self._fruitless = 0  # boots in a row that ended before they were open
 
     # --- for scenarios ------------------------------------------------------------------------------------------------
 
@@ -166,12 +169,18 @@ class World:
     def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
         boot = Boot(self, machine, len(self.boots) + 1, queues)
         self.boots.append(boot)
+        self._fruitless += 1
+        if self._fruitless > MAX_FRUITLESS:
+            self.give_up(
+                OutOfTime(f"{MAX_FRUITLESS:,} boots in a row ended before they were open: make crash=, torn_commit= or read_error= rarer")
+            )
         self.trace.boots += 1
         self._troubles.bring(queues)
         self.note("boot", f"boot {boot.number} on {machine.path!r}")
         return boot
 
     def booted(self, boot: Boot) -> None:
+        self._fruitless = 0
         self.watch.booted(boot)
 
     def closing(self, boot: Boot) -> None:

@@ -248,6 +248,17 @@ def test_a_scenario_that_never_ends_is_given_up() -> None:
         simulate(scenario, max_steps=10_000)
 
 
+@pytest.mark.parametrize("faults", [Faults(crash=1.0), Faults(torn_commit=1.0), Faults(read_error=1.0)], ids=lambda plan: str(plan.facts()))
+def test_an_engine_that_never_comes_to_be_open_is_given_up(faults: Faults) -> None:
+    async def scenario(world: World) -> None:
+        queue = errands()
+        async with world.engine(queues=[queue]):
+            await world.advance(hours=1)
+
+    with pytest.raises(OutOfTime, match="1,000 boots in a row ended before they were open"):
+        simulate(scenario, faults=faults)
+
+
 def test_the_calm_phase_brings_everything_to_an_end_or_says_what_hangs() -> None:
     ended = []
     queue = Queue("hanging", retry=Retry(attempts=2), timeout=30)
