@@ -21,27 +21,34 @@ class Effects:
         self._world = world
         self._keys: list[Hashable] = []
         self._at: list[float] = []
+        self._counts: Counter[Hashable] = Counter()
 
     def append(self, key: Hashable) -> None:
-        """An effect took place.  `key`: what it was, such as ("charge", order); give the idempotency key where the service takes one."""
+        """An effect took place.  `key`: what it was, such as ("charge", order); give the idempotency key where the service takes one.
+
+        TypeError if it cannot be hashed: two effects are the same when their keys are equal, for good.
+        """
+        _require_hashable(key)
         attempt = current_attempt.get()
         if attempt is not None:
             store = attempt.actor.shell.store
             if isinstance(store, BootStore) and store._boot.dead:
                 return
         self._keys.append(key)
+        self._counts[key] += 1
         self._at.append(self._world.time())
         self._world.note("effect", str(key))
 
     def once(self, key: Hashable) -> bool:
         """Record the effect unless it took place before, as a service does that takes idempotency keys; whether it is new."""
-        if key in self._keys:
+        _require_hashable(key)
+        if key in self._counts:
             return False
         self.append(key)
-        return key in self._keys
+        return key in self._counts
 
     def count(self, key: Hashable) -> int:
-        return self._keys.count(key)
+        return self._counts[key]
 
     @property
     def times(self) -> list[tuple[float, Hashable]]:
@@ -50,7 +57,7 @@ class Effects:
 
     def assert_at_most_once(self) -> None:
         """PromiseBroken naming every effect that took place more than once."""
-        often = {key: n for key, n in Counter(self._keys).items() if n > 1}
+        often = {key: n for key, n in self._counts.items() if n > 1}
         if often:
             raise PromiseBroken("effects at most once", ", ".join(f"{key!r} {n} times" for key, n in often.items()))
 
@@ -61,7 +68,7 @@ class Effects:
         return len(self._keys)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._keys
+        return key in self._counts
 
     def __eq__(self, other: object) -> bool:
         return self._keys == (other._keys if isinstance(other, Effects) else other)
@@ -70,3 +77,10 @@ class Effects:
 
     def __repr__(self) -> str:
         return f"Effects({self._keys!r})"
+
+
+def _require_hashable(key: object) -> None:
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(f"the key of an effect must be hashable, as a tuple of texts and numbers is, not {key!r}") from None

@@ -210,6 +210,9 @@ def test_effects() -> None:
         assert effects == ["a", "b"]
         assert effects.times == [(0, "a"), (5, "b")]
         effects.assert_at_most_once()
+        for record in (effects.append, effects.once):
+            with pytest.raises(TypeError, match="must be hashable"):
+                record(["a"])  # type: ignore[arg-type]
         effects.append("a")
         with pytest.raises(PromiseBroken, match="'a' 2 times"):
             effects.assert_at_most_once()
