@@ -42,7 +42,8 @@ def simulate(
     end; by default where something can go wrong.  max_steps: of tasks, before the run is given up.
 
     Raises what the scenario raises; PromiseBroken when an invariant does not hold; Deadlock when nothing can happen any more; OutOfTime
-    after max_steps, or a thousand boots in a row that died before they were open.  Each carries notes: the seed, and the end of the trace.  With crash_at="every": CrashSweepFailed, naming each point that broke something.
+    after max_steps, or a thousand boots in a row that died before they were open.  Each carries notes: the seed, and the end of the trace.
+    With crash_at="every": CrashSweepFailed, naming each point that broke something.
     """
     plan = faults if faults is not None else Faults.none()
     _check(scenario, seed, plan, crash_at, max_steps)
