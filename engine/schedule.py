@@ -115,7 +115,7 @@ class Schedules(Operations):
             **_timing(cron, every, timezone, start, end),
             **_task(target),
             "misfire": _one_of(misfire, "misfire", ("skip", "once", "all")),
-            "overlap": _one_of(overlap or ("allow" if misfire == "all" else "skip"), "overlap", ("skip", "allow")),
+            "overlap": _one_of(overlap if overlap is not None else "allow" if misfire == "all" else "skip", "overlap", ("skip", "allow")),
             "payload": payload,
             "digest": digest(payload),
         }

@@ -306,7 +306,7 @@ async def test_row_70_what_cannot_be_meant(autojump_clock: MockClock) -> None:
     async with desk.engine() as engine:
         for bad in (
             {}, {"every": 0}, {"every": 5, "cron": "* * * * *"}, {"cron": "0 25 * * *"}, {"cron": "0 0 31 2 *"},
-            {"every": 5, "misfire": "no"}, {"every": 5, "overlap": "no"}, {"every": 5, "timezone": "Oslo"},
+            {"every": 5, "misfire": "no"}, {"every": 5, "overlap": "no"}, {"every": 5, "overlap": ""}, {"every": 5, "timezone": "Oslo"},
             {"every": 5, "start": datetime(2026, 1, 1)}, {"every": 5, "start": at(9), "end": at(8)},
         ):  # fmt: skip
             with pytest.raises(ValueError, match=r".{10}"):
