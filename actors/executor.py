@@ -9,13 +9,14 @@ The handler alone runs without protection from KeyboardInterrupt.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from journeyman.actors.attempt import Attempt, current_attempt
-from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, outcome_of
+from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, leaves, outcome_of
 from journeyman.actors.logs import about
 from journeyman.journal.digest import digest
 from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
@@ -84,9 +85,9 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
                 attempt.straggling = False
             else:
                 value = await _call_async(attempt)
-        except trio.Cancelled:
-            raise  # the scope it belongs to decides
         except BaseException as error:
+            if isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
+                raise  # the scope it belongs to decides; one that none of ours has sent is an error like any other, kept from somewhere
             raised = error
             attempt.straggling = False
     elapsed_us = attempt.elapsed_us()
@@ -98,8 +99,8 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
     why = attempt.struck()
     if why is None and attempt.cancel_requested:
         why = CANCEL  # a thread that was asked to end, and raised
-    if isinstance(raised, KeyboardInterrupt):
-        shell.interrupted(raised)
+    if (interrupt := _interrupt_in(raised)) is not None:
+        shell.interrupted(interrupt)
         why = STOP
     if raised is None:
         if why == CANCEL:
@@ -108,6 +109,13 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
             return Released(elapsed_us, "stop", words), b""
         raised = AttemptTimeout(f"the {why} of the attempt struck after {elapsed_us / 1e6:.3f} s")
     return outcome_of(raised, why=why, elapsed_us=elapsed_us, on=attempt.actor.retry_on, options=words), b""
+
+
+def _interrupt_in(raised: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that struck the handler, also one that a nursery of its own has put into a group."""
+    if raised is None or isinstance(raised, Exception):
+        return None
+    return next((leaf for leaf in leaves(raised) if isinstance(leaf, KeyboardInterrupt)), None)
 
 
 def _encoded(attempt: Attempt, value: Any, elapsed_us: int, words: dict[str, Any] | None) -> tuple[Outcome, bytes]:

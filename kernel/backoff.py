@@ -171,11 +171,13 @@ def _called(name: str, cap: int, n: int, function: Callable[[int], float] | None
         return cap, f"backoff {name} is not known to this process; its cap was used"
     try:
         seconds = float(function(n))
-    except Exception as error:  # a user's mistake costs a warning, never the queue
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's mistake costs a warning, never the queue; SystemExit is one too
         return cap, f"backoff {name} raised {type(error).__name__} at n={n}; its cap was used"
     if not (math.isfinite(seconds) and seconds >= 0):
         return cap, f"backoff {name} returned {seconds!r} at n={n}; its cap was used"
-    return min(math.ceil(seconds * PPM), DURATION_MAX_US), None
+    return DURATION_MAX_US if seconds >= DURATION_MAX_US / SECOND_US else math.ceil(seconds * SECOND_US), None
 
 
 def jittered(delay: int, jitter_ppm: int, task: bytes, n: int) -> int:

@@ -17,7 +17,7 @@ from journeyman.kernel.keyrates import KeyTokens
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.limiters import limiter_at
-from journeyman.kernel.ratelimit import after_start, allowed_at, conforming, interval_us
+from journeyman.kernel.ratelimit import after_start, allowed_at, conforming
 from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
@@ -47,11 +47,11 @@ def dispatch(state: QueueState, command: Dispatch, now: int, env: Env) -> Decisi
 def _limited(state: QueueState, now: int, env: Env, n: int) -> Decision:
     """At most `n` starts, where the queue or its keys have a rate."""
     rate = state.policy.rate
-    tat_at = interval = 0
+    tat_at = 0
     options: Options = None
     if rate is not None:
         at = limiter_at(state, env)
-        interval, tat_at = interval_us(rate), max(at, now)
+        tat_at = max(at, now)
         n = min(n, conforming(rate, at, now))
         if (name := state.policy.limiter) is not None:
             options = {"limiter": name}
@@ -74,7 +74,7 @@ def _limited(state: QueueState, now: int, env: Env, n: int) -> Decision:
                 if tokens < (cost if events else 1):
                     break  # the rest is another queue's turn
                 tokens -= cost
-            tat_at += cost * interval
+            tat_at = after_start(rate, tat_at, now, cost)
         qseq += 1
         events.append(_new(AttemptStarted, (now, queue, qseq, epoch, task.id, task.attempt + 1, cost, tat_at, task.due_at, words)))
     return _new(Decision, (events, [Accepted(None, False, len(events))]))

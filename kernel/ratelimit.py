@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from journeyman.kernel.bounds import BURST_MAX, NAME_MAX_BYTES, RATE_LIMIT_MAX
+from journeyman.kernel.bounds import BURST_MAX, INSTANT_MAX_US, NAME_MAX_BYTES, RATE_LIMIT_MAX
 from journeyman.kernel.duration import Seconds, microseconds
 
 
@@ -64,8 +64,11 @@ def conforming(rate: tuple[int, int, int], tat_at: int, now: int) -> int:
 
 
 def after_start(rate: tuple[int, int, int], tat_at: int, now: int, cost: int = 1) -> int:
-    """The theoretical arrival time once a start of `cost` has happened at `now`."""
-    return max(tat_at, now) + cost * interval_us(rate)
+    """The theoretical arrival time once a start of `cost` has happened at `now`.
+
+    A million tokens of a year each lie beyond what a record can hold; whoever waits for the year 75,000 waits for ever either way.
+    """
+    return min(max(tat_at, now) + cost * interval_us(rate), INSTANT_MAX_US)
 
 
 __all__ = ["Rate", "after_start", "allowed_at", "conforming", "interval_us"]

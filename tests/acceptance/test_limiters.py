@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import trio
@@ -176,6 +177,29 @@ async def test_row_16_a_paused_queue_does_not_hold_up_those_it_shares_with(autoj
         assert await engine.count(state=State.SUCCEEDED) == 6
 
 
+# row 16: found by a stranger
+@pytest.mark.parametrize("keyed", [False, True], ids=["queue", "key"])
+async def test_row_16_a_cost_beyond_all_time_leaves_a_journal_that_opens(keyed: bool, tmp_path: Path) -> None:
+    """A million tokens of a year each: what the limiter comes to must still be a number that a record holds."""
+    rate = Rate(1, per=365 * 86_400, burst=10**9)
+
+    def made() -> Queue:
+        queue = Queue("q", rate_per_key=rate) if keyed else Queue("q", rate=rate)
+
+        @queue.handler(name="call")
+        async def call() -> str:
+            return "called"
+
+        return queue
+
+    async with Engine(tmp_path / "j", [made()]) as engine:
+        dear = engine.handler("call", queue="q").using(cost=10**6, key="k")
+        assert await (await engine.submit(dear)).result(5) == "called"
+    async with Engine(tmp_path / "j", [made()]) as engine:
+        assert await engine.count(state="succeeded") == 1
+
+
+# row 16
 def test_row_16_costs_are_checked() -> None:
     queue = Queue("q")
 

@@ -241,6 +241,81 @@ async def test_row_33_keyboard_interrupt_in_a_thread_handler_too() -> None:
         assert (task.state, task.failures, task.crashes) == ("succeeded", 0, 0)
 
 
+async def _in_a_nursery() -> None:
+    async def child() -> None:
+        raise KeyboardInterrupt
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+        await trio.sleep_forever()
+
+
+def _in_groups() -> None:
+    raise BaseExceptionGroup("outer", [ValueError("beside"), BaseExceptionGroup("inner", [KeyboardInterrupt()])])
+
+
+# row 33: found by a stranger
+@pytest.mark.parametrize("where", ["a nursery", "a group", "a thread"])
+async def test_row_33_keyboard_interrupt_in_a_group_is_one_too(where: str) -> None:
+    queue, store = Queue("q"), MemoryStore()
+
+    @queue.handler
+    async def pressed(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            await _in_a_nursery() if where == "a nursery" else _in_groups()
+        return "second run"
+
+    @queue.handler
+    def threaded(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            _in_groups()
+        return "second run"
+
+    with pytest.raises(KeyboardInterrupt):  # bare
+        async with Engine(None, [queue], store=store) as engine:
+            handle = await engine.submit(threaded if where == "a thread" else pressed)
+            await trio.sleep(30)
+    async with Engine(None, [queue], store=store) as engine:
+        await engine.drain(timeout=5)
+        task = await engine.get(handle.id)
+        assert (task.state, task.attempt, task.failures, task.crashes) == ("succeeded", 2, 0, 0)
+
+
+# row 33: found by a stranger
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
+async def test_row_33_a_cancelled_that_nobody_sent_is_an_error_like_any_other(threaded: bool) -> None:
+    """Such as the one that a home-made cache has kept from an attempt that ran out of time."""
+    queue = Queue("q", retry=Retry(attempts=3, backoff=NO_PAUSE))
+    kept: list[BaseException] = []
+
+    @queue.handler(timeout=0.05)
+    async def compute() -> None:
+        if kept:
+            raise kept[0]
+        try:
+            await trio.sleep(5)
+        except BaseException as error:
+            kept.append(error)
+            raise
+
+    @queue.handler
+    def raise_kept() -> None:
+        raise kept[0]
+
+    @queue.handler
+    async def bystander() -> str:
+        return "ran"
+
+    async with Engine(None, [queue]) as engine:
+        first = await (await engine.submit(compute)).wait(5)
+        assert (first.state, first.attempt, first.failures) == ("failed", 2, 2)  # out of time, and then the kept one
+        assert first.error is not None
+        assert first.error.type == "trio.Cancelled"
+        again = await (await engine.submit(raise_kept if threaded else compute)).wait(5)
+        assert (again.state, again.attempt, again.failures) == ("failed", 1, 1)
+        assert await (await engine.submit(bystander)).result(5) == "ran"
+
+
 # row 33, row 55
 @pytest.mark.parametrize("where", ["idle", "busy"], ids=["in the block", "in a handler"])
 def test_row_33_a_real_ctrl_c_ends_the_block_and_charges_nobody(where: str, tmp_path: Any) -> None:

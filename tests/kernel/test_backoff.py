@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 
 import pytest
@@ -71,7 +72,8 @@ def test_a_callable_is_known_by_name_and_its_mistakes_cost_a_warning() -> None:
     assert str(shape[1]).endswith("test_backoff.squares")
     assert delay_us(shape, 3, squares) == (9_000_000, None)
     assert delay_us(shape, 10**12, squares) == (DURATION_MAX_US, None)
-    for wrong in (None, lambda n: math.nan, lambda n: math.inf, lambda n: -1.0, lambda n: 1 / 0, lambda n: "soon"):
+    assert delay_us(shape, 1, lambda n: 1e305) == (DURATION_MAX_US, None)
+    for wrong in (None, sys.exit, lambda n: math.nan, lambda n: math.inf, lambda n: -1.0, lambda n: 1 / 0, lambda n: "soon"):
         delay, warning = delay_us(shape, 3, wrong)  # type: ignore[arg-type]
         assert delay == BACKOFF_DEFAULT_CAP_US
         assert warning is not None

@@ -236,7 +236,11 @@ BUGS = (
         ((kernel_limiters.limiter_at, "max(state.limiters.get(name), env.limiter_at)", "state.limiters.get(name)"),),
         seed=74,
     ),
-    Bug("a dear task costs as little as any", ((dispatch._limited, "tat_at += cost * interval", "tat_at += interval"),), seed=20),
+    Bug(
+        "a dear task costs as little as any",
+        ((dispatch._limited, "after_start(rate, tat_at, now, cost)", "after_start(rate, tat_at, now)"),),
+        seed=20,
+    ),
     Bug("a shared limiter forgotten by a checkpoint", ((tats.Tats.merge, "if not facts:", "if True:"),), seed=2),
     Bug(
         "a turn at a limiter is not passed on",
