@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
@@ -311,6 +312,11 @@ class Engine(Door):
         session = self._session
         if session is None or not session.open or session.runtime.closing:
             raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
+        if get_ident() != session.thread:
+            raise RuntimeError(
+                "this engine belongs to the thread that opened it, and was called from another; "
+                "there use trio.from_thread.run(engine.submit, ...) with that thread's trio token"
+            )
         return session.owner
 
     def _door_of(self, attempt: Attempt) -> Door:

@@ -1,17 +1,20 @@
-"""Task ids: UUID version 7 (RFC 9562), strictly increasing within a process.
+"""Task ids: UUID version 7 (RFC 9562), strictly increasing within a thread of a process.
 
 Problem.  An id must sort by time, must never repeat, must be equal for equal seeds in a simulation, and must cost little: every submit
 mints one.  Choice: the 48 bits of milliseconds come from the instant that the caller passes in, the other 74 from the entropy it was
 given, drawn once for each new millisecond; further ids of the same millisecond count up from there.  When the clock stands still or falls
 behind, the count goes on from the last id, so order within a process never breaks (a carry runs into the milliseconds, which is what RFC
 9562 section 6.2 allows). Two processes collide only if they draw neighbouring numbers of 73 bits in one millisecond.  Ids are not
-secrets: neighbours can be guessed.
+secrets: neighbours can be guessed.  The engines of one thread share a source, so that order holds across them, also when one closes and
+the next opens; threads have one each, as a source takes no lock, and a forked child begins a new one.
 
 Rejected: fresh entropy for every id (a system call each), and `uuid.UUID` objects (1.5 us to build and print).
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -54,4 +57,16 @@ class IdSource:
         self._head = (self._high >> 12 << 16 | _VERSION | self._high & _MIDDLE).to_bytes(8, "big")
 
 
-__all__ = ["IdSource", "id_bytes", "id_text"]
+_of_thread = threading.local()
+os.register_at_fork(after_in_child=_of_thread.__dict__.clear)
+
+
+def thread_source() -> IdSource:
+    """The source of this thread, with the system's entropy."""
+    source: IdSource | None = getattr(_of_thread, "source", None)
+    if source is None:
+        source = _of_thread.source = IdSource(os.urandom)
+    return source
+
+
+__all__ = ["IdSource", "id_bytes", "id_text", "thread_source"]

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Literal, NamedTuple
 
 import trio
@@ -25,7 +26,7 @@ from journeyman.actors.shell import Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
 from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
-from journeyman.engine.ids import IdSource
+from journeyman.engine.ids import IdSource, thread_source
 from journeyman.engine.lane import DeclaredLane
 from journeyman.engine.limits import NamespaceScope, Terms
 from journeyman.engine.queue import Queue
@@ -71,7 +72,7 @@ class Session:
         self.owner.handlers = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
         self.namespaces: dict[str, NamespaceScope] = {}
         self._context = context
-        self.ids = IdSource(settings.entropy or os.urandom)
+        self.ids = thread_source() if settings.entropy is None else IdSource(settings.entropy)
         self.shell: Shell
         self.runtime: Runtime
         self._nursery_manager: Any = None
@@ -79,6 +80,7 @@ class Session:
         self._block: trio.CancelScope | None = None
         self._bring_back: Callable[[], None] = lambda: None
         self.open = False
+        self.thread = get_ident()
 
     def namespace(self, terms: Terms) -> NamespaceScope:
         """The namespace of that name, opened on first sight.  ValueError if it was opened on other terms."""
