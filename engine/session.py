@@ -72,7 +72,8 @@ class Session:
         self.owner.handlers = {n: h for lane in self.lanes.values() for n, h in lane.handlers.items()}
         self.namespaces: dict[str, NamespaceScope] = {}
         self._context = context
-        self.ids = thread_source() if settings.entropy is None else IdSource(settings.entropy)
+        own = settings.clock is not None or settings.entropy is not None  # what a clock of its own says is nothing for others to go by
+        self.ids = IdSource(settings.entropy or os.urandom) if own else thread_source()
         self.shell: Shell
         self.runtime: Runtime
         self._nursery_manager: Any = None

@@ -170,7 +170,7 @@ def configure(state: QueueState, command: Configure, now: int, env: Env) -> Deci
         # What the old rate had put off is not owed to the new one: no later than after a full burst at this very instant.
         spent_at = now + policy.rate[2] * interval_us(policy.rate)
         options["tat_at"] = min(state.tat_at, spent_at)
-        if policy.limiter is not None:
+        if policy.limiter is not None and policy.limiter == state.policy.limiter:  # else it may be under these very numbers that it is owed
             options["limiter_at"] = min(state.limiters.get(policy.limiter), spent_at)
     event = QueueConfigured(now, state.name, state.qseq + 1, state.epoch, policy.facts(), command.by, options)
     return Decision([event], [Accepted(count=1)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -247,3 +249,22 @@ async def test_row_91_a_value_of_another_kind_is_refused_in_words() -> None:
             with pytest.raises(error, match=words):
                 await call()  # type: ignore[no-untyped-call]
         assert (await engine.schedule("s", work, every=5, args=None)).spec == "every 5 s"  # type: ignore[arg-type]
+
+
+async def test_an_engine_called_from_another_loop_says_whose_it_is() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> str:
+        return "ran"
+
+    async with Engine(None, [queue]) as engine:
+        for call in (partial(engine.submit, work), engine.stats, partial(engine.pause, "q")):
+            with pytest.raises(RuntimeError, match=r"belongs to the thread that opened it.*trio\.from_thread\.run"):
+                await trio.to_thread.run_sync(trio.run, call)
+
+        def as_advised() -> Any:
+            return trio.from_thread.run(engine.submit, work)
+
+        handle = await trio.to_thread.run_sync(as_advised)
+        assert await handle.result(timeout=5) == "ran"

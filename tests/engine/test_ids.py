@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeyman.engine.ids import IdSource, id_bytes
+from journeyman.engine import Engine, Queue
+from journeyman.engine.ids import IdSource, id_bytes, thread_source
 from journeyman.kernel.ids import id_text
 
 NOW = 1_800_000_000_000_000
@@ -50,6 +51,36 @@ def test_the_largest_entropy_leaves_room_to_count() -> None:
     made = [source.mint(NOW) for _ in range(10_000)]
     assert made == sorted(made)
     assert {m[:6] for m in made} == {(NOW // 1000).to_bytes(6, "big")}
+
+
+async def test_engines_of_a_process_share_one_order() -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> None: ...
+
+    made: list[str] = []
+    async with Engine(None, [queue]) as one, Engine(None, [queue]) as other:
+        for _ in range(50):
+            for engine in (one, other):
+                made.append((await engine.submit(work)).id)
+    async with Engine(None, [queue]) as third:
+        made.append((await third.submit(work)).id)
+    assert made == sorted(made)
+    assert len(set(made)) == 101
+
+
+def test_a_forked_child_counts_for_itself() -> None:
+    thread_source().mint(NOW)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, thread_source().mint(NOW))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 16) != thread_source().mint(NOW)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_same_seed_same_ids() -> None:
