@@ -5,8 +5,10 @@ mints one.  Choice: the 48 bits of milliseconds come from the instant that the c
 given, drawn once for each new millisecond; further ids of the same millisecond count up from there.  When the clock stands still or falls
 behind, the count goes on from the last id, so order within a process never breaks (a carry runs into the milliseconds, which is what RFC
 9562 section 6.2 allows). Two processes collide only if they draw neighbouring numbers of 73 bits in one millisecond.  Ids are not
-secrets: neighbours can be guessed.  The engines of one thread that go by the system's clock share a source, so that order holds across them, also when one closes and
-the next opens; threads have one each, as a source takes no lock, and a forked child begins a new one.
+secrets: neighbours can be guessed.
+
+The engines of one thread that go by the system's clock share a source, so that order holds across them, also when one closes and the next
+opens.  Threads have one each, as a source takes no lock; a forked child begins a new one.
 
 Rejected: fresh entropy for every id (a system call each), and `uuid.UUID` objects (1.5 us to build and print).
 """

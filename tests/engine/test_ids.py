@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from random import Random
 
@@ -61,9 +62,7 @@ async def test_engines_of_a_process_share_one_order() -> None:
 
     made: list[str] = []
     async with Engine(None, [queue]) as one, Engine(None, [queue]) as other:
-        for _ in range(50):
-            for engine in (one, other):
-                made.append((await engine.submit(work)).id)
+        made += [(await engine.submit(work)).id for _ in range(50) for engine in (one, other)]
     async with Engine(None, [queue]) as third:
         made.append((await third.submit(work)).id)
     assert made == sorted(made)
@@ -71,14 +70,15 @@ async def test_engines_of_a_process_share_one_order() -> None:
 
 
 def test_a_forked_child_counts_for_itself() -> None:
-    thread_source().mint(NOW)
+    now = time.time_ns() // 1000
+    thread_source().mint(now)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, thread_source().mint(NOW))
+        os.write(writer, thread_source().mint(now))
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reader, 16) != thread_source().mint(NOW)
+    assert os.read(reader, 16) != thread_source().mint(now)
     os.close(reader)
     os.close(writer)
 
