@@ -6,7 +6,8 @@ transaction then, so nothing can be in neither; what is in both is told by the n
 All that is left comes after every event in data.mdb, so stretches are put end to end.
 
 In another process the same is read from the file: first the log, then LMDB, for the same reason. While an engine writes, a commit counts
-there when `acked` says that it was answered, for before that it may not be on the disk; what a dead engine left counts whole.
+there when `acked` says that it was answered, for before that it may not be on the disk; what a dead engine left counts whole, also to a
+`compact`, which owns the journal and writes nothing to it.  An engine makes what it finds last, and lets `acked` say so, before it writes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from itertools import islice
 from typing import Any, Final, cast
 
 from journeyman.journal.cursors import scan_down, scan_up
-from journeyman.journal.lock import owner_of
+from journeyman.journal.lock import written_to
 from journeyman.journal.store import Items, Table
 from journeyman.journal.wal import Logged, acknowledged, decode_log, read_log
 
@@ -102,7 +103,7 @@ class LogReader:
             self._bytes = log
             commits = decode_log(log)
             told = commits
-            if commits and owner_of(self._directory) is not None:
+            if commits and written_to(self._directory):
                 answered = acknowledged(self._directory)
                 told = [each for each in commits if each.last <= answered]
             self._unanswered = len(told) < len(commits)

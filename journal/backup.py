@@ -68,9 +68,12 @@ def settle(directory: str, identity: Identity) -> None:
     """Make a directory that holds a data.mdb, and nothing else that counts, a journal that was closed in good order."""
     write_sidecar(directory, identity)
     mark_copied(directory)
-    lock = OwnerLock(directory)
-    lock.own()
-    lock.release(clean=True)
+    lock, clean = OwnerLock(directory), False
+    try:
+        lock.own()
+        clean = True
+    finally:
+        lock.release(clean=clean)
 
 
 __all__ = ["Backup", "backup", "settle"]

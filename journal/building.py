@@ -127,10 +127,16 @@ def readable(path: str) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
+    except JournalFull:  # of a store that is part of what is being written: no engine is there to be opened again
+        raise _no_room(path) from None
     except OSError as failure:
         if failure.errno in _NO_ROOM:
-            raise JournalFull(f"no room on the disk for {path}: free some, or name another disk; nothing was left there") from None
+            raise _no_room(path) from None
         raise JournalError(f"{path} cannot be written: {failure.strerror or failure} ({failure.filename or path})") from failure
+
+
+def _no_room(path: str) -> JournalFull:
+    return JournalFull(f"no room on the disk for {path}: free some, or name another disk; nothing was left there")
 
 
 __all__ = ["PART", "SCRATCH", "building", "readable", "refuse_occupied", "sweep_away"]

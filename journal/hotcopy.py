@@ -62,6 +62,8 @@ def _take_in(directory: str, ahead: Ahead) -> None:
             append_now(copy, batch)
     finally:
         copy.close()
+    if copy.failure is not None:  # its last words, that there is no log, are written at the close
+        raise copy.failure
 
 
 def _pour(store: LmdbStore, fd: int, tell: Tell, *, compact: bool) -> bool:

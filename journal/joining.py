@@ -21,7 +21,17 @@ _PAGE: Final = 1_000
 
 
 def check_log(store: LmdbStore) -> None:
-    """JournalCorrupt, JournalVersion.  Of a store that nobody writes to."""
+    """JournalCorrupt, JournalVersion.  Of a store that nobody writes to.
+
+    What is amiss is looked at twice: an engine may have opened the journal, taken the log in and gone again between two of the readings.
+    """
+    try:
+        _check(store)
+    except JournalCorrupt:
+        _check(store)
+
+
+def _check(store: LmdbStore) -> None:
     answered = acknowledged(store.path)  # first: should an engine write after all, what follows can only be newer
     log = read_log(store.path)
     known = decode_log(log)
@@ -72,8 +82,8 @@ def _newest_commit(store: LmdbStore, through: int) -> Items:
 def _apart(store: LmdbStore, why: str, seq: int | None) -> JournalCorrupt:
     return JournalCorrupt(
         f"the log of the journal at {store.path} (its file wal) does not go with its data.mdb: {why}.  Keep a copy of the directory.  If "
-        "data.mdb was put back from a backup, move the directory away and put the whole backup in its place; else restore a backup, or "
-        "save what can be saved with `journeyman repair`",
+        "data.mdb was put back from a backup, move the directory away and put the whole backup in its place; else let `journeyman repair` "
+        "write a new journal of both files and say what it lacks, before you think of a backup, which lacks all that came after it",
         seq,
     )
 

@@ -5,8 +5,13 @@ The lock goes with the process whatever kills it; the file's text stays: "open .
 order.  So the next owner knows whether to look at the data in a child process first: after an unclean end, or when data.mdb is not as it
 was left.
 
+Tools ask who owns a journal without taking a lock, or an engine that opens at that moment would be refused.  For them the owner also locks
+single bytes of the file by its open description (fcntl(2), F_OFD_SETLK): one as long as it owns, one from when it has found the journal
+sound, one from when it writes.  Such locks can be asked for from another container and on an overlay, where /proc/locks, which alone tells
+the process, leaves locks out or calls the file by another name.
+
 A forked child closes its copy of the descriptor, else it would hold the lock beyond the parent's death.  Rejected: pid files (stale after a
-crash), fcntl locks (lost when any descriptor of the file is closed).
+crash), POSIX locks of the process (lost when any descriptor of the file is closed).
 """
 
 from __future__ import annotations
@@ -14,12 +19,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from struct import Struct
 from typing import Final
 
 from journeyman.journal.errors import JournalLocked
 from journeyman.journal.forked import abandon_after_fork
 
 LOCK_NAME: Final = "owner.lock"
+FLOCK: Final = Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
+_OWNS, _SOUND, _WRITES = range(3)  # the bytes of the file that its owner locks
 
 
 class OwnerLock:
@@ -40,6 +48,7 @@ class OwnerLock:
                 f"the journal at {directory} is open in {owner}: one engine per journal; stop that one or use another path", pid
             ) from failure
         self._last = os.pread(self._fd, 200, 0)
+        self._say(_OWNS)
         os.fchmod(self._fd, 0o600)
         abandon_after_fork(self)
 
@@ -60,9 +69,18 @@ class OwnerLock:
         self.release(clean=False)
 
     def own(self) -> None:
-        """Write down who owns the journal; on disk, so that a power cut counts as an unclean end."""
+        """Write down who owns the journal, and has found it sound; on disk, so that a power cut counts as an unclean end."""
         self._write(b"open pid %d\n" % os.getpid())
         os.fsync(self._fd)
+        self._say(_SOUND)
+
+    def writes(self) -> None:
+        """From here on commits may be in the log that nobody was told of."""
+        self._say(_WRITES)
+
+    def _say(self, byte: int, kind: int = fcntl.F_WRLCK, length: int = 1) -> None:
+        with contextlib.suppress(OSError):  # a file system without such locks: /proc/locks has to do
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, FLOCK.pack(kind, os.SEEK_SET, byte, length, 0))
 
     def release(self, *, clean: bool) -> None:
         """Let go.  `clean`: the store was closed in good order."""
@@ -71,7 +89,8 @@ class OwnerLock:
         if clean:
             with contextlib.suppress(OSError):  # a full disk: then the next owner looks twice
                 self._write(_closing_words(self._data))
-        fcntl.flock(self._fd, fcntl.LOCK_UN)  # a child forked just now may still have its copy of the descriptor open
+        self._say(_OWNS, fcntl.F_UNLCK, 0)  # a child forked just now may still have its copy of the descriptor open
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
         self._fd = -1
 
@@ -87,31 +106,47 @@ class OwnerLock:
 
 
 def owner_of(directory: str) -> int | None:
-    """The process that has the journal open now; None for none, 0 for one that cannot be seen from here (another container).
-
-    Asks the system and takes no lock, because of which an engine that opens at this very moment would be refused.
-    """
+    """The process that has the journal open now; None for none, 0 for one that cannot be seen from here (another container)."""
     try:
         found = os.stat(os.path.join(directory, LOCK_NAME))
+    except OSError:
+        return None
+    unseen = 0 if _said(directory, _OWNS) else None
+    try:
         with open("/proc/locks", encoding="ascii") as file:
             locks = [line.split() for line in file if "FLOCK" in line]
     except OSError:
-        return None
+        return unseen
     name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for words in locks:
         if "->" not in words and words[5] == name:
             return max(int(words[4]), 0)
-    return None
+    return unseen
 
 
 def looked_at(directory: str) -> bool:
-    """Whether a process has the journal open and has found it sound: it writes itself down after its look, not before."""
-    owner = owner_of(directory)
-    if owner is None:
+    """Whether a process has the journal open and has found it sound."""
+    return _said(directory, _SOUND)
+
+
+def written_to(directory: str) -> bool:
+    """Whether a process has the journal open for writing."""
+    return _said(directory, _WRITES)
+
+
+def _said(directory: str, byte: int) -> bool:
+    """Whether the owner has locked this byte."""
+    try:
+        fd = os.open(os.path.join(directory, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
         return False
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
-        return owner == 0 or _pid_in(file.read(200)) == owner
-    return False
+    try:
+        kind, *_ = FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return bool(kind != fcntl.F_UNLCK)
 
 
 def left_in_order(directory: str) -> bool:

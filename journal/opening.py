@@ -43,6 +43,7 @@ from journeyman.journal.lock import OwnerLock, left_in_order, looked_at, owner_o
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
+from journeyman.journal.wal import adopt_log
 
 ENTERED: Final = "entered"
 
@@ -100,6 +101,8 @@ def _open_locked(directory: str, lock: OwnerLock, durability: Durability, map_si
         raise
     try:
         check_log(store)
+        adopt_log(directory)
+        lock.writes()
         prepare_identity(store, directory)
         lay_ballast(directory)
     except BaseException:
@@ -133,11 +136,12 @@ def _open_readonly(directory: str, allow_unsafe_fs: bool, map_size: int) -> Lmdb
 
 @contextlib.contextmanager
 def _unless_opened(directory: str) -> Iterator[None]:
-    """What looks damaged because an engine has begun to write meanwhile is not: that engine has looked itself."""
+    """What looks damaged because an engine has begun to write meanwhile is not: that engine has looked itself.  It may even have gone."""
+    before = left_in_order(directory)
     try:
         yield
     except JournalCorrupt:
-        if not looked_at(directory):
+        if not looked_at(directory) and (before or not left_in_order(directory)):
             raise
 
 

@@ -119,7 +119,8 @@ def _refuse(source: str, target: str) -> None:
     require_data(source)
     owner = owner_of(source)
     if owner is not None:
-        raise JournalLocked(f"the journal at {source} is open in process {owner}: stop its engine, then repair", owner)
+        who = f"process {owner}" if owner else "a process that cannot be seen from here (another container?)"
+        raise JournalLocked(f"the journal at {source} is open in {who}: stop its engine, then repair", owner)
     if os.path.commonpath([source, target]) == source:
         raise JournalError(f"{target} lies within the damaged journal, which is only read: give the new one another place")
 

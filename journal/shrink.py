@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import struct
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -29,13 +28,12 @@ from journeyman.journal.errors import JournalCorrupt, JournalLocked
 from journeyman.journal.filesystem import sync_directory
 from journeyman.journal.hotcopy import Tell, copy_data
 from journeyman.journal.lmdb_store import LmdbStore
-from journeyman.journal.lock import OwnerLock
+from journeyman.journal.lock import FLOCK, OwnerLock
 from journeyman.journal.opening import open_store
 from journeyman.journal.store import Table
-from journeyman.journal.wal import WAL_FLAG
+from journeyman.journal.wal import WAL_FLAG, forget_log
 
 COMPACTING: Final = "compacting"
-_FLOCK: Final = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
 
 class Shrunk(NamedTuple):
@@ -76,8 +74,8 @@ def _owned(directory: str) -> Iterator[None]:
     """Keep engines out.  If nothing came of it, the lock file's words are as good as they were."""
     lock = OwnerLock(directory)
     clean = not lock.suspicious
-    lock.own()
     try:
+        lock.own()
         yield
         clean = True
     finally:
@@ -99,6 +97,7 @@ def _replace(directory: str, work: str, copying: Tell, checking: Checking) -> Sh
         os.rename(new, old)
         forget_lock()
         sync_directory(directory)
+    forget_log(directory)
     return sizes
 
 
@@ -138,8 +137,8 @@ def _alone(directory: str) -> Iterator[Callable[[], None]]:
 
 def _holder(fd: int) -> int | None:
     """The process that keeps the lock from us, as far as the system tells."""
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
-    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    kind, _, _, _, pid = FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
     return pid if kind != fcntl.F_UNLCK and pid > 0 else None
 
 

@@ -185,6 +185,25 @@ def acknowledged(directory: str) -> int:
         return 0
 
 
+def adopt_log(directory: str) -> None:
+    """What a dead engine has left in the log counts, answered or not: make it last, and let `acked` say so.  OSError."""
+    commits = decode_log(read_log(directory))
+    if not commits:
+        return
+    with open(os.path.join(directory, WAL), "rb") as log:
+        os.fsync(log.fileno())  # the newest commit may be in the system's memory alone
+    last = max(commits[-1].last, acknowledged(directory))
+    with open(os.open(os.path.join(directory, ACKED), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as acked:
+        acked.write(last.to_bytes(8, sys.byteorder))
+
+
+def forget_log(directory: str) -> None:
+    """The log goes: data.mdb has everything.  OSError."""
+    for name in (WAL, ACKED):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
+
+
 class WriteAheadLog:
     """The log of one directory, for the thread that commits."""
 
@@ -248,8 +267,7 @@ class WriteAheadLog:
         if in_order and os.path.exists(os.path.join(self._directory, WAL)):
             with contextlib.suppress(OSError), open(os.path.join(self._directory, "data.mdb"), "rb") as data:
                 os.fsync(data.fileno())  # `relaxed` has not waited for its last page
-                for name in (WAL, ACKED):
-                    os.unlink(os.path.join(self._directory, name))
+                forget_log(self._directory)
 
 
 def _write(fd: int, data: bytes, at: int) -> None:
@@ -258,6 +276,6 @@ def _write(fd: int, data: bytes, at: int) -> None:
 
 
 __all__ = [
-    "ACKED", "FRONT", "WAL", "WAL_FLAG", "Logged", "WriteAheadLog", "acknowledged", "decode_log", "encode_logged", "loggable", "read_log",
-    "salt_of", "stragglers",
+    "ACKED", "FRONT", "WAL", "WAL_FLAG", "Logged", "WriteAheadLog", "acknowledged", "adopt_log", "decode_log", "encode_logged",
+    "forget_log", "loggable", "read_log", "salt_of", "stragglers",
 ]  # fmt: skip

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from journeyman.journal.backup import backup
+from journeyman.journal.errors import JournalFull
 from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.lock import OwnerLock
 from journeyman.journal.log import seq_key
 from journeyman.journal.opening import open_store
 from journeyman.journal.prover import verify
@@ -60,9 +65,89 @@ def test_tools_on_a_killed_journal_lose_nothing(tool: Callable[[Path, Path], Pat
 def test_a_shrunk_journal_needs_its_log_no_more(tmp_path: Path) -> None:
     path = tmp_path / "jobs"
     last = killed(path)
+    log = (path / WAL).read_bytes()
     shrink(path)
+    assert not (path / WAL).exists()
+    assert not (path / ACKED).exists()
+    (path / WAL).write_bytes(log)  # as when it is killed before it has cleared up
     poke(path, log_of(path)[-1].end - 1, b"?")
     assert not refused(path, last)
+
+
+@pytest.mark.parametrize("answered", ["all but the last", "nothing known"])
+@pytest.mark.parametrize("tool", [backed_up, shrunk])
+def test_whoever_owns_a_dead_engines_journal_and_does_not_write_hides_nothing(
+    tool: Callable[[Path, Path], Path], answered: str, tmp_path: Path
+) -> None:
+    """`compact` itself, an engine that is still looking: to what was answered they have added nothing, and `acked` is the dead one's."""
+    path = tmp_path / "jobs"
+    last = killed(path)
+    if answered == "nothing known":  # as after a power cut
+        (path / ACKED).unlink()
+    else:
+        with (path / ACKED).open("r+b") as file:
+            file.write((last - 1).to_bytes(8, sys.byteorder))
+    if tool is shrunk:
+        made = tool(path, tmp_path / "copy")
+    else:
+        lock = OwnerLock(str(path))
+        made = tool(path, tmp_path / "copy")
+        lock.release(clean=False)
+    assert bare(made)[1] == last
+    assert verify(made).sound
+    store = open_store(path)
+    assert Submitter(store, 3).commit() > last
+    store.close()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_an_engine_finds_in_the_log_is_shown_beside_it(known: bool, tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    last = killed(path)
+    if not known:
+        (path / ACKED).unlink()
+    store = open_store(path)
+    tell = f"from journeyman.journal.lmdb_store import *; print(LmdbStore({str(path)!r}, readonly=True).last(Table.EVENTS)[0].hex())"
+    shown = subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=True).stdout
+    store.close()
+    assert int(shown, 16) == last
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace of process ids")
+def test_an_engine_is_seen_from_another_container(tmp_path: Path) -> None:
+    path = tmp_path / "jobs"
+    ask = f"from journeyman.journal.lock import *; print(owner_of({str(path)!r}), looked_at({str(path)!r}), written_to({str(path)!r}))"
+    beyond = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", ask]
+    store = open_store(path)
+    seen = subprocess.run(beyond, capture_output=True, text=True, check=False)
+    store.close()
+    if "unshare" in seen.stderr:
+        pytest.skip(seen.stderr)
+    assert seen.stdout == "0 True True\n"
+    assert subprocess.run(beyond, capture_output=True, text=True, check=True).stdout == "None False False\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a small file system of its own")
+def test_a_full_disk_at_the_end_of_a_copy_is_told_as_one(tmp_path: Path) -> None:
+    """Its last write says that there is no log; an idle engine's is empty, so nothing else is written after the pages."""
+    path, room = tmp_path / "jobs", tmp_path / "room"
+    killed(path, settled=600, logged=0)
+    room.mkdir()
+    whole = backed_up(path, tmp_path / "whole")
+    size = sum(each.stat().st_size for each in whole.iterdir())
+    outcomes = set()
+    for short in range(-20, 12, 4):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size // 1024 + short}k", "tmpfs", str(room)]
+        if subprocess.run(mount, check=False).returncode:
+            pytest.skip("cannot mount here")
+        try:
+            backup(path, room / "copy")
+            outcomes.add("done")
+        except JournalFull as failure:
+            outcomes.add(str(failure).partition(" for /")[0])
+        finally:
+            subprocess.run(["umount", str(room)], check=True)
+    assert outcomes == {"done", "no room on the disk"}
 
 
 def test_repair_takes_nothing_from_the_log_of_another_journal(left: tuple[Path, int], tmp_path: Path) -> None:
