@@ -23,8 +23,6 @@ from operator import contains
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
-import msgspec
-
 from journeyman.engine.annotation import convert, storable, to_builtins
 from journeyman.engine.errors import InvalidPayload
 from journeyman.engine.signature import Bound, Shape, Types
@@ -90,7 +88,7 @@ class ResultCodec:
             return value
         try:
             return convert(value, self._kind)
-        except msgspec.ValidationError:
+        except _REFUSALS:
             return value
 
 
