@@ -28,7 +28,7 @@ from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.questions import id_of, refusal
-from journeyman.engine.queue import Queue
+from journeyman.engine.queue import Queue, queues_of
 from journeyman.engine.schedule import Schedules
 from journeyman.engine.scope import Scope
 from journeyman.engine.session import Session, Settings
@@ -237,7 +237,7 @@ class Engine(Door):
     store. queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for
     no bound beyond each queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last
     commit may vanish on power loss, never corruption).  grace: seconds (or a timedelta) that running handlers have to finish
-    when the block is left.
+    when the block is left.  ValueError for a value that cannot be meant, TypeError for queues that are none.
 
     Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
@@ -263,7 +263,7 @@ class Engine(Door):
             isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1
         ):
             raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
-        self._queues = tuple(queues)
+        self._queues = queues_of(queues)
         if path == "":
             raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
         place = None if path is None else Path(path)

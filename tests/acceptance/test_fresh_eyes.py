@@ -364,3 +364,9 @@ async def test_the_grace_of_an_engine_may_be_a_timedelta() -> None:
         await engine.submit(work)
         await entered.wait()
         go.set()
+
+
+@pytest.mark.parametrize("queues", [["mail"], "mail", Queue("q"), None, 5, [Queue("q"), None], {"mail": Queue("q")}], ids=repr)
+def test_what_is_no_queue_is_refused_in_words(queues: Any) -> None:
+    with pytest.raises(TypeError, match="an engine takes a list of Queues, .*, not "):
+        Engine(None, queues)
