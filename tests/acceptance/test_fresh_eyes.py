@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -318,55 +315,3 @@ async def test_row_06_a_value_whose_comparison_raises_cannot_be_stored() -> None
     async with Engine(None, [Queue("q")]) as engine:
         with pytest.raises(InvalidPayload, match="its class raised RuntimeError: never less"):
             await engine.submit(engine.handler("work", "q"), {Vain(1), Vain(2)})
-
-
-# DESIGN 2: seconds as float or timedelta
-async def test_row_40_every_wait_takes_seconds_or_a_timedelta() -> None:
-    queue, go = Queue("q"), trio.Event()
-
-    @queue.handler
-    async def work(ctx: Context) -> int:
-        with pytest.raises(TypeError, match="a progress fraction is a number from 0 to 1, not '0.5'"):
-            ctx.progress("0.5")  # type: ignore[arg-type]
-        await go.wait()
-        return 7
-
-    async with Engine(None, [queue], grace=timedelta(seconds=2)) as engine:
-        handle = await engine.submit(work)
-        waits: tuple[Callable[[Any], Awaitable[Any]], ...] = (handle.wait, handle.result, lambda t: engine.wait(handle.id, t), engine.drain)
-        for wait in waits:
-            for short in (0, 0.001, timedelta(milliseconds=1)):
-                with pytest.raises(trio.TooSlowError):
-                    await wait(short)
-            for wrong in ("5", -1, True, timedelta(seconds=-1), float("nan")):
-                with pytest.raises(ValueError, match="timeout must be"):
-                    await wait(wrong)
-        go.set()
-        for wait in waits:
-            await wait(timedelta(seconds=5))
-            await wait(float("inf"))
-            await wait(None)
-        assert await engine.stop(timedelta(seconds=1))
-
-
-async def test_the_grace_of_an_engine_may_be_a_timedelta() -> None:
-    queue, entered, go = Queue("q"), trio.Event(), trio.Event()
-
-    @queue.handler
-    async def work() -> int:
-        entered.set()
-        await go.wait()
-        return 7
-
-    with pytest.raises(ValueError, match="grace must be seconds"):
-        Engine(None, grace="5")  # type: ignore[arg-type]
-    async with Engine(None, [queue], grace=timedelta(seconds=5)) as engine:
-        await engine.submit(work)
-        await entered.wait()
-        go.set()
-
-
-@pytest.mark.parametrize("queues", [["mail"], "mail", Queue("q"), None, 5, [Queue("q"), None], {"mail": Queue("q")}], ids=repr)
-def test_what_is_no_queue_is_refused_in_words(queues: Any) -> None:
-    with pytest.raises(TypeError, match="an engine takes a list of Queues, .*, not "):
-        Engine(None, queues)
