@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 NO_SEQ: Final = (1 << 64) - 2  # after every seq that there will be
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -22,8 +23,8 @@ def instant_us(value: datetime, name: str = "at") -> int:
         raise ValueError(
             f"{name} must be an aware datetime (for example datetime.now(UTC)); {value!r} does not say which time zone it means"
         )
-    if value > _LAST:
-        raise ValueError(f"{name} must be before the year 10,000 of UTC, not {value!r}")
+    if not _FIRST <= value <= _LAST:
+        raise ValueError(f"{name} must be in the years 1 to 9999 of UTC, not {value!r}")
     return (value - EPOCH) // _MICROSECOND
 
 

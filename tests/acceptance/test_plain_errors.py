@@ -78,9 +78,10 @@ class Somewhere(tzinfo):
 
 
 BEYOND = datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))
+BEFORE = datetime.min.replace(tzinfo=timezone(timedelta(hours=12)))
 
 
-@pytest.mark.parametrize("instant", [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=Somewhere()), BEYOND], ids=repr)
+@pytest.mark.parametrize("instant", [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=Somewhere()), BEYOND, BEFORE], ids=repr)
 async def test_an_instant_that_utc_cannot_say_is_refused_where_it_is_given(instant: datetime) -> None:
     queue = Queue("q")
 
