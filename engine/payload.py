@@ -205,7 +205,11 @@ def _unfit(value: Any, kind: Any) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    return "it is nested too deeply, or holds itself" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or holds itself"
+    if isinstance(error, CodecError) and "naive datetime" in str(error):  # in the words of cbor2, which advise what nobody here can do
+        return "a naive datetime does not say which instant it means: pass an aware one, such as datetime.now(UTC)"
+    return str(error)
 
 
 def _parts(data: bytes, name: str) -> tuple[list[Any], dict[str, Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trio
 
-from journeyman.engine import Context, Engine, Queue, Snooze, fire_times
+from journeyman.engine import Context, Engine, InvalidPayload, Queue, Snooze, fire_times
 
 
 # DESIGN 2: seconds as float or timedelta
@@ -103,3 +103,31 @@ async def test_an_instant_that_utc_cannot_say_is_refused_where_it_is_given(insta
         assert (await engine.get(handle.id)).due_at == datetime.max.replace(tzinfo=UTC)
         with pytest.raises(ValueError, match="at must be"):
             await engine.reschedule(handle.id, at=instant)
+
+
+class Elsewhere(NamedTuple):
+    at: datetime
+
+
+# row 6
+@pytest.mark.parametrize("value", [datetime(2026, 1, 1), [datetime(2026, 1, 1)], Elsewhere(datetime(2026, 1, 1))], ids=repr)
+async def test_row_06_a_naive_datetime_is_refused_with_advice(value: Any) -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work(value: Any) -> Any:
+        return value[0]
+
+    @queue.handler
+    async def gives() -> Any:
+        return value
+
+    async with Engine(None, [queue]) as engine:
+        with pytest.raises(InvalidPayload, match=r"argument 'value' of work: .*pass an aware one, such as datetime.now\(UTC\)"):
+            await engine.submit(work, value)
+        with pytest.raises(InvalidPayload, match="pass an aware one"):
+            await engine.submit(engine.handler("elsewhere", "q"), value=value)
+        task = await (await engine.submit(gives)).wait(5)
+        assert task.error is not None
+        assert "the result of gives" in task.error.message
+        assert "an aware one" in task.error.message
