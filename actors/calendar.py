@@ -26,12 +26,14 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from journeyman.journal.instants import EPOCH, instant_of
-from journeyman.kernel.bounds import SECOND_US
+from journeyman.kernel.bounds import FIRE_MAX_US, SECOND_US
 
 _NAIVE: Final = EPOCH.replace(tzinfo=None)
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = 86_400
-_LAST: Final = (datetime(9990, 1, 1) - _NAIVE) // _SECOND  # beyond it datetime has no room for an offset
+# Beyond these datetime has no room for an offset.
+_FIRST: Final = (datetime(2, 1, 1) - _NAIVE) // _SECOND
+_LAST: Final = FIRE_MAX_US // SECOND_US
 
 
 def zone(name: str) -> ZoneInfo:
@@ -49,9 +51,12 @@ def zone(name: str) -> ZoneInfo:
 
 def shown(us: int, at: tzinfo) -> datetime:
     """The instant as the wall of a zone shows it, with its offset fixed: two datetimes of one zone proper compare and subtract by their
-    readings, which is wrong by an hour in the night that matters.
+    readings, which is wrong by an hour in the night that matters.  In UTC, where that wall would show a year that datetime has not.
     """
-    local = instant_of(us).astimezone(at)
+    try:
+        local = instant_of(us).astimezone(at)
+    except OverflowError:
+        return instant_of(us)
     offset = local.utcoffset()
     return local if offset is None else local.replace(tzinfo=fixed_offset(offset), fold=0)
 
@@ -88,7 +93,7 @@ class Cron:
 
     def after(self, us: int) -> int | None:
         """The first fire time after an instant, both microseconds UTC.  None: there is none within fifty years."""
-        second = us // SECOND_US
+        second = max(us // SECOND_US, _FIRST)
         if second > _LAST:
             return None
         found = self._fixed_after(second) if self._fixed else self._any_after(second)

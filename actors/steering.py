@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Literal
 
+from journeyman.journal.instants import instant_us
 from journeyman.kernel.duration import microseconds
 
 
@@ -44,11 +45,16 @@ class Fatal(Steering):
 
 
 class Snooze(Steering):
-    """Run again later and charge nothing: after `delay` seconds, or at the instant `until` (aware)."""
+    """Run again later and charge nothing: after `delay` seconds, or at the instant `until` (aware).
+
+    TypeError for an `until` that is no datetime, ValueError for a naive one and for a delay that is no duration.
+    """
 
     def __init__(self, delay: float | timedelta = 0.0, *, until: datetime | None = None) -> None:
-        if until is not None and until.tzinfo is None:
-            raise ValueError("until must be an aware datetime: say which time zone you mean")
+        if until is not None:
+            if not isinstance(until, datetime):
+                raise TypeError(f"until must be an aware datetime (for example datetime.now(UTC)), not {until!r}; seconds are the delay")
+            instant_us(until, "until")  # refused here, where the traceback shows who said it
         super().__init__(f"until {until}" if until is not None else f"for {delay} s")
         self.delay = microseconds(delay, "delay") / 1_000_000
         self.until = until

@@ -25,7 +25,9 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect as kinds
 
+from journeyman.actors.ending import storable as said
 from journeyman.journal.cbor import CodecError, decode_payload, encode_payload
+from journeyman.kernel.bounds import ERROR_MESSAGE_MAX
 
 # What passes msgspec as it is, because CBOR has it.
 _NATIVE: Final = (bytes, bytearray, memoryview, datetime, Decimal, UUID)
@@ -58,17 +60,33 @@ _MAPS: Final = (kinds.StructType, kinds.DataclassType, kinds.TypedDictType, kind
 
 
 def to_builtins(value: Any) -> Any:
-    """A value in parts that CBOR has.  TypeError for a class that has no stored form."""
+    """A value in parts that CBOR has.  TypeError for a class that has no stored form, ValueError for one that raises when it is read."""
     try:
         # In one order whatever the hash seed: equal arguments have equal bytes in every process (`id=` compares their digests).
         return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook, order="deterministic")
     except TypeError:  # members that cannot be compared stay in the order in which they come; what has no stored form fails again
         return msgspec.to_builtins(value, builtin_types=_NATIVE, enc_hook=_enc_hook)
+    except (ValueError, RecursionError):
+        raise
+    except Exception as error:  # a comparison of the user's own may raise anything
+        raise _foreign_error(error) from error
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """What was stored, as `kind` (as `storable` gave it).  msgspec.ValidationError if it does not fit."""
-    return value if kind is Any else msgspec.convert(value, kind, builtin_types=_NATIVE, dec_hook=_dec_hook)
+    """What was stored, as `kind` (as `storable` gave it).  ValueError if it does not fit, or its class refuses it with whatever error."""
+    if kind is Any:
+        return value
+    try:
+        return msgspec.convert(value, kind, builtin_types=_NATIVE, dec_hook=_dec_hook)
+    except (ValueError, RecursionError):  # msgspec makes ValidationErrors, which are ValueErrors, of what it expects of a class
+        raise
+    except Exception as error:  # a `__post_init__` of the user's may raise anything
+        raise _foreign_error(error) from error
+
+
+def _foreign_error(error: Exception) -> ValueError:
+    """An error of the user's class, as one that callers expect: a class that was changed must not break who only reads."""
+    return ValueError(f"its class raised {type(error).__name__}: {said(error, ERROR_MESSAGE_MAX)}")
 
 
 def _enc_hook(value: Any) -> Any:

@@ -139,7 +139,7 @@ class Bulk(Operations):
 
     async def prune(
         self,
-        older_than: float = 3600.0,
+        older_than: Seconds = 3600.0,
         queue: str | None = None,
         *,
         states: Iterable[StateLike] = ("succeeded", "cancelled"),

@@ -111,10 +111,13 @@ class Context:
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> Inert:
         """Say how far this attempt is: `fraction` from 0 to 1, and a text.  Visible at once; recorded at most once a second,
-        and at the end.
+        and at the end.  ValueError for a fraction beyond, TypeError for what is none, or no text.
         """
-        if fraction is not None and not 0 <= fraction <= 1:
-            raise ValueError(f"a progress fraction is from 0 to 1, not {fraction!r}")
+        try:
+            if fraction is not None and not 0 <= fraction <= 1:
+                raise ValueError(f"a progress fraction is from 0 to 1, not {fraction!r}")
+        except TypeError:
+            raise TypeError(f"a progress fraction is a number from 0 to 1, not {fraction!r}") from None
         ppm = None if fraction is None else round(fraction * PPM)
         if message is not None and not isinstance(message, str):
             raise TypeError(f"a progress message is a str, not {type(message).__name__}")

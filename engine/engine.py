@@ -29,7 +29,7 @@ from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.questions import id_of, refusal
-from journeyman.engine.queue import Queue
+from journeyman.engine.queue import Queue, queues_of
 from journeyman.engine.schedule import Schedules
 from journeyman.engine.scope import Scope
 from journeyman.engine.session import Session, Settings
@@ -39,7 +39,7 @@ from journeyman.engine.task import Task
 from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import Accepted, Refused
-from journeyman.kernel.duration import microseconds
+from journeyman.kernel.duration import Seconds, microseconds, patience, seconds
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.namespace import namespace_of
@@ -162,17 +162,17 @@ class Door(Bulk, Schedules):
 
     # --- one task -----------------------------------------------------------------------------------------------------
 
-    async def wait(self, id: str, timeout: float | None = None) -> Task:
+    async def wait(self, id: str, timeout: Seconds | None = None) -> Task:
         """The task once it has ended, however it ended: for a task of an earlier opening, or of which only the id was kept.
 
         Raises what `Handle.wait` raises; TaskNotFound at once for an unknown id.
         """
-        return await self.wait_for(id_of(id), timeout)
+        return await self.wait_for(id_of(id), patience(timeout))
 
     async def wait_for(
         self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None
     ) -> Task:
-        """For `Handle.wait`."""
+        """For `Handle.wait`.  `timeout`: seconds."""
         if pending_in is not None and current_attempt.get() is pending_in:
             raise RuntimeError(
                 "a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit"
@@ -203,14 +203,14 @@ class Door(Bulk, Schedules):
                 del session.shell.waiters[task_id]
         return session.task(ended, None if keepsake is None else keepsake.result).read()
 
-    async def drain(self, timeout: float | None = None) -> None:
+    async def drain(self, timeout: Seconds | None = None) -> None:
         """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is
         scheduled, paused, parked, or waits for such a task.
 
-        Raises trio.TooSlowError after `timeout` seconds.
+        Raises trio.TooSlowError after `timeout` (seconds, or a timedelta); ValueError for one that is no duration.
         """
-        session = self._opened()
-        with trio.CancelScope() if timeout is None else trio.fail_after(timeout):
+        session, limit = self._opened(), patience(timeout)
+        with trio.CancelScope() if limit is None else trio.fail_after(limit):
             while True:
                 session = await self._sound(session)
                 if not any(actor.moving() for actor in session.queues()):
@@ -237,8 +237,8 @@ class Engine(Door):
     path: where the journal lives (created, private to this user); None keeps everything in memory, with the same code above the
     store. queues: the queues this process declares.  max_concurrency: attempts of all queues together, shared fairly; None for
     no bound beyond each queue's own.  durability: "full" (what was acknowledged survives power loss) or "relaxed" (the last
-    commit may vanish on power loss, never corruption).  grace: seconds that running handlers have to finish when the block is
-    left.
+    commit may vanish on power loss, never corruption).  grace: seconds (or a timedelta) that running handlers have to finish
+    when the block is left.  ValueError for a value that cannot be meant, TypeError for queues that are none.
 
     Enter it with `async with`.  Entering raises JournalLocked, JournalCorrupt, JournalVersion, JournalFull; QueueExists and
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
@@ -251,7 +251,7 @@ class Engine(Door):
         *,
         max_concurrency: int | None = None,
         durability: Literal["full", "relaxed"] = "full",
-        grace: float = 10.0,
+        grace: Seconds = 10.0,
         clock: Clock | None = None,
         store: Store | None = None,
         threads: ThreadRunner | None = None,
@@ -264,12 +264,13 @@ class Engine(Door):
             isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1
         ):
             raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
-        microseconds(grace, "grace")
-        self._queues = tuple(queues)
+        self._queues = queues_of(queues)
         if path == "":
             raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
         place = None if path is None else Path(path)
-        self._settings = Settings(place, max_concurrency, durability, grace, clock, store, threads, entropy, allow_unsafe_fs)
+        self._settings = Settings(
+            place, max_concurrency, durability, seconds(grace, "grace"), clock, store, threads, entropy, allow_unsafe_fs
+        )
         self._session: Session | None = None
 
     # --- open and close -----------------------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ class Engine(Door):
         finally:
             self._session = None
 
-    async def stop(self, grace: float | None = None) -> bool:
+    async def stop(self, grace: Seconds | None = None) -> bool:
         """Stop now: start nothing new, wait `grace` seconds (default: the engine's), tell the rest to end, uncharged.
 
         True if everything that was running could finish.  Leaving the block does the same.

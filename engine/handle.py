@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from journeyman.engine.errors import TaskCancelled, TaskFailed
+from journeyman.kernel.duration import Seconds, patience
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State
 
@@ -45,15 +46,15 @@ class Handle(Generic[R]):
         yield from ()
         return self
 
-    async def wait(self, timeout: float | None = None) -> Task:
+    async def wait(self, timeout: Seconds | None = None) -> Task:
         """The task once it has ended, however it ended.
 
-        Raises trio.TooSlowError after `timeout` seconds, EngineStopped when the engine closes first, TaskNotFound when
-        retention has dropped it.
+        Raises trio.TooSlowError after `timeout` (seconds, or a timedelta), ValueError for one that is no duration, EngineStopped when the
+        engine closes first, TaskNotFound when retention has dropped it.
         """
-        return await self._engine.wait_for(self._id, timeout, self._pending_in, self._keepsake)
+        return await self._engine.wait_for(self._id, patience(timeout), self._pending_in, self._keepsake)
 
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: Seconds | None = None) -> R:
         """What the handler returned.
 
         Raises TaskFailed (`.failure` says how; also for an interrupted task) or TaskCancelled (`.reason`), and what `wait` raises.

@@ -15,6 +15,7 @@ from journeyman.engine.aim import Aim, to_cancel, to_prune, to_reprioritise, to_
 from journeyman.engine.names import check_words
 from journeyman.engine.reading import Filters
 from journeyman.kernel.commands import Command, Pause, Resume
+from journeyman.kernel.duration import Seconds
 from journeyman.kernel.lifecycle import State
 
 Action = Literal["retry", "cancel", "reschedule", "reprioritise", "clear", "pause", "resume", "prune"]
@@ -57,10 +58,10 @@ class Order:
     queues: tuple[str, ...] = ()
     by: str = "api"
     reason: str = ""
-    delay: float | None = None  # reschedule: seconds from now, or
+    delay: Seconds | None = None  # reschedule: seconds from now, or
     at: datetime | None = None  # this instant
     priority: int = 0  # reprioritise
-    older_than: float = 0.0  # prune: seconds since the end; of tasks named by `ids` any age will do
+    older_than: Seconds = 0.0  # prune: seconds since the end; of tasks named by `ids` any age will do
 
     def aim(self, queue: str | None) -> Aim:
         """What it tells each of its tasks, and which those are.  `queue`: its selection's, by its stored name.  ValueError,

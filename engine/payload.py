@@ -23,8 +23,6 @@ from operator import contains
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
-import msgspec
-
 from journeyman.engine.annotation import convert, storable, to_builtins
 from journeyman.engine.errors import InvalidPayload
 from journeyman.engine.signature import Bound, Shape, Types
@@ -90,7 +88,7 @@ class ResultCodec:
             return value
         try:
             return convert(value, self._kind)
-        except msgspec.ValidationError:
+        except _REFUSALS:
             return value
 
 
@@ -207,7 +205,11 @@ def _unfit(value: Any, kind: Any) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    return "it is nested too deeply, or holds itself" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or holds itself"
+    if isinstance(error, CodecError) and "naive datetime" in str(error):  # in the words of cbor2, which advise what nobody here can do
+        return "a naive datetime does not say which instant it means: pass an aware one, such as datetime.now(UTC)"
+    return str(error)
 
 
 def _parts(data: bytes, name: str) -> tuple[list[Any], dict[str, Any]]:

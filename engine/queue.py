@@ -7,7 +7,7 @@ number of engines may share it.  What tasks it holds is the journal's business.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -226,4 +226,15 @@ class Queue:
         return register(function, 2) if function is not None else lambda function: register(function, 2)
 
 
-__all__ = ["ContextDecorator", "Decorator", "PlainDecorator", "Queue"]
+def queues_of(given: Iterable[Queue]) -> tuple[Queue, ...]:
+    """What an engine was given as its queues.  TypeError unless that is what they are."""
+    if isinstance(given, (Queue, str)) or not isinstance(given, Iterable):
+        raise TypeError(f"an engine takes a list of Queues, as in queues=[Queue(...)], not {given!r}")
+    queues = tuple(given)
+    for each in queues:
+        if not isinstance(each, Queue):
+            raise TypeError(f"an engine takes a list of Queues, as in queues=[Queue(...)], not one with {each!r} in it")
+    return queues
+
+
+__all__ = ["ContextDecorator", "Decorator", "PlainDecorator", "Queue", "queues_of"]

@@ -27,7 +27,7 @@ from journeyman.engine.spec import SubmitSpec, Submittable
 from journeyman.engine.submitting import admit, resolve
 from journeyman.journal.digest import digest
 from journeyman.journal.instants import instant_us
-from journeyman.kernel.bounds import EVERY_MIN_US, PREVIEW_MAX, SCHEDULE_PAYLOAD_MAX_BYTES, SCHEDULES_MAX
+from journeyman.kernel.bounds import EVERY_MIN_US, FIRE_MAX_US, PREVIEW_MAX, SCHEDULE_PAYLOAD_MAX_BYTES, SCHEDULES_MAX
 from journeyman.kernel.commands import Answer, Declare, Unschedule
 from journeyman.kernel.duration import Seconds, microseconds
 from journeyman.kernel.ids import id_text
@@ -224,6 +224,8 @@ def _timing(cron: str | None, every: Seconds | None, timezone: str, start: datet
             raise ValueError(f"cron must be an expression such as '0 3 * * *', not {cron!r}")
         cron = " ".join(cron.split())
         cron_of(cron, timezone)
+    if start is not None and instant_us(start, "start") > FIRE_MAX_US:
+        raise ValueError(f"start must be before the year 9990, after which nothing fires, not {start!r}")
     return {
         "cron": cron,
         "every_us": None if every is None else microseconds(every, "every", least=EVERY_MIN_US),

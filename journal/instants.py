@@ -6,18 +6,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 NO_SEQ: Final = (1 << 64) - 2  # after every seq that there will be
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def instant_us(value: datetime, name: str = "at") -> int:
-    """Microseconds since the epoch, exact.  ValueError for a naive datetime: it does not say which instant it means."""
+    """Microseconds since the epoch, exact.
+
+    ValueError for a naive datetime, which does not say which instant it means, and for one that no datetime of UTC could show again.
+    """
     if not isinstance(value, datetime):
         raise ValueError(f"{name} must be an aware datetime (for example datetime.now(UTC)), not {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(
             f"{name} must be an aware datetime (for example datetime.now(UTC)); {value!r} does not say which time zone it means"
         )
+    if not _FIRST <= value <= _LAST:
+        raise ValueError(f"{name} must be in the years 1 to 9999 of UTC, not {value!r}")
     return (value - EPOCH) // _MICROSECOND
 
 

@@ -46,6 +46,7 @@ SCHEDULE_GRACE_US: Final = 60 * SECOND_US  # a fire that is decided no later tha
 SCHEDULE_ALL_MAX: Final = 1_000  # fires that misfire="all" makes up for, the newest
 SCHEDULE_COUNT_MAX: Final = 100  # fires passed over that are counted exactly, of cron
 SCHEDULE_RUNS_MAX: Final = 32  # stretches of fire times without a gap that are told apart
+FIRE_MAX_US: Final = 253_086_768_000 * SECOND_US  # 9990-01-01: nothing fires after it, for calendars end with the year 9999
 EVERY_MIN_US: Final = SECOND_US // 10
 PREVIEW_MAX: Final = 10_000  # fire times that can be asked for
 

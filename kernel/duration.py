@@ -24,10 +24,10 @@ def microseconds(value: Seconds, what: str = "a duration", *, least: int = 0) ->
     else:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{what} must be seconds (int or float) or a timedelta, not {value!r}")
-        if not math.isfinite(value):
-            raise ValueError(f"{what} must be finite, not {value!r}")
         if isinstance(value, int):
             result = value * SECOND_US
+        elif not math.isfinite(value):
+            raise ValueError(f"{what} must be finite, not {value!r}")
         else:
             exact = value * SECOND_US
             nearest = round(exact)
@@ -41,4 +41,18 @@ def microseconds(value: Seconds, what: str = "a duration", *, least: int = 0) ->
     return result
 
 
-__all__ = ["Seconds", "microseconds"]
+def seconds(value: Seconds, what: str = "a duration") -> float:
+    """`value` as a float of seconds, for those who wait by a clock of floats.  ValueError as `microseconds`."""
+    us = microseconds(value, what)
+    return us / SECOND_US if isinstance(value, timedelta) else float(value)
+
+
+def patience(timeout: Seconds | None) -> float | None:
+    """How many seconds a caller will wait; None, as for a `timeout` of None or infinity, says for as long as it takes.
+
+    ValueError as `microseconds`.
+    """
+    return None if timeout is None or timeout == math.inf else seconds(timeout, "timeout")
+
+
+__all__ = ["Seconds", "microseconds", "patience", "seconds"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from journeyman.kernel.bounds import SCHEDULE_ALL_MAX, SCHEDULE_COUNT_MAX, SCHEDULE_RUNS_MAX, SECOND_US
+from journeyman.kernel.bounds import FIRE_MAX_US, SCHEDULE_ALL_MAX, SCHEDULE_COUNT_MAX, SCHEDULE_RUNS_MAX, SECOND_US
 from journeyman.kernel.events import ScheduleDeclared, ScheduleFired, ScheduleRemoved
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ScheduleState:
         every: int | None = self.spec["every_us"]
         found = cron(t) if every is None else self.anchor + max(1, (t - self.anchor) // every + 1) * every
         end: int | None = self.spec["end_at"]
-        return None if found is None or (end is not None and found > end) else found
+        return None if found is None or found > FIRE_MAX_US or (end is not None and found > end) else found
 
     def next_after(self, t: int, cron: After) -> int | None:
         """The first fire time after `t` that has not been taken."""

@@ -22,6 +22,7 @@ from journeyman.engine.engine import Door
 from journeyman.engine.limits import Terms
 from journeyman.engine.scope import Scope
 from journeyman.journal.errors import JournalError, JournalLocked
+from journeyman.kernel.duration import Seconds
 from journeyman.sim.boot import Boot, Machine, error_of
 from journeyman.sim.capture import Captured, capture, forget, listen
 from journeyman.sim.errors import EngineCrashed
@@ -82,7 +83,7 @@ class SimEngine(Engine):
         with trio.CancelScope(shield=True):
             await self._close()
 
-    async def stop(self, grace: float | None = None) -> bool:
+    async def stop(self, grace: Seconds | None = None) -> bool:
         """As `Engine.stop`.  EngineCrashed if the process dies meanwhile."""
         boot = self._alive()
         return bool(await self._call(boot, "stop", lambda: boot.engine.stop(grace)))

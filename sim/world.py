@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import trio
 
 from journeyman.engine import Door, Handle, Queue, Task, TaskNotFound
+from journeyman.engine.queue import queues_of
 from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
@@ -93,8 +94,8 @@ class World:
         if disk.relaxed != relaxed:  # what a power cut took back can only be told of a disk that remembers all it was given
             raise ValueError(f"the disk {path!r} of this world began with the other durability, and keeps it; give another path=")
         machine = Machine(path, disk, {"durability": durability, **options})
-        source = queues if callable(queues) else _constant(tuple(queues))
-        engine = SimEngine(self, machine, lambda: tuple(source()))
+        source = queues if callable(queues) else _constant(queues_of(queues))
+        engine = SimEngine(self, machine, lambda: queues_of(source()))
         self.engines.append(engine)
         return engine
 

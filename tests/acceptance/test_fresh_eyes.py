@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -17,6 +19,7 @@ from journeyman.engine import (
     Context,
     DuplicateTask,
     Engine,
+    InvalidPayload,
     NotCancellable,
     NotRetryable,
     Queue,
@@ -268,3 +271,68 @@ async def test_an_engine_called_from_another_loop_says_whose_it_is() -> None:
 
         handle = await trio.to_thread.run_sync(as_advised)
         assert await handle.result(timeout=5) == "ran"
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (KeyError("currency"), "KeyError: 'currency'"),
+        (RuntimeError("changed"), "RuntimeError: changed"),
+        (ValueError("negative"), "negative"),
+        (RecursionError(), "nested too deeply"),
+        (Unreadable(), "Unreadable: <no text: ZeroDivisionError"),
+    ],
+)
+async def test_row_06_whatever_a_class_raises_when_it_is_rebuilt_is_a_value_that_does_not_fit(error: Exception, says: str) -> None:
+    wrong = False
+
+    @dataclass
+    class Money:
+        amount: int
+
+        def __post_init__(self) -> None:
+            if wrong:
+                raise error
+
+    queue = Queue("q")
+
+    @queue.handler
+    async def pay(money: Money) -> Money:
+        return money
+
+    @queue.handler
+    async def later(money: Money) -> None: ...
+
+    async with Engine(None, [queue]) as engine:
+        given = Money(5)
+        handle = await engine.submit(pay, given)
+        assert (await handle.wait(5)).result == Money(5)
+        wrong = True
+        task = await engine.get(handle.id)
+        assert task.payload == ([{"amount": 5}], {})
+        assert task.result == {"amount": 5}
+        assert await handle.result(5) == {"amount": 5}
+        for submit in (
+            engine.submit(later, given),
+            engine.submit_many([later.bind(given)]),
+            engine.schedule("s", later, every=60, args=[given]),
+        ):
+            with pytest.raises(InvalidPayload, match=f"argument 'money' of later: .*{re.escape(says)}"):
+                await submit
+
+
+async def test_row_06_a_value_whose_comparison_raises_cannot_be_stored() -> None:
+    class Vain(int):
+        def __lt__(self, other: object) -> bool:
+            raise RuntimeError("never less")
+
+        __hash__ = int.__hash__
+
+    async with Engine(None, [Queue("q")]) as engine:
+        with pytest.raises(InvalidPayload, match="its class raised RuntimeError: never less"):
+            await engine.submit(engine.handler("work", "q"), {Vain(1), Vain(2)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from journeyman.actors.calendar import cron, zone
-from journeyman.engine import fire_times
+from journeyman.engine import Engine, Queue, fire_times
 
 MINUTE = timedelta(minutes=1)
 # (zone, an instant close to a change of its clock): spring and autumn, half an hour, at midnight, a whole day left out, Ramadan.
@@ -167,3 +168,38 @@ def test_the_end_of_time() -> None:
     assert cron("* * * * *", "Europe/Oslo").after(1 << 61) is None
     assert fire_times(3, after=datetime(9989, 12, 31, 23, 58, tzinfo=UTC), cron="* * * * *", timezone="UTC")
     assert zone("UTC").key == "UTC"
+
+
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+OFTEN: list[dict[str, Any]] = [{"every": 5}, {"cron": "* * * * *"}, {"cron": "0 3 * * *"}, {"cron": "*/5 * * * * *"}]
+
+
+@pytest.mark.parametrize("timing", OFTEN, ids=str)
+@pytest.mark.parametrize("timezone", ["UTC", "America/Los_Angeles", "Pacific/Kiritimati"])
+async def test_where_datetime_ends_nothing_fires_any_more(timing: dict[str, Any], timezone: str) -> None:  # row 70
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    last = datetime(9990, 1, 1, tzinfo=UTC)
+    assert fire_times(after=LAST, timezone=timezone, **timing) == []
+    assert len(fire_times(after=last - timedelta(days=3), timezone=timezone, **timing)) >= 2
+    assert len(fire_times(after=now, end=LAST, timezone=timezone, **timing)) == 5
+    earliest = fire_times(after=FIRST, timezone=timezone, **timing)
+    assert earliest == sorted(earliest)
+    assert len(earliest) == 5
+    assert len(fire_times(after=now, start=FIRST, timezone=timezone, **timing)) == 5
+    with pytest.raises(ValueError, match="start must be before the year 9990"):
+        fire_times(after=now, start=LAST, timezone=timezone, **timing)
+
+    queue = Queue("q")
+
+    @queue.handler
+    async def work() -> None: ...
+
+    async with Engine(None, [queue]) as engine:
+        with pytest.raises(ValueError, match="start must be before the year 9990"):
+            await engine.schedule("s", work, start=LAST, timezone=timezone, **timing)
+        seen = await engine.schedule("s", work, start=last - timedelta(seconds=1), end=LAST, timezone=timezone, **timing)
+        assert seen.end == LAST
+        assert len(await engine.preview("s")) <= 2
+        seen = await engine.schedule("s", work, end=LAST, timezone=timezone, **timing)
+        assert len(await engine.preview("s")) == 5
+        assert [seen] == await engine.schedules()

@@ -44,3 +44,13 @@ def test_a_crash_that_nobody_awaits_is_a_crash() -> None:
             await engine.ready()
 
     assert simulate(scenario).counts["crash"] == 1
+
+
+@pytest.mark.parametrize("queues", [["mail"], "mail", Queue("q")], ids=repr)
+def test_what_is_no_queue_is_refused_in_words(queues: Any) -> None:
+    async def scenario(world: World) -> None:
+        async with world.engine(queues):
+            pass
+
+    with pytest.raises(TypeError, match="an engine takes a list of Queues"):
+        simulate(scenario)
