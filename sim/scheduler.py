@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import math
 import sys
+import types
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -138,6 +140,22 @@ def next_deadline() -> float:
     return float(_run_state().runner.deadlines.next_deadline())
 
 
+def sleepers() -> Iterator[types.CodeType | None]:
+    """For each deadline that is set whose it is: the code of the one task that sleeps until then, None if it is anything else."""
+    seen = set()
+    for deadline, _, scope in _run_state().runner.deadlines._heap:
+        if deadline == scope._registered_deadline and scope not in seen:  # others were moved since, or are over
+            seen.add(scope)
+            status = scope._cancel_status
+            yield next(iter(status._tasks)).coro.cr_code if len(status._tasks) == 1 and not status._children else None
+
+
+def code_of(function: Callable[..., Any]) -> types.CodeType:
+    """What `sleepers` names a task by that runs `function`."""
+    code: types.CodeType = inspect.unwrap(function).__code__
+    return code
+
+
 # --- the self-check ----------------------------------------------------------------------------------------------------
 
 
@@ -180,11 +198,11 @@ def check() -> None:
 
 def _probe_deadlines() -> float:
     async def main() -> float:
-        seen: tuple[int, float] | None = None
+        seen: tuple[int, float, list[types.CodeType | None]] | None = None
         with trio.CancelScope(deadline=5):
             await trio.lowlevel.checkpoint()
-            seen = deadlines(), next_deadline()
-        return next_deadline() if seen == (1, 5) else 0.0
+            seen = deadlines(), next_deadline(), list(sleepers())
+        return next_deadline() if seen == (1, 5, [code_of(main)]) else 0.0
 
     return run(0, main)
 

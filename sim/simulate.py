@@ -98,7 +98,7 @@ async def _main(world: World, scenario: Scenario, rest: bool) -> None:
         world.nursery = nursery
         with trio.CancelScope() as world.scope:
             nursery.start_soon(world.clockwork)
-            nursery.start_soon(world.stillness)
+            nursery.start_soon(world.stillness.watch)
             try:
                 await scenario(world)
                 if rest:

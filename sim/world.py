@@ -31,6 +31,7 @@ from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
 from journeyman.sim.saving import save
+from journeyman.sim.stillness import Stillness
 from journeyman.sim.trace import Trace
 from journeyman.sim.trouble import Troubles
 from journeyman.sim.watch import Watch
@@ -70,6 +71,7 @@ class World:
         self.effects = Effects(self)
         self.pulse = Pulse(self, crash_at, max_steps)
         self.watch = Watch(self)
+        self.stillness = Stillness(self)
         self.engines: list[SimEngine] = []
         self.boots: list[Boot] = []
         self.failure: BaseException | None = None
@@ -258,17 +260,6 @@ class World:
             await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
                 self.step_clock(self.dice.either_way("clock_step", STEP))
-
-    async def stillness(self) -> None:
-        """Find out when nothing can move any more: no deadline is set but those of the housekeepers, three looks in a row."""
-        still = 0
-        while True:
-            await trio.sleep(301.7 + still)  # not in step with the engine's own minutes
-            housekeepers = sum(boot.open for boot in self.boots)
-            still = still + 1 if scheduler.deadlines() <= housekeepers else 0
-            if still >= 3:
-                self.give_up(self.watch.deadlock())
-                return
 
     def end(self) -> None:
         self._troubles.leave()
