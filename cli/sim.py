@@ -70,7 +70,7 @@ def replay(
     logging.disable(logging.CRITICAL)
     try:
         recording = Recording.load(file)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     again = recording.replay()
     if lines:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from journeyman.actors.attempt import current_attempt
 from journeyman.journal.errors import JournalError, JournalFull
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
@@ -223,6 +224,13 @@ class BootStore:
         waiting, self._in_flight = self._in_flight, []
         for batch, done in waiting:
             self._arrive(batch, done)
+
+
+def dead_handler_speaks() -> bool:
+    """Whether who asks is a handler of a boot that is dead, being unwound: nobody hears what it does (DECISIONS 37)."""
+    attempt = current_attempt.get()
+    store = None if attempt is None else attempt.actor.shell.store
+    return isinstance(store, BootStore) and store._boot.dead
 
 
 def _gone() -> EngineCrashed:

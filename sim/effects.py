@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from journeyman.actors.attempt import current_attempt
-from journeyman.sim.disk import BootStore
+from journeyman.sim.disk import dead_handler_speaks
 from journeyman.sim.errors import PromiseBroken
 
 if TYPE_CHECKING:
@@ -29,11 +28,8 @@ class Effects:
         TypeError if it cannot be hashed: two effects are the same when their keys are equal, for good.
         """
         _require_hashable(key)
-        attempt = current_attempt.get()
-        if attempt is not None:
-            store = attempt.actor.shell.store
-            if isinstance(store, BootStore) and store._boot.dead:
-                return
+        if dead_handler_speaks():
+            return
         self._keys.append(key)
         self._counts[key] += 1
         self._at.append(self._world.time())

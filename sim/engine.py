@@ -25,6 +25,7 @@ from journeyman.journal.errors import JournalError, JournalLocked
 from journeyman.kernel.duration import Seconds
 from journeyman.sim.boot import Boot, Machine, error_of
 from journeyman.sim.capture import Captured, capture, forget, listen
+from journeyman.sim.disk import dead_handler_speaks
 from journeyman.sim.errors import EngineCrashed
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ class SimEngine(Engine):
         boot = self._boot
         if not self._wanted or boot is None:
             raise EngineStopped("this engine is not open; use it inside `async with world.engine(...) as engine`")
+        if dead_handler_speaks():
+            raise EngineCrashed("the simulated process of this handler is dead; what its `finally` blocks still ask for is not heard")
         if not boot.open:
             raise EngineCrashed("the simulated process is down; it is started again after Faults(restart=...) seconds")
         return boot

@@ -1,15 +1,18 @@
 """What may go wrong, and how often: one value that can be drawn, shrunk, saved and read back.
 
-Every field is off by default.  A chance is a float from 0 to 1 for each opportunity, said beside it; ranges are seconds.
+Every field is off by default.  A chance is a float from 0 to 1 for each opportunity, said beside it; ranges are seconds, a
+hundred years at most.
 `Faults.none()` is a calm world.  A fault plan is data on purpose: a failing run is made small by leaving faults out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+
+from journeyman.kernel.bounds import DURATION_MAX_US, SECOND_US
 
 Range = tuple[float, float]
 Chance = float | tuple[float, float]
@@ -53,26 +56,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "disk_latency":
-                if isinstance(value, (int, float)):
-                    object.__setattr__(self, field.name, (0.0, float(value)))
-                elif len(value) != 2 or not 0 <= value[0] <= value[1]:
-                    raise ValueError(f"disk_latency is (low, high) in seconds with 0 <= low <= high, not {value!r}")
-            elif field.name == "restart":
-                if not value >= 0:
-                    raise ValueError(f"restart is a number of seconds, not {value!r}")
-            elif field.name == "clock_drift":
-                if not -100_000 <= value <= 100_000:
-                    raise ValueError(f"clock_drift is in parts per million, from -100,000 to 100,000, not {value!r}")
-            else:
-                chance = value[0] if isinstance(value, (tuple, list)) else value
-                if not 0 <= chance <= 1:
-                    raise ValueError(f"{field.name} is a chance from 0 to 1, not {chance!r}")
-                if isinstance(value, (tuple, list)):
-                    if field.name not in SIZED or len(value) != 2 or not value[1] >= 0:
-                        raise ValueError(f"{field.name} is {'(chance, seconds)' if field.name in SIZED else 'a chance'}, not {value!r}")
-                    object.__setattr__(self, field.name, (float(value[0]), float(value[1])))
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
 
     @classmethod
     def none(cls) -> Self:
@@ -84,8 +68,9 @@ class Faults:
         return any(chance_of(self, name) for name in KINDS)
 
     def without(self, *names: str) -> Self:
-        """The same plan with these faults off."""
+        """The same plan with these faults off.  ValueError for a name that is none of a fault."""
         plain = type(self)()
+        _require_known(names)
         return dataclasses.replace(self, **{name: getattr(plain, name) for name in names})
 
     def facts(self) -> dict[str, Any]:
@@ -96,18 +81,49 @@ class Faults:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:
         """The plan that `facts` describes.  ValueError for a name that is none of a fault."""
-        unknown = facts.keys() - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
-        return cls(**values)
+        _require_known(facts)
+        return cls(**facts)
 
 
+SECONDS_MAX = DURATION_MAX_US / SECOND_US  # a hundred years
 SIZED = frozenset({"slow_disk", "disk_full", "clock_step", "stall", "handler_slow"})
 KINDS = (
     "crash", "torn_commit", "slow_disk", "disk_full", "read_error", "bit_flip", "clock_step", "stall", "handler_error", "handler_hang",
     "handler_slow",
 )  # fmt: skip
+
+
+def _require_known(names: Iterable[str]) -> None:
+    unknown = set(names) - {field.name for field in dataclasses.fields(Faults)}
+    if unknown:
+        raise ValueError(f"no such fault: {', '.join(sorted(map(str, unknown)))}")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """What a field holds when it was given `value`.  ValueError for what is out of its range, or no number at all."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else None
+    if name == "disk_latency":
+        pair = (0.0, value) if pair is None else pair
+        if len(pair) != 2 or not all(_within(one, SECONDS_MAX) for one in pair) or pair[0] > pair[1]:
+            raise ValueError(f"disk_latency is (low, high) in seconds with 0 <= low <= high <= {SECONDS_MAX:g}, not {value!r}")
+    elif name == "restart":
+        if not _within(value, SECONDS_MAX):
+            raise ValueError(f"restart is a number of seconds from 0 to {SECONDS_MAX:g}, not {value!r}")
+    elif name == "clock_drift":
+        if not isinstance(value, (int, float)) or not _within(abs(value), 100_000):
+            raise ValueError(f"clock_drift is in parts per million, from -100,000 to 100,000, not {value!r}")
+    elif pair is None:
+        if not _within(value, 1):
+            raise ValueError(f"{name} is a chance from 0 to 1, not {value!r}")
+    elif name not in SIZED:
+        raise ValueError(f"{name} is a chance, not {value!r}")
+    elif len(pair) != 2 or not _within(pair[0], 1) or not _within(pair[1], SECONDS_MAX):
+        raise ValueError(f"{name} is (a chance from 0 to 1, seconds from 0 to {SECONDS_MAX:g}), not {value!r}")
+    return value if pair is None else (float(pair[0]), float(pair[1]))
+
+
+def _within(value: Any, most: float) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= most
 
 
 def chance_of(faults: Faults, name: str) -> float:

@@ -63,10 +63,29 @@ class Plan:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:
-        """The plan that `facts` describes.  ValueError for a field that plans do not have, or a fault that there is not."""
+        """The plan that `facts` describes.  ValueError for what is no map of a plan's fields, or has a fault that there is not."""
+        if not isinstance(facts, Mapping):
+            raise ValueError(f"a plan is a map of its fields, not {facts!r:.60}")
         unknown = facts.keys() - {each.name for each in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"a plan has no {', '.join(sorted(unknown))}")
         plan = cls(**facts)
+        for name, shape in _SHAPES.items():
+            if not _fits(value := getattr(plan, name), shape):
+                raise ValueError(f"{name} of a plan: {value!r:.60} is not what belongs there (sim/plan.py says what does)")
         Faults.of(plan.faults)
         return plan
+
+
+# Of each field: a type, a list of one shape, or the shapes of a pair.
+_SHAPES: Mapping[str, Any] = {"seed": int, "faults": dict, "engine": dict, "deploys": [[dict]], "lanes": [[(str, dict)]]}
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    if isinstance(shape, type):
+        return isinstance(value, shape)
+    if not isinstance(value, (list, tuple)):
+        return False
+    if isinstance(shape, list):
+        return all(_fits(one, shape[0]) for one in value)
+    return len(value) == len(shape) and all(map(_fits, value, shape))

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from journeyman.sim.errors import PromiseBroken
 from journeyman.sim.plan import Plan
+from journeyman.sim.play import Player
 from journeyman.sim.trace import Trace
 
 FORMAT: Final = 1
@@ -100,7 +101,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read one.  ValueError for a file that is none, or of a later format."""
+        """Read one.  ValueError for a file that is none, of a later format, or with a part that is not as it should be."""
         try:
             facts: Any = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
@@ -111,17 +112,31 @@ class Recording:
             raise ValueError(f"{path} has format {facts[HEADER]!r}, and this version reads {FORMAT}: it was saved by a newer Journeyman")
         if "plan" not in facts:
             raise ValueError(f"{path} is an example of the state machine {facts.get('machine')}, whose code it needs: run that test again")
-        failure = facts.get("failure")
-        return cls(
-            Plan.of(facts["plan"]),
-            facts.get("digest", ""),
-            Failure(**failure) if failure else None,
-            facts.get("note", ""),
-            facts.get("journeyman", ""),
-        )
+        try:
+            plan, failure = _plan_of(facts["plan"]), _failure_of(facts.get("failure"))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be run: {error}") from None
+        return cls(plan, facts.get("digest", ""), failure, facts.get("note", ""), facts.get("journeyman", ""))
 
     def replay(self) -> Replay:
         return Replay(self, examine(self.plan))
+
+
+def _plan_of(facts: Any) -> Plan:
+    """A plan whose steps this version knows: a verb that nobody can play is a mistake of the file, not of the engine."""
+    plan = Plan.of(facts)
+    unknown = {verb for lane in plan.lanes for verb, _ in lane if not hasattr(Player, f"do_{verb}")}
+    if unknown:
+        raise ValueError(f"this version knows no step {', '.join(map(repr, sorted(unknown)))}")
+    return plan
+
+
+def _failure_of(facts: Any) -> Failure | None:
+    if not facts:
+        return None
+    if not isinstance(facts, dict) or facts.keys() != set(Failure.__slots__) or not all(isinstance(said, str) for said in facts.values()):
+        raise ValueError(f"a failure is texts called {', '.join(Failure.__slots__)}, not {facts!r:.60}")
+    return Failure(**facts)
 
 
 def run_or_save(plan: Plan, path: str | Path) -> Outcome:

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import trio
 
 from journeyman.actors.logs import LOG
+from journeyman.kernel.bounds import DURATION_MAX_US, SECOND_US
+from journeyman.kernel.lifecycle import State
+from journeyman.kernel.wakeup import next_wakeup
 from journeyman.sim import scheduler
 from journeyman.sim.engine import SimEngine
 from journeyman.sim.errors import Deadlock, EngineCrashed, OutOfTime, PromiseBroken
@@ -20,7 +23,8 @@ from journeyman.sim.world import World
 
 Scenario = Callable[[World], Awaitable[Any]]
 LAST_MINUTES = 3.0  # virtual, for schedules to fire once more when the faults have stopped
-REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped
+REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped; more for what is due later
+DAY = 86_400.0
 MAX_STEPS = 10_000_000  # a year and a half of an idle engine
 
 
@@ -129,10 +133,36 @@ async def _come_to_rest(world: World) -> None:
     for engine in list({id(engine.machine.disk): engine for engine in world.engines}.values()):
         async with engine:
             await _end_schedules(engine)
-            with trio.move_on_after(REST_DAYS * 86_400) as patience:
-                await engine.drain()
-            if patience.cancelled_caught:
-                raise PromiseBroken("everything comes to rest", f"not within {REST_DAYS:g} days without faults\n" + world.watch.dump())
+            await _drain(world, engine)
+
+
+async def _drain(world: World, engine: SimEngine) -> None:
+    """Wait for all that moves: a month, and for what a task asked for beyond that (a snooze, a backoff) until it is due and a day more.
+
+    Two looks in a row that see nothing but the next day are of something that goes on for ever.
+    """
+    began, patience = world.time(), REST_DAYS * DAY
+    while True:
+        with trio.move_on_after(patience):
+            return await engine.drain()
+        before, ahead = patience, _ahead(engine)
+        patience = ahead + DAY
+        waited = world.time() - began
+        if ahead <= 0 or max(before, patience) < 2 * DAY or waited + patience > DURATION_MAX_US / SECOND_US:
+            said = f"not within {waited / DAY:.4g} days without faults"
+            raise PromiseBroken("everything comes to rest", f"{said}\n{world.watch.dump()}")
+
+
+def _ahead(engine: SimEngine) -> float:
+    """Seconds until the last instant that we know of at which time by itself lets something move."""
+    shell = engine._opened().shell
+    now = shell.now()
+    instants = [now]
+    for actor in shell.actors.values():
+        waiting = [task for state in (State.RETRYING, State.SCHEDULED) for task in actor.state.listed(state, now)]
+        instants += [task.due_at for task in waiting if task.attempt]  # `drain` does not wait for what has never run
+        instants.append(next_wakeup(actor.state, now, actor.view()) or now)  # a token, a parking
+    return (max(instants) - now) / SECOND_US
 
 
 async def _end_schedules(engine: SimEngine) -> None:

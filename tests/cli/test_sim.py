@@ -35,12 +35,12 @@ def test_run_for_a_time(tmp_path: Path) -> None:
 
 def test_replay_says_what_came_of_it(tmp_path: Path) -> None:
     good = swarm(5)
-    bad = dataclasses.replace(good, lanes=[[["explode", {}]]])
+    bad = dataclasses.replace(good, lanes=[[["clock", {"seconds": "never"}]]])
     for plan, name in ((good, "good"), (bad, "bad")):
         Recording.make(plan, examine(plan)).save(tmp_path / f"{name}.json")
     done = journeyman("sim", "replay", "bad.json", cwd=tmp_path)
     assert done.returncode == 1
-    assert "it still fails in the same way: AttributeError" in done.stdout
+    assert "it still fails in the same way: TypeError" in done.stdout
     assert "bit for bit the same run" in done.stdout
     done = journeyman("sim", "replay", "good.json", "--lines", "0", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, "it passes; bit for bit the same run")
@@ -53,6 +53,15 @@ def test_a_wrong_call_says_what_is_meant(tmp_path: Path, wrong: tuple[str, ...])
     done = journeyman("sim", *wrong, cwd=tmp_path)
     assert done.returncode == 2
     assert "Error" in done.stderr
+
+
+def test_a_file_that_cannot_be_run_is_no_failure_of_the_engine(tmp_path: Path) -> None:
+    for plan in ("[1]", '{"lanes": [[["explode", {}]]]}'):
+        (tmp_path / "run.json").write_text(f'{{"journeyman-sim": 1, "plan": {plan}}}')
+        done = journeyman("sim", "replay", "run.json", cwd=tmp_path)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "cannot be run" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:

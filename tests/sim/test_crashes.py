@@ -238,6 +238,42 @@ def test_finally_runs_and_what_it_does_to_the_world_of_effects_does_not_count() 
     simulate(scenario)
 
 
+def test_a_dead_handler_asks_in_vain_in_the_next_boot_too() -> None:
+    """DECISIONS 37: its `finally` may sleep past the restart; the engine of the scenario is another process then."""
+    queue = letters()
+    told: list[str] = []
+
+    async def scenario(world: World) -> None:
+        engine = world.engine(queues=[queue])
+        calls: list[Callable[[], Any]] = [lambda: engine.submit("send", "Ada"), engine.count, engine.stop]
+
+        @queue.handler
+        async def charge(ctx: Context) -> None:
+            try:
+                await trio.sleep(2)
+            finally:
+                if ctx.attempt == 1:
+                    with trio.CancelScope(shield=True):
+                        await trio.sleep(5)
+                        for call in calls:
+                            try:
+                                await call()
+                            except EngineCrashed as error:
+                                told.append(str(error))
+
+        async with engine:
+            handle = await engine.submit("charge")
+            await trio.sleep(1)
+            await world.crash()
+            assert (await handle.wait()).state == "succeeded"
+            await trio.sleep(10)
+            assert len(told) == len(calls)
+            assert all("process of this handler is dead" in words for words in told)
+            assert await engine.count(handler="send") == 0
+
+    simulate(scenario)
+
+
 def test_queues_may_be_made_anew_at_each_boot() -> None:
     made = []
 

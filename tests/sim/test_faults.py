@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
+from math import inf, nan
+from typing import Any
 
 import pytest
 import trio
@@ -212,6 +214,24 @@ def test_a_chance_is_from_0_to_1(field: str) -> None:
 def test_ranges_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Faults(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS))
+def test_nonsense_is_refused_in_plain_words(field: str) -> None:
+    wrong: list[Any] = [nan, -inf, inf, 1e308, 10**400, "0.1", None, 1j, (), (0.5,), (0.1, inf), (0.1, nan), (0.1, "x"), (0.1, 1e308)]
+    for value in wrong:
+        with pytest.raises(ValueError, match=field):
+            Faults(**{field: value})
+
+
+def test_a_latency_may_be_one_number_or_a_pair() -> None:
+    assert Faults.of({"disk_latency": 3}).disk_latency == (0.0, 3.0)
+    listed = Faults.of({"disk_latency": [0.1, 5]})
+    assert (listed, hash(listed)) == (Faults(disk_latency=(0.1, 5)), hash(Faults(disk_latency=(0.1, 5))))
+    with pytest.raises(ValueError, match="disk_latency"):
+        Faults.of({"disk_latency": -1})
+    with pytest.raises(ValueError, match="no such fault: nope"):
+        Faults().without("nope")
 
 
 def test_a_plan_is_data() -> None:

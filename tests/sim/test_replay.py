@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,15 @@ from journeyman.sim.swarm import swarm
 SEEDS = sorted((Path(__file__).parent / "seeds").glob("*.json"))
 
 
+IMPOSSIBLE: list[Any] = ["clock", {"seconds": "never"}]  # a step that nobody can take
+
+
 def broken(seed: int) -> Plan:
     """A swarm plan in whose middle stands a step that nobody can take."""
     plan = swarm(seed)
     lane = plan.lanes[0]
     middle = len(lane) // 2
-    return dataclasses.replace(plan, lanes=[[*lane[:middle], ["explode", {}], *lane[middle:]], *plan.lanes[1:]])
+    return dataclasses.replace(plan, lanes=[[*lane[:middle], IMPOSSIBLE, *lane[middle:]], *plan.lanes[1:]])
 
 
 @pytest.mark.parametrize("seed", [1, 5])
@@ -32,7 +36,7 @@ def test_a_recording_replays_bit_for_bit(tmp_path: Path, seed: int) -> None:
     assert saved == recording
     replay = saved.replay()
     assert replay.bit_for_bit
-    assert replay.verdict.startswith("it still fails in the same way: AttributeError")
+    assert replay.verdict.startswith("it still fails in the same way: TypeError")
 
 
 def test_a_mended_run_says_so() -> None:
@@ -59,13 +63,35 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, text: str, says: str) -
         Recording.load(path)
 
 
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"plan": [1]}, "a plan is a map"),
+        ({"plan": {"lanes": [1]}}, "lanes of a plan"),
+        ({"plan": {"lanes": [[["sleep"]]]}}, "lanes of a plan"),
+        ({"plan": {"deploys": [{}]}}, "deploys of a plan"),
+        ({"plan": {"seed": "x"}}, "seed of a plan"),
+        ({"plan": {"faults": {"crash": "x"}}}, "crash"),
+        ({"plan": {"lanes": [[["explode", {}]]]}}, "knows no step 'explode'"),
+        ({"failure": 3}, "a failure is texts"),
+        ({"failure": {"a": 1}}, "a failure is texts"),
+        ({"failure": {"kind": "X", "promise": "", "text": 3}}, "a failure is texts"),
+    ],
+)
+def test_a_part_that_is_not_as_it_should_be_is_named(tmp_path: Path, part: dict[str, Any], says: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"journeyman-sim": 1, "plan": {}, **part}))
+    with pytest.raises(ValueError, match=f"run.json cannot be run: .*{says}"):
+        Recording.load(path)
+
+
 @pytest.mark.parametrize("seed", [1, 4, 12])
 def test_shrinking_leaves_what_matters(seed: int) -> None:
     plan = broken(seed)
     small = shrink(plan, seeds=1, runs=600)
     assert small.outcome.failure is not None
-    assert small.outcome.failure.kind == "AttributeError"
-    assert small.plan.lanes == [[["explode", {}]]], json.dumps(small.plan.facts())
+    assert small.outcome.failure.kind == "TypeError"
+    assert small.plan.lanes == [[IMPOSSIBLE]], json.dumps(small.plan.facts())
     assert small.plan.faults == {}
 
 

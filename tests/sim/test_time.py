@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
 
-from journeyman import Context, Queue, Rate, Retention, Retry, TaskNotFound
-from journeyman.sim import Faults, World, simulate
+from journeyman import Constant, Context, Queue, Rate, Retention, Retry, RetryLater, Snooze, TaskNotFound
+from journeyman.sim import Faults, PromiseBroken, World, simulate
 
 HOUR = 3600.0
+DAY = 24 * HOUR
 
 
 def bells(**options: object) -> tuple[Queue, list[tuple[str, float]]]:
@@ -273,3 +275,48 @@ def test_handlers_that_sleep_time_out_and_spawn() -> None:
             assert await (await engine.submit(spawn)).result() == 30
 
     simulate(scenario)
+
+
+@pytest.fixture
+def two_days_in_place_of_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["journeyman.sim.simulate"], "REST_DAYS", 2.0)  # a month takes seconds to simulate
+
+
+@pytest.mark.usefixtures("two_days_in_place_of_a_month")
+@pytest.mark.parametrize("pause", [2.5, 4.0, 10.0], ids=lambda days: f"{days:g} days")
+@pytest.mark.parametrize("how", ["snooze", "backoff", "parking"])
+def test_the_calm_phase_waits_for_what_is_due_after_a_month(how: str, pause: float) -> None:
+    queue = Queue("patient", retry=Retry(attempts=3, backoff=Constant(pause * DAY), jitter=0))
+
+    @queue.handler
+    async def work(ctx: Context) -> None:
+        if ctx.attempt > 2:
+            return
+        match how:
+            case "snooze":
+                raise Snooze(pause * DAY)
+            case "backoff":
+                raise ConnectionError
+        raise RetryLater("come back", pause * DAY, scope="queue")
+
+    async def leave_it(world: World) -> None:
+        async with world.engine(queues=[queue]) as engine:
+            await engine.submit(work)
+
+    assert 2 * pause * DAY <= simulate(leave_it, converge=True).seconds < (2 * pause + 1) * DAY
+
+
+@pytest.mark.usefixtures("two_days_in_place_of_a_month")
+def test_the_calm_phase_does_not_wait_for_what_goes_on_for_ever() -> None:
+    queue = Queue("restless")
+
+    @queue.handler
+    async def work() -> None:
+        raise Snooze(3600)
+
+    async def leave_it(world: World) -> None:
+        async with world.engine(queues=[queue]) as engine:
+            await engine.submit(work)
+
+    with pytest.raises(PromiseBroken, match="everything comes to rest: not within 3.* days without faults"):
+        simulate(leave_it, converge=True)
