@@ -78,6 +78,8 @@ def _show(screen: Screen, found: Repaired) -> None:
             ("restored", f"{len(found.mended)} by turning back one bit or byte, {found.strays} that no table led to any more"),
         ]
     )
+    for said in found.unreadable:
+        screen.say(f"{said}: what it alone had is lost")
     unproven = [seq for seq, said in found.vouched.items() if said not in (CONFIRMED, CONTRADICTED)]
     if unproven:
         screen.say(f"of the restored records {len(unproven)} are vouched for by their crc alone, the first is {min(unproven)}")
@@ -124,6 +126,7 @@ def report_json(found: Repaired) -> dict[str, Any]:
         "source": found.source,
         "destination": found.destination,
         "whole": found.whole,
+        "unreadable": found.unreadable,
         "records": found.records,
         "lost": found.lost,
         "left_out": found.left_out,

@@ -10,6 +10,8 @@ import contextlib
 import os
 from typing import Final
 
+from journeyman.journal.plain import open_plain
+
 BALLAST: Final = "ballast"
 BALLAST_BYTES: Final = 4 << 20
 _PLENTY: Final = 8 * BALLAST_BYTES
@@ -21,7 +23,7 @@ def lay_ballast(directory: str) -> None:
     disk = os.statvfs(directory)
     if os.path.exists(path) or disk.f_bavail * disk.f_frsize < _PLENTY:
         return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = open_plain(path, os.O_WRONLY | os.O_CREAT)
     try:
         os.posix_fallocate(fd, 0, BALLAST_BYTES)
     except OSError:

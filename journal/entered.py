@@ -14,6 +14,8 @@ import mmap
 import os
 from typing import Final
 
+from journeyman.journal.plain import open_plain
+
 CELL: Final = 8
 _FIRST_SIZE: Final = 4096
 
@@ -22,7 +24,7 @@ class EnteredMarks:
     """The cells of one file.  `all` after opening tells what the last process left behind."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = open_plain(path, os.O_RDWR | os.O_CREAT)
         size = os.fstat(self._fd).st_size
         size = max(_FIRST_SIZE, size - size % CELL)
         os.ftruncate(self._fd, size)

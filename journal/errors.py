@@ -62,6 +62,10 @@ class NotAJournal(JournalError):
         self.directory = directory
 
 
+class Unreadable(JournalError):
+    """The system does not let a file of the journal's be read.  Users see a JournalError."""
+
+
 class Occupied(JournalError):
     """Something stands where a copy or an import was to go; nothing is ever overwritten."""
 

@@ -17,6 +17,7 @@ import warnings
 from typing import Final
 
 from journeyman.journal.errors import JournalError
+from journeyman.journal.plain import open_plain
 
 _UNSAFE: Final = {
     0x6969: "NFS",
@@ -103,7 +104,7 @@ def sync_directory(path: str) -> None:
 def write_durably(path: str, data: bytes) -> None:
     """Replace a small file: whole or not at all, on disk when this returns."""
     temporary = path + ".new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         os.write(fd, data)
         os.fsync(fd)

@@ -31,6 +31,7 @@ from journeyman.journal.ballast import BALLAST
 from journeyman.journal.errors import JournalCorrupt, JournalVersion, NoJournal
 from journeyman.journal.filesystem import write_durably
 from journeyman.journal.lock import LOCK_NAME, closed_once
+from journeyman.journal.plain import read_plain
 from journeyman.journal.row import decode_named, encode_named
 from journeyman.journal.store import Batch, Store, Table
 
@@ -96,11 +97,11 @@ def check_features(identity: Identity, *, readonly: bool) -> None:
 def read_sidecar(directory: str) -> bytes | None:
     """The UUID the sidecar names, None when there is no sidecar."""
     path = os.path.join(directory, SIDECAR)
-    try:
-        with open(path, encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip())
-    except FileNotFoundError:
+    text = read_plain(path)
+    if text is None:
         return None
+    try:
+        return bytes.fromhex(text.decode("ascii").strip())
     except ValueError as failure:
         raise JournalCorrupt(
             f"{path} does not hold a journal's UUID: restore it from a backup, or remove it if data.mdb is whole"

@@ -24,6 +24,7 @@ from typing import Final
 
 from journeyman.journal.errors import JournalLocked
 from journeyman.journal.forked import abandon_after_fork
+from journeyman.journal.plain import open_plain, read_plain
 
 LOCK_NAME: Final = "owner.lock"
 FLOCK: Final = Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
@@ -36,7 +37,7 @@ class OwnerLock:
     def __init__(self, directory: str) -> None:
         self.path = os.path.join(directory, LOCK_NAME)
         self._data = os.path.join(directory, "data.mdb")
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = open_plain(self.path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as failure:
@@ -151,16 +152,16 @@ def _said(directory: str, byte: int) -> bool:
 
 def left_in_order(directory: str) -> bool:
     """Whether the last owner closed the journal here in good order, and data.mdb is as it left it."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
-        return file.read(200) == _closing_words(os.path.join(directory, "data.mdb")) != b""
-    return False
+    return _words(directory) == _closing_words(os.path.join(directory, "data.mdb")) != b""
 
 
 def closed_once(directory: str) -> bool:
     """Whether the last owner of the journal here closed it in good order."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, LOCK_NAME), "rb") as file:
-        return file.read(200).startswith(b"closed")
-    return False
+    return (_words(directory) or b"").startswith(b"closed")
+
+
+def _words(directory: str) -> bytes | None:
+    return read_plain(os.path.join(directory, LOCK_NAME), 200)
 
 
 def _closing_words(data: str) -> bytes:

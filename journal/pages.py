@@ -29,6 +29,7 @@ from struct import Struct
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from journeyman.journal.plain import open_to_read
 from journeyman.journal.store import Items, Table
 
 _PAGE: Final = Struct("=QHHHH")
@@ -63,7 +64,7 @@ class PageFile:
     """One data.mdb, for reading.  A context manager."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = open_to_read(path)
         self.size = os.fstat(self._fd).st_size
         self.page_size = 4096
         self.losses: dict[str, list[Loss]] = {}  # by table
@@ -82,7 +83,7 @@ class PageFile:
 
     def _meta(self, at: int) -> tuple[int, int] | None:
         """(transaction, root of the main table)."""
-        data = os.pread(self._fd, 152, at)
+        data = self._read(152, at)
         if len(data) < 152 or _META.unpack_from(data, 16)[:2] != (_MAGIC, 1):
             return None
         page_size = _U32.unpack_from(data, 40)[0]
@@ -90,12 +91,19 @@ class PageFile:
             self.page_size = page_size
         return _U64.unpack_from(data, 144)[0], _TREE.unpack_from(data, 88)[7]
 
+    def _read(self, size: int, at: int) -> bytes:
+        """Nothing where the disk does not give it back: lost like a page that is cut short."""
+        try:
+            return os.pread(self._fd, size, at)
+        except OSError:
+            return b""
+
     # --- pages ------------------------------------------------------------------------------------------------------------
 
     def _page(self, number: int, flags: int) -> bytes:
         if not 2 <= number < self.pages:
             raise BadPage("lies beyond the end of the file")
-        data = os.pread(self._fd, self.page_size, number * self.page_size)
+        data = self._read(self.page_size, number * self.page_size)
         if len(data) < self.page_size:
             raise BadPage("is cut short")
         own, _, found, lower, upper = _PAGE.unpack_from(data)
@@ -130,7 +138,7 @@ class PageFile:
         first = self._page(number, _OVERFLOW)
         if _U32.unpack_from(first, 12)[0] * self.page_size < size + _HEADER:
             raise BadPage("leads to overflow pages that are too few")
-        found = os.pread(self._fd, size, number * self.page_size + _HEADER)
+        found = self._read(size, number * self.page_size + _HEADER)
         if len(found) != size:
             raise BadPage("leads to overflow pages beyond the end of the file")
         return found

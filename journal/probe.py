@@ -7,7 +7,8 @@ of every table and of the list of free pages (which the first write reads), ever
 the child ends is the verdict:
 
     0  sound as far as it looked       3  damage found, named on stderr       4  written by a newer Journeyman
-    5  another program's database      killed by a signal, or anything else: damage that LMDB does not survive
+    5  another program's database      6  a file that the system does not let be read
+       killed by a signal, or anything else: damage that LMDB does not survive
 
 Not a health check by file size: a healthy file may be shorter than its last page number says, since pages freed at once are never written.
 A file *much* shorter is only a reason to look at everything.
@@ -23,7 +24,7 @@ from io import TextIOWrapper
 from typing import Final
 
 from journeyman.journal.children import begun
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NotAJournal
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalVersion, NotAJournal, Unreadable
 from journeyman.journal.identity import read_sidecar
 
 TIMEOUT: Final = 30.0  # seconds; damage can lead LMDB in circles
@@ -33,10 +34,11 @@ SLACK: Final = 8 << 20  # bytes a healthy file may be shorter than its last page
 _DAMAGED: Final = 3
 _VERSION: Final = 4
 _FOREIGN: Final = 5
+_UNREADABLE: Final = 6
 
 
 def examine(directory: str, *, thorough: bool) -> None:
-    """Let a child look at the data.  JournalCorrupt, JournalVersion or NotAJournal when it must not be opened here."""
+    """Let a child look at the data.  JournalCorrupt, JournalVersion, NotAJournal or Unreadable when it must not be opened here."""
     patience = TIMEOUT + os.path.getsize(os.path.join(directory, "data.mdb")) / PACE
     try:
         with begun("journeyman.journal.probe", directory, "thorough" if thorough else "quick") as child:
@@ -53,6 +55,8 @@ def examine(directory: str, *, thorough: bool) -> None:
         raise JournalVersion(said)
     if child.returncode == _FOREIGN:
         raise NotAJournal(directory)
+    if child.returncode == _UNREADABLE:
+        raise Unreadable(said)
     if child.returncode == _DAMAGED:
         raise JournalCorrupt(said, _seq_in(said))
     if child.returncode < 0:
@@ -118,9 +122,9 @@ def main(directory: str, depth: str) -> int:
         return _VERSION
     except NotAJournal:
         return _FOREIGN
-    except JournalCorrupt as failure:
+    except Unreadable as failure:
         print(failure, file=sys.stderr)
-        return _DAMAGED
+        return _UNREADABLE
     except JournalError as failure:
         print(failure, file=sys.stderr)
         return _DAMAGED

@@ -237,7 +237,7 @@ def _verify_log(store: Any, findings: Findings) -> None:
         check_log(store)
     except JournalCorrupt as failure:
         if owner_of(store.path) is None:  # else an engine has begun to write under our eyes
-            findings.add(Finding("FILE", str(failure).partition(".  Keep")[0], seq=failure.seq))
+            findings.add(Finding("FILE", str(failure).partition(".  ")[0], seq=failure.seq))
 
 
 def _stop(number: int, _frame: object) -> NoReturn:

@@ -27,12 +27,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
 from journeyman.journal.building import SCRATCH, building
 from journeyman.journal.checkpoint import CHECKPOINT, QUEUE_FACTS
 from journeyman.journal.collector import without_collector
-from journeyman.journal.errors import JournalCorrupt, JournalError, JournalLocked, JournalVersion, NotAJournal
+from journeyman.journal.errors import JournalCorrupt, JournalError, JournalLocked, JournalVersion, NotAJournal, Unreadable
 from journeyman.journal.identity import IDENTITY, JOURNAL_FORMAT, read_sidecar, require_data
 from journeyman.journal.judge import Affected, Judgement, judge
 from journeyman.journal.lmdb_store import LmdbStore
@@ -41,6 +42,7 @@ from journeyman.journal.log import seq_key
 from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import ENTERED, open_store
 from journeyman.journal.pages import PageFile
+from journeyman.journal.plain import read_plain
 from journeyman.journal.record import FIRST, Chain, Ignored, decode_records
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
@@ -60,6 +62,7 @@ from journeyman.kernel.world import JournalState, fold
 
 BY: Final = "repair"
 _CHECKPOINT: Final = 100_000
+T = TypeVar("T")
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Repaired:
 
     source: str
     destination: str
+    unreadable: list[str] = field(default_factory=list)  # files beside data.mdb of which nothing could be had, and why
     records: int = 0  # that went over
     lost: int = 0  # that nobody can read any more
     left_out: int = 0  # sound ones of tasks that could not be kept
@@ -80,8 +84,8 @@ class Repaired:
 
     @property
     def whole(self) -> bool:
-        """Whether every task is as it was."""
-        return not self.affected and not self.doubtful and not self.lost
+        """Whether every task is known to be as it was."""
+        return not self.affected and not self.doubtful and not self.lost and not self.unreadable
 
 
 def repair(
@@ -98,18 +102,36 @@ def repair(
     """
     source, target = os.path.abspath(os.fspath(path)), os.path.abspath(os.fspath(destination))
     _refuse(source, target)
-    with building(target) as directory:
-        with PageFile(os.path.join(source, "data.mdb")) as file, _scratch(directory) as scratch, without_collector():
-            found = salvage(file, scratch, tell, read_log(source))
+    beside = _Beside(source)
+    with PageFile(os.path.join(source, "data.mdb")) as file, building(target) as directory:
+        with _scratch(directory) as scratch, without_collector():
+            found = salvage(file, scratch, tell, beside.log)
             _refuse_nothing(source, file, found)
-            lost = _lost(found, acknowledged(source))
+            lost = _lost(found, beside.answered)
             judged = judge(found, tell, lost)
-            report = Repaired(source, target, lost=lost, strays=found.strays, mended=found.mended, vouched=found.vouched)
+            report = Repaired(source, target, beside.unreadable, lost=lost, strays=found.strays, mended=found.mended, vouched=found.vouched)
             _write(found, judged, directory, report, tell)
-        if os.path.exists(os.path.join(source, ENTERED)):  # which handlers a crash found entered
-            shutil.copyfile(os.path.join(source, ENTERED), os.path.join(directory, ENTERED))
+        if beside.entered is not None:
+            Path(directory, ENTERED).write_bytes(beside.entered)
         check(directory)
     return report
+
+
+class _Beside:
+    """What lies beside data.mdb.  A file that cannot be read is done without: what it alone had counts as lost."""
+
+    def __init__(self, source: str) -> None:
+        self.unreadable: list[str] = []
+        self.log = self._as_far_as(lambda: read_log(source)) or b""
+        self.answered = self._as_far_as(lambda: acknowledged(source)) or 0
+        self.entered = self._as_far_as(lambda: read_plain(os.path.join(source, ENTERED)))  # which handlers a crash found entered
+
+    def _as_far_as(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (JournalCorrupt, Unreadable) as failure:
+            self.unreadable.append(str(failure).partition(".  ")[0])
+            return None
 
 
 # --- before and after ---------------------------------------------------------------------------------------------------------

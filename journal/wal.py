@@ -45,6 +45,7 @@ from journeyman.journal.digest import digest
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.filesystem import sync_directory
 from journeyman.journal.headroom import DISK_FREE
+from journeyman.journal.plain import open_plain, read_plain
 from journeyman.journal.store import Batch, Items, Table
 
 WAL: Final = "wal"
@@ -168,21 +169,13 @@ def _decode_at(data: bytes, at: int) -> Logged | None:
 
 
 def read_log(directory: str) -> bytes:
-    """The bytes of the log in `directory`; none when there is no log."""
-    try:
-        with open(os.path.join(directory, WAL), "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""
+    """The bytes of the log in `directory`; none when there is no log.  JournalCorrupt, Unreadable."""
+    return read_plain(os.path.join(directory, WAL)) or b""
 
 
 def acknowledged(directory: str) -> int:
-    """The seq up to which the log in `directory` is known to have been answered for; 0 when nothing tells."""
-    try:
-        with open(os.path.join(directory, ACKED), "rb") as file:
-            return int.from_bytes(file.read(8), sys.byteorder)
-    except FileNotFoundError:
-        return 0
+    """The seq up to which the log in `directory` is known to have been answered for; 0 when nothing tells.  JournalCorrupt, Unreadable."""
+    return int.from_bytes(read_plain(os.path.join(directory, ACKED), 8) or b"", sys.byteorder)
 
 
 def adopt_log(directory: str) -> None:
@@ -190,10 +183,10 @@ def adopt_log(directory: str) -> None:
     commits = decode_log(read_log(directory))
     if not commits:
         return
-    with open(os.path.join(directory, WAL), "rb") as log:
+    with os.fdopen(open_plain(os.path.join(directory, WAL), os.O_RDONLY), "rb") as log:
         os.fsync(log.fileno())  # the newest commit may be in the system's memory alone
     last = max(commits[-1].last, acknowledged(directory))
-    with open(os.open(os.path.join(directory, ACKED), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as acked:
+    with os.fdopen(open_plain(os.path.join(directory, ACKED), os.O_RDWR | os.O_CREAT), "r+b") as acked:
         acked.write(last.to_bytes(8, sys.byteorder))
 
 
@@ -223,7 +216,7 @@ class WriteAheadLog:
         disk = os.statvfs(self._directory)
         if disk.f_bavail * disk.f_frsize < DISK_FREE:
             return False
-        fd = os.open(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_plain(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT)
         try:
             os.fchmod(fd, 0o600)
             self.salt = os.urandom(FRONT - len(_FILE))

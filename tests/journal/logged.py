@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,28 @@ def copied(source: Path, to: Path) -> Path:
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("ballast", "lock.mdb"))
     return to
+
+
+def misplaced(path: Path, name: str, kind: str) -> Path:
+    """Put a folder, a FIFO or something unreadable where a file of the journal was."""
+    (path / name).unlink()
+    if kind == "folder":
+        (path / name).mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path / name)
+    else:
+        (path / name).symlink_to("/proc/self/mem")  # the system answers a read of its beginning with EIO
+    return path
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """Ends the process if this hangs."""
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def log_of(path: Path) -> list[Logged]:

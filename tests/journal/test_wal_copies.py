@@ -17,12 +17,29 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import OwnerLock
 from journeyman.journal.log import seq_key
 from journeyman.journal.opening import open_store
+from journeyman.journal.pages import PageFile
 from journeyman.journal.prover import verify
 from journeyman.journal.repair import repair
 from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Table
 from journeyman.journal.wal import ACKED, WAL
-from tests.journal.logged import Submitter, ask, bare, child, copied, events_of, killed, log_of, made_left, poke, proven, refused, said
+from tests.journal.logged import (
+    Submitter,
+    ask,
+    bare,
+    child,
+    copied,
+    events_of,
+    killed,
+    log_of,
+    made_left,
+    misplaced,
+    poke,
+    proven,
+    refused,
+    said,
+    within,
+)
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +227,51 @@ def test_repair_counts_what_was_acknowledged_and_is_not_in_the_log(left: tuple[P
         file.truncate(log_of(path)[4].end)
     found = repair(path, tmp_path / "copy")
     assert (found.whole, found.lost) == (False, 5), last
+
+
+@pytest.mark.parametrize("name", [WAL, ACKED, "entered"])
+@pytest.mark.parametrize("kind", ["folder", "fifo", "unreadable"])
+def test_repair_does_without_what_cannot_be_read_beside_data(name: str, kind: str, left: tuple[Path, int], tmp_path: Path) -> None:
+    source, last = left
+    path = misplaced(copied(source, tmp_path / "jobs"), name, kind)
+    with within(20):
+        saved = repair(path, tmp_path / "new")
+    assert [str(path / name) in said for said in saved.unreadable] == [True]
+    assert not saved.whole
+    assert (saved.records, saved.lost) == ((last - 10, 10) if name == WAL else (last, 0))
+    assert verify(tmp_path / "new").sound
+
+
+def test_pages_that_the_disk_does_not_give_back_are_lost_like_others(left: tuple[Path, int]) -> None:
+    with PageFile(str(left[0] / "data.mdb")) as file:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, file._fd)  # the system refuses every read from now on
+        os.close(nowhere)
+        assert list(file.table(Table.EVENTS)) == []
+        assert file.losses["events"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes user")
+def test_what_another_user_may_not_read_is_said_of_the_journal(left: tuple[Path, int], tmp_path: Path) -> None:
+    path = copied(left[0], tmp_path / "jobs")
+    for parent in list(path.parents)[:-2]:
+        if parent.stat().st_uid == 0 and str(parent) != "/tmp":
+            parent.chmod(0o755)
+    tmp_path.chmod(0o777)
+    for each in (path, *path.iterdir()):
+        os.chown(each, 65534, 65534)
+    os.chown(path / WAL, 0, 0)
+    child = os.fork()
+    if child == 0:
+        code = 9
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            said = repair(path, tmp_path / "new").unreadable
+            code = 0 if said == [f"{path / WAL} cannot be read by user 65534"] else 8
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_backups_beside_a_busy_engine_are_whole(tmp_path: Path) -> None:

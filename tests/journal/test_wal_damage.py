@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from journeyman.journal import writing
-from journeyman.journal.errors import JournalCorrupt
+from journeyman.journal.errors import JournalCorrupt, JournalError
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.prover import verify
@@ -29,7 +29,22 @@ from journeyman.journal.wal import (
     salt_of,
     stragglers,
 )
-from tests.journal.logged import Submitter, ask, bare, child, copied, killed, log_of, made_left, poke, proven, refused, said
+from tests.journal.logged import (
+    Submitter,
+    ask,
+    bare,
+    child,
+    copied,
+    killed,
+    log_of,
+    made_left,
+    misplaced,
+    poke,
+    proven,
+    refused,
+    said,
+    within,
+)
 from tests.journal.store_contract import append, numbered
 
 
@@ -275,3 +290,23 @@ def test_what_comes_seldom_is_not_written_twice(tmp_path: Path, monkeypatch: pyt
         assert store.newest_in_data() == n
     assert read_log(str(tmp_path)) and not log_of(tmp_path)
     store.close()
+
+
+# --- what stands in a file's place --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in (WAL, ACKED, "entered", "identity", "owner.lock") for kind in ("folder", "fifo")]
+    + [(name, "unreadable") for name in (WAL, ACKED, "identity")],
+)
+def test_what_is_no_file_is_refused_and_makes_nobody_wait(name: str, kind: str, left: tuple[Path, int], tmp_path: Path) -> None:
+    path = misplaced(copied(left[0], tmp_path / "jobs"), name, kind)
+    with within(20), pytest.raises(JournalError, match=name) as refusal:
+        open_store(path, examine_first="never").close()
+    assert ("cannot be read" if kind == "unreadable" else "Move it away") in str(refusal.value)
+    if name in (WAL, ACKED):
+        with within(20), pytest.raises(JournalError, match=name) as refusal:  # told by a child
+            open_store(path, readonly=True)
+        assert isinstance(refusal.value, JournalCorrupt) == (kind != "unreadable")
+        assert "exit" not in str(refusal.value) and "repair" in str(refusal.value)
