@@ -48,8 +48,8 @@ class Handle(Generic[R]):
     async def wait(self, timeout: float | None = None) -> Task:
         """The task once it has ended, however it ended.
 
-        Raises trio.TooSlowError after `timeout` seconds, EngineStopped when the engine closes first, TaskNotFound when
-        retention has dropped it.
+        Raises trio.TooSlowError after `timeout` seconds, EngineStopped when the engine closes first, QueueBroken when its queue is
+        given up, TaskNotFound when retention has dropped it.
         """
         return await self._engine.wait_for(self._id, timeout, self._pending_in, self._keepsake)
 

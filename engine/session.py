@@ -23,7 +23,7 @@ from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
 from journeyman.actors.shell import Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
-from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
+from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists, given_up
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.ids import IdSource
 from journeyman.engine.lane import DeclaredLane
@@ -385,9 +385,12 @@ def has_cancelled(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def broken_error(name: str, error: BaseException) -> BaseException:
+def broken_error(name: str, error: BaseException, for_good: bool) -> BaseException:
     broken = QueueBroken(
-        f"the actor of queue {name!r} died of {type(error).__name__}: {error}; please report this with the log's traceback"
+        given_up(name, error)
+        if for_good
+        else f"the actor of queue {name!r} died of {type(error).__name__}: {error}; it is restarted; "
+        "mend the cause if it is in your code (the log has the traceback), else please report it"
     )
     broken.__cause__ = error
     return broken
