@@ -60,7 +60,8 @@ class QueueActor:
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended
         self.reserved = 0  # room promised to ctx.submit calls that have not committed yet
-        self.broken: BaseException | None = None
+        self.broken: BaseException | None = None  # what it was given up for
+        self.resting: tuple[BaseException, int] | None = None  # what it has died of, and when it goes on
         self.doubtful = False  # a step failed half-way, and the state has not been read anew since
         self.met: dict[bytes, None] = {}  # ended tasks that some here may wait for (actors/dependencies.py)
         self.drops_at_once = False  # whether a task may be gone the moment it ends
@@ -73,7 +74,6 @@ class QueueActor:
         self.recurrence = Recurrence(self)
         self._parked_task: trio.lowlevel.Task | None = None
         self._woken = False
-        self._crashed: Exception | None = None
         self.backoff = lane.backoff if lane is not None else None
         self.adopt(state)
 
@@ -81,6 +81,7 @@ class QueueActor:
         """Take over a state as read from the journal."""
         self.state = state
         self.doubtful = False
+        self._crashed: Exception | None = None
         self.fresh = FreshPayloads()  # may hold what a step that failed had brought
         self.starter.forget_all()
         self.shell.dependencies.adopted(self)
@@ -93,8 +94,7 @@ class QueueActor:
     def declare(self, lane: Lane) -> None:
         """The queue, so far only stored, is declared in this process now."""
         self.lane = lane
-        self.retry_on = lane.retry_on
-        self.runnables = lane.runnables
+        self.retry_on, self.runnables = lane.retry_on, lane.runnables
         self.budget = lane.budget
         self.backoff = lane.backoff
         self.handler_names = frozenset(lane.runnables)
@@ -214,8 +214,7 @@ class QueueActor:
             return True
         if state.paused is not None:
             return False
-        counts = state.counts(self.shell.now())
-        if counts[State.RETRYING] or has_ready(state) or state.agenda.next_token() is not None:
+        if state.counts(self.shell.now())[State.RETRYING] or has_ready(state) or state.agenda.next_token() is not None:
             return True
         return any(task.attempt for task in state.listed(State.SCHEDULED, self.shell.now()))  # snoozed
 
@@ -227,13 +226,13 @@ class QueueActor:
         while True:
             await self.woken()
             if self._crashed is not None:
-                error, self._crashed = self._crashed, None
-                raise error
+                raise self._crashed
             self.step()
 
-    async def woken(self) -> None:
-        """Wait for the next message; for whoever stands in for a broken actor."""
-        if not self._woken:
+    async def woken(self, standing_in: bool = False) -> None:
+        """Wait for the next message.  For whoever stands in for the actor: the next that comes from here on, and no step is taken of it."""
+        if not self._woken or standing_in:
+            self._woken = standing_in  # as if it were about to run: `_step_or_wake` leaves the step to it
             self._parked_task = trio.lowlevel.current_task()
             try:
                 await trio.lowlevel.wait_task_rescheduled(self._unpark)
@@ -265,10 +264,7 @@ class QueueActor:
             self.state.agenda.advance(now)  # an ending may have made a task due at this very instant
             self.starter.dispatch(now, step)
         except BaseException:
-            # Nothing of this step was handed over; its callers are told by the supervisor.  What it has applied is in memory until then.
-            self.doubtful = True
-            shell.back_to(mark)
-            self._undo(step)
+            self._undo(step, mark)  # its callers are told by the supervisor; what it has applied is in memory until then
             self._mailbox = [message for message in mailbox if message[0] != _FINISH] + self._mailbox
             raise
         if step.items or step.effects:
@@ -282,8 +278,10 @@ class QueueActor:
         wake_at = next_wakeup(state, now, around_starts(self, now))
         shell.timer.set(self, self.recurrence.or_sooner(wake_at, now) if state.schedules else wake_at)
 
-    def _undo(self, step: Step) -> None:
-        """After a bug in the middle of a step: whoever waits goes on waiting, and other queues it had touched are read anew too."""
+    def _undo(self, step: Step, mark: tuple[int, int]) -> None:
+        """A step has failed, and nothing of it was handed over: whoever waits goes on waiting, other queues it touched are read anew."""
+        self.doubtful = True
+        self.shell.back_to(mark)
         for task_id, waiting in step.ended:
             self.shell.waiters.setdefault(task_id, []).extend(waiting)
         for other in step.touched:
@@ -383,10 +381,15 @@ class QueueActor:
     def open(self, boot: int, entered: frozenset[bytes], crashed: bool) -> None:
         """Take charge: a new epoch, the declared policy, a verdict on the attempts of older epochs; recovery is an ordinary command."""
         now = self.shell.now()
-        step = Step()
+        step, mark = Step(), self.shell.mark()
         self.state.advance(now)
         policy = self.lane.policy.facts() if self.lane is not None else None
-        self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        try:
+            self.decide_apply(Open(boot, policy, entered, crashed), now, step)
+        except Exception as error:
+            self._undo(step, mark)
+            self.crash(error)
+            raise
         if self.lane is not None:
             step.extras.append(parameters_batch(self.name, self.lane.parameters))
         self.tap.regulate()

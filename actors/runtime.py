@@ -45,7 +45,7 @@ class Runtime:
         clean: bool,
         facts: Mapping[str, Any],
         reload: Callable[[str], QueueState],
-        broken_error: Callable[[str, BaseException], BaseException],
+        broken_error: Callable[[str, BaseException, bool], BaseException],
         stopped_error: Callable[[], BaseException],
     ) -> None:
         self.shell = shell
@@ -220,6 +220,7 @@ class Runtime:
     def _close(self) -> None:
         shell = self.shell
         shell.closed = True
+        shell.mend()  # whoever waits for a state in doubt need not be in the block
         error = self.ending()
         for actor in shell.actors.values():
             actor.break_off(error)

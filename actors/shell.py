@@ -311,7 +311,7 @@ class Shell:
 
     async def mended(self) -> None:
         """Wait until every state is sound, or the engine stops."""
-        while not self.sound and not self.stopping:
+        while not self.sound and not self.stopping and not self.closed:
             if self._mended.is_set():
                 self._mended = trio.Event()
             await self._mended.wait()

@@ -24,7 +24,7 @@ from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
 from journeyman.engine.context import Context
-from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueFull, TaskNotFound
+from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
@@ -187,6 +187,9 @@ class Door(Bulk, Schedules):
             seen = session.task(task)
             await self._seen(session)
             return seen.read()
+        if (cause := session.shell.actors[task.queue].broken) is not None:
+            await self._seen(session)
+            raise QueueBroken(given_up(session.called(task.queue), cause)) from cause
         call: Call[Any] = Call()
         waiting = session.shell.waiters.setdefault(task_id, [])
         waiting.append(call)

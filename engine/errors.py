@@ -175,6 +175,27 @@ class QueueBroken(JourneymanError):
     """The actor of this queue died of an error too often and was given up; other queues go on.  Restart the engine once it is fixed."""
 
 
+def given_up(queue: str, error: BaseException) -> str:
+    """That a queue is broken, why, and what to do about it.  `queue`: as the reader calls it."""
+    return (
+        f"queue {queue!r} was given up, because its actor died again and again, the last time of {type(error).__name__}: {error}; "
+        "its tasks stay in the journal: mend the cause if it is in your code (the log has the traceback), else report it, "
+        "and open the engine again"
+    )
+
+
+def broken_error(name: str, error: BaseException, for_good: bool) -> QueueBroken:
+    """For who waits for something of that queue.  `for_good`: it has been given up."""
+    broken = QueueBroken(
+        given_up(name, error)
+        if for_good
+        else f"the actor of queue {name!r} died of {type(error).__name__}: {error}; it is restarted; "
+        "mend the cause if it is in your code (the log has the traceback), else please report it"
+    )
+    broken.__cause__ = error
+    return broken
+
+
 class FeedTruncated(JourneymanError):
     """Prune has passed the cursor: the oldest event left is `first`, the newest `last`."""
 

@@ -50,7 +50,7 @@ class Handle(Generic[R]):
         """The task once it has ended, however it ended.
 
         Raises trio.TooSlowError after `timeout` (seconds, or a timedelta), ValueError for one that is no duration, EngineStopped when the
-        engine closes first, TaskNotFound when retention has dropped it.
+        engine closes first, QueueBroken when its queue is given up, TaskNotFound when retention has dropped it.
         """
         return await self._engine.wait_for(self._id, patience(timeout), self._pending_in, self._keepsake)
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
 from journeyman.actors.budget import Budget
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.engine.aim import has_ended, no_task
-from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound
+from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound, given_up
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.ids import id_bytes
 from journeyman.engine.reading import Filters
@@ -27,6 +28,7 @@ from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.taskstate import TaskState
 
 StateLike = State | str
+_ON_ITS_WAY: Final = ("running", "order", "next")  # reasons of what its queue would go on with
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Questions:
         found = explain(actor.state, task.id, session.shell.now(), actor.view())
         if actor.budget is not None:
             found = [_of_namespace(reason, actor.budget) for reason in found]
+        if task.state not in TERMINAL:
+            found = _of_dead_actors(session, task, actor, found)
         await self._seen(session)
         gone = [] if found else [Reason("ended", f"it has ended: {task.state}"), *key_held(actor.state, task, session.shell.now())]
         return Explanation(id, tuple(found or gone))
@@ -254,6 +258,24 @@ def _of_namespace(reason: Reason, budget: Budget) -> Reason:
     return Reason(
         "no namespace slot", f"namespace {budget.namespace!r} runs as many attempts as its max_concurrency={budget.attempts} allows"
     )
+
+
+def _of_dead_actors(session: Scope, task: TaskState, actor: QueueActor, found: list[Reason]) -> list[Reason]:
+    """`found`, where an actor has died, its own or that of a task it waits for: then nothing is about to start, whatever the queue says."""
+    dead: list[Reason] = []
+    if actor.broken is not None:
+        dead.append(Reason("queue broken", given_up(session.called(actor.name), actor.broken)))
+    elif actor.resting is not None:
+        error, until = actor.resting
+        text = f"the actor of queue {session.called(actor.name)!r} died of {type(error).__name__}: {error}; it goes on in "
+        dead.append(Reason("restarting", f"{text}{max(0, until - session.shell.now()) / 1e6:.6g} s", until))
+    for other in session.shell.actors.values() if task.waits_for else ():
+        if other is actor or other.broken is None:
+            continue
+        awaited = filter(None, map(other.state.tasks.get, task.waits_for or ()))
+        if any(first.state not in TERMINAL for first in awaited):
+            dead.append(Reason("queue broken", f"what it runs after cannot run: {given_up(session.called(other.name), other.broken)}"))
+    return [*dead, *(reason for reason in found if reason.kind not in _ON_ITS_WAY)] if dead else found
 
 
 def refusal(refused: Refused) -> JourneymanError:

@@ -18,7 +18,7 @@ from journeyman.actors.calendar import shown, zone
 from journeyman.actors.call import Call
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.recurrence import calendar_of, declare, holder
-from journeyman.engine.errors import PayloadTooLarge, ScheduleNotFound
+from journeyman.engine.errors import PayloadTooLarge, ScheduleNotFound, given_up
 from journeyman.engine.names import check_name, check_words
 from journeyman.engine.operating import Operations
 from journeyman.engine.questions import unless_refused
@@ -284,6 +284,7 @@ def _shown(session: Scope, actor: QueueActor, schedule: ScheduleState) -> Schedu
     def local(us: int | None) -> datetime | None:
         return None if us is None else shown(us, at)
 
+    broken = None if actor.broken is None else given_up(session.called(actor.name), actor.broken)
     every = None if spec["every_us"] is None else timedelta(microseconds=spec["every_us"])
     return Schedule(
         name=f"{foreign}/{schedule.name}" if foreign else schedule.name,
@@ -297,14 +298,14 @@ def _shown(session: Scope, actor: QueueActor, schedule: ScheduleState) -> Schedu
         end=local(spec["end_at"]),
         misfire=spec["misfire"],
         overlap=spec["overlap"],
-        next_at=local(actor.recurrence.next.get(schedule.name)),
+        next_at=None if broken else local(actor.recurrence.next.get(schedule.name)),
         last_at=local(schedule.last_at),
         last_task=None if schedule.last_task is None else id_text(schedule.last_task),
         fired=schedule.fired,
         skipped_at=local(schedule.skipped_at),
         skipped=schedule.skipped_why or None,
         paused=actor.state.paused is not None,
-        reason=actor.recurrence.trouble.get(schedule.name),
+        reason=broken or actor.recurrence.trouble.get(schedule.name),
     )
 
 

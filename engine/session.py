@@ -24,7 +24,7 @@ from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
 from journeyman.actors.shell import Shell
 from journeyman.actors.threads import RealThreads, ThreadRunner
-from journeyman.engine.errors import EngineStopped, HandlerExists, QueueBroken, QueueExists
+from journeyman.engine.errors import EngineStopped, HandlerExists, QueueExists, broken_error
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.ids import IdSource, thread_source
 from journeyman.engine.lane import DeclaredLane
@@ -386,14 +386,6 @@ def has_cancelled(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(map(has_cancelled, error.exceptions))
     return isinstance(error, trio.Cancelled)
-
-
-def broken_error(name: str, error: BaseException) -> BaseException:
-    broken = QueueBroken(
-        f"the actor of queue {name!r} died of {type(error).__name__}: {error}; please report this with the log's traceback"
-    )
-    broken.__cause__ = error
-    return broken
 
 
 def stopped_error() -> BaseException:

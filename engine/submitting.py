@@ -15,7 +15,7 @@ from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.submission import Submission
 from journeyman.engine.after import Places, ids_alone
-from journeyman.engine.errors import HandlerNotFound, JourneymanError, PayloadTooLarge, QueueBroken, QueueNotFound
+from journeyman.engine.errors import HandlerNotFound, JourneymanError, PayloadTooLarge, QueueBroken, QueueNotFound, given_up
 from journeyman.engine.handler import Handler
 from journeyman.engine.spec import BoundCall, SubmitSpec, Submittable
 from journeyman.journal.digest import digest
@@ -109,7 +109,7 @@ def admit(session: Scope, actor: QueueActor, payload_bytes: int) -> None:
 def not_admitted(session: Scope, actor: QueueActor, tight: str | None) -> JourneymanError:
     """Why not: the queue was given up, or the disk is `tight`."""
     if actor.broken is not None:
-        return QueueBroken(f"queue {session.called(actor.name)!r} was given up after {type(actor.broken).__name__}: {actor.broken}")
+        return QueueBroken(given_up(session.called(actor.name), actor.broken))
     return JournalFull(tight)
 
 
