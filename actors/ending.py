@@ -64,10 +64,18 @@ def _tail(text: str, limit: int) -> str:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions of a group, however nested; of a plain exception, itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
-    return [error]
+    """The exceptions of a group, however nested, each once; of a plain exception, itself."""
+    found, todo, seen = [], [error], set[int]()
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:  # in a group that holds one of its parts twice, and that again, there are more ways than time
+            continue
+        seen.add(id(each))
+        if isinstance(each, BaseExceptionGroup):
+            todo.extend(reversed(each.exceptions))
+        else:
+            found.append(each)
+    return found
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from journeyman.actors.ending import leaves
 from journeyman.engine import Cancel, Constant, Context, Engine, Fatal, Queue, Retry, RetryLater, Snooze
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.store import Batch, Done
@@ -52,6 +53,12 @@ def noted() -> BaseException:
     return error
 
 
+def deep(error: Exception) -> BaseException:
+    for _ in range(3_000):
+        error = ExceptionGroup("deeper", [error])
+    return error
+
+
 HOSTILE: dict[str, Callable[[], BaseException]] = {
     "SystemExit": lambda: SystemExit(2),
     "GeneratorExit": lambda: GeneratorExit(),
@@ -71,6 +78,7 @@ HOSTILE: dict[str, Callable[[], BaseException]] = {
     "notes": noted,
     "group": lambda: ExceptionGroup("many", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")])]),
     "base group": lambda: BaseExceptionGroup("many", [SystemExit(1), GeneratorExit()]),
+    "deep group": lambda: deep(ValueError("a")),
     "type with spaces": lambda: type("a b\n\ud800", (Exception,), {})("odd name"),
 }
 
@@ -112,6 +120,24 @@ async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(nam
 
 
 # row 33
+def test_row_33_a_group_that_holds_its_parts_many_times_over_is_walked_once() -> None:
+    error: Exception = ValueError("a")
+    for _ in range(200):
+        error = ExceptionGroup("twice", [error, error])
+    assert [str(leaf) for leaf in leaves(error)] == ["a"]
+    inner = ExceptionGroup("inner", [ValueError("b"), ValueError("c")])
+    assert [str(leaf) for leaf in leaves(ExceptionGroup("g", [ValueError("a"), inner, ValueError("d")]))] == ["a", "b", "c", "d"]
+
+
+async def test_row_33_a_deep_group_out_of_the_block_leaves_it_as_it_is() -> None:
+    error = deep(ValueError("a"))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with Engine(None, [Queue("q")]):
+            raise error
+    assert raised.value is error
+
+
+# row 33
 @pytest.mark.parametrize(
     ("on", "error", "state"),
     [
@@ -122,6 +148,9 @@ async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(nam
         ((ConnectionError,), lambda: ExceptionGroup("g", [RetryLater("soon", delay=0)]), "retried"),
         ((ConnectionError,), lambda: ExceptionGroup("g", [Snooze(0)]), "snoozed"),
         ((Exception,), lambda: ExceptionGroup("g", [Fatal("one"), ValueError("two")]), "retried"),
+        ((ConnectionError,), lambda: deep(ConnectionError()), "retried"),
+        ((ConnectionError,), lambda: deep(ValueError()), "failed"),
+        ((ConnectionError,), lambda: deep(Cancel("not wanted")), "cancelled"),
         ((Exception,), lambda: SystemExit(1), "failed"),
         ((Exception, SystemExit), lambda: SystemExit(1), "retried"),
     ],
