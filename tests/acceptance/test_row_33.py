@@ -59,6 +59,15 @@ def deep(error: Exception) -> BaseException:
     return error
 
 
+def named(qualname: str, module: str = __name__, ancestors: int = 0) -> BaseException:
+    kind: type[Exception] = Exception
+    for n in range(ancestors):
+        kind = type(f"Ancestor{n}", (kind,), {})
+    kind = type("Odd", (kind,), {"__module__": module})
+    kind.__qualname__ = qualname
+    return kind("odd name")
+
+
 HOSTILE: dict[str, Callable[[], BaseException]] = {
     "SystemExit": lambda: SystemExit(2),
     "GeneratorExit": lambda: GeneratorExit(),
@@ -78,6 +87,10 @@ HOSTILE: dict[str, Callable[[], BaseException]] = {
     "notes": noted,
     "group": lambda: ExceptionGroup("many", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")])]),
     "base group": lambda: BaseExceptionGroup("many", [SystemExit(1), GeneratorExit()]),
+    "name of a surrogate": lambda: named("a\ud800"),
+    "module of a surrogate": lambda: named("Odd", "a\ud800"),
+    "huge name": lambda: named("x" * 5_000_000, "y" * 5_000_000),
+    "many ancestors": lambda: named("Odd", ancestors=1_000),
     "deep group": lambda: deep(ValueError("a")),
     "type with spaces": lambda: type("a b\n\ud800", (Exception,), {})("odd name"),
 }
@@ -111,9 +124,14 @@ async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(nam
         assert task.error is not None
         assert len(task.error.message) <= 4096
         assert len(task.error.traceback) <= 16384
+        assert len(task.error.type) <= 512
         for text in (task.error.type, task.error.message, task.error.traceback):
             text.encode("utf-8")
         assert await (await engine.submit(good)).result(timeout=5) == "fine"
+        [lineage] = [event.details["error"][3] for event in await engine.history(handle.id) if event.kind == "TaskFailed"]
+        assert 1 <= len(lineage) <= 64
+        assert max(map(len, lineage)) <= 512
+        assert lineage[-1] == "BaseException"
     async with Engine(None, [queue], store=store) as engine:
         again = await engine.get(handle.id)
         assert (again.state, again.error) == ("failed", task.error), "what was kept must be readable after a restart"
