@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze
 from journeyman.journal.instants import instant_us
-from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_TRACEBACK_MAX, REASON_MAX
+from journeyman.kernel.bounds import ERROR_MESSAGE_MAX, ERROR_MRO_MAX, ERROR_TRACEBACK_MAX, ERROR_TYPE_MAX, REASON_MAX
 from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped
 from journeyman.kernel.duration import microseconds
 from journeyman.kernel.events import Error
@@ -34,11 +34,21 @@ def describe(error: BaseException) -> Error:
     """Type name, message, traceback and the names along the MRO: bounded text, whatever the exception does."""
     kind = type(error)
     return (
-        kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+        _name(kind) if kind.__module__ == "builtins" else _bounded(_text(lambda: f"{kind.__module__}.{kind.__qualname__}"), ERROR_TYPE_MAX),
         _bounded(_text(lambda: str(error)), ERROR_MESSAGE_MAX),
         _tail(_text(lambda: "".join(traceback.format_exception(error))), ERROR_TRACEBACK_MAX),
-        [c.__qualname__ for c in kind.__mro__ if c is not object],
+        [_name(each) for each in _lineage(kind)],
     )
+
+
+def _name(kind: type) -> str:
+    return _bounded(_text(lambda: kind.__qualname__), ERROR_TYPE_MAX)
+
+
+def _lineage(kind: type) -> tuple[type, ...]:
+    """It and the classes it derives from, without `object`.  Of too many the first ones, and the last two: Exception and BaseException."""
+    every = tuple(each for each in kind.__mro__ if each is not object)
+    return every if len(every) <= ERROR_MRO_MAX else every[: ERROR_MRO_MAX - 2] + every[-2:]
 
 
 def storable(value: object, most: int) -> str:
@@ -64,10 +74,18 @@ def _tail(text: str, limit: int) -> str:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions of a group, however nested; of a plain exception, itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
-    return [error]
+    """The exceptions of a group, however nested, each once; of a plain exception, itself."""
+    found, todo, seen = [], [error], set[int]()
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:  # in a group that holds one of its parts twice, and that again, there are more ways than time
+            continue
+        seen.add(id(each))
+        if isinstance(each, BaseExceptionGroup):
+            todo.extend(reversed(each.exceptions))
+        else:
+            found.append(each)
+    return found
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -55,9 +55,12 @@ class Snooze(Steering):
             if not isinstance(until, datetime):
                 raise TypeError(f"until must be an aware datetime (for example datetime.now(UTC)), not {until!r}; seconds are the delay")
             instant_us(until, "until")  # refused here, where the traceback shows who said it
-        super().__init__(f"until {until}" if until is not None else f"for {delay} s")
+        super().__init__(delay)  # as it was called, or it could not be pickled
         self.delay = microseconds(delay, "delay") / 1_000_000
         self.until = until
+
+    def __str__(self) -> str:
+        return f"until {self.until}" if self.until is not None else f"for {self.args[0]} s"
 
 
 class Cancel(Steering):

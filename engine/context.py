@@ -10,7 +10,7 @@ import contextlib
 import random as _random
 from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -23,7 +23,10 @@ from journeyman.kernel.namespace import local_name
 if TYPE_CHECKING:
     from journeyman.engine.engine import Door
     from journeyman.engine.handle import Handle
+    from journeyman.engine.spec import Submittable
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -129,6 +132,10 @@ class Context:
         self._on_loop(lambda: self._attempt.beat())
         return _INERT
 
+    @overload
+    def submit(self, handler: Submittable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    @overload
+    def submit(self, handler: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Submit a task that exists only if this attempt succeeds: both are recorded in one commit, or neither.
 

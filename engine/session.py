@@ -19,6 +19,7 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.clock import Clock, KernelClock, SystemClock
+from journeyman.actors.ending import leaves
 from journeyman.actors.keepsake import Keepsake
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.runtime import CLEANUP_SECONDS, Runtime
@@ -376,16 +377,12 @@ def bare(error: BaseException) -> BaseException:
 
 def interruption_in(error: BaseException) -> KeyboardInterrupt | None:
     """The Ctrl-C in an exception, alone or among others."""
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(interruption_in, error.exceptions)), None)
-    return error if isinstance(error, KeyboardInterrupt) else None
+    return next((each for each in leaves(error) if isinstance(each, KeyboardInterrupt)), None)
 
 
 def has_cancelled(error: BaseException) -> bool:
     """Whether trio must see `error`, because some scope waits for a Cancelled in it."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(has_cancelled, error.exceptions))
-    return isinstance(error, trio.Cancelled)
+    return any(isinstance(each, trio.Cancelled) for each in leaves(error))
 
 
 def stopped_error() -> BaseException:

@@ -158,7 +158,7 @@ class SubmitSpec(Submittable[P, R_co]):
     at_us: int | None = None
     deadline_us: int | None = None
     deadline_at: int | None = None
-    fixed: Mapping[str, Any] | None = None
+    fixed: Mapping[str, Any] | None = field(default=None, hash=False)
     on_conflict: OnConflict = "return"
     after: tuple[Name, ...] = ()
     plain: bool = field(init=False, compare=False, repr=False)  # no chosen id, no instant: the same command whenever it is submitted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from journeyman.actors.queue_actor import QueueActor
@@ -23,8 +23,8 @@ class QueueStats:
     """
 
     name: str
-    counts: Mapping[State, int]
-    handlers: Mapping[str, int]
+    counts: Mapping[State, int] = field(hash=False)
+    handlers: Mapping[str, int] = field(hash=False)
     declared: bool
     paused: bool
     broken: bool

@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
 
+from journeyman.journal.frozen import FrozenMap
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
@@ -37,6 +38,14 @@ class Later(Generic[T]):
             self._read = None
         return self._value
 
+    def __reduce__(self) -> tuple[Callable[[T], Later[T]], tuple[T]]:
+        """With its value, read now: whoever reads it later may have no engine."""
+        return _known, (self.value,)
+
+
+def _known(value: T) -> Later[T]:
+    return Later(lambda: value)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -60,6 +69,8 @@ class Task:
     budgets.  progress: fraction from 0 to 1.  reason: why it failed, was cancelled or interrupted.  due_at: from when it may run (again).
     expires_at: when retention drops it; None while it has not ended, or if it is kept for ever.  after: ids of the tasks that it was
     submitted to run after.  waits_for: those of them that have not ended yet.
+
+    It can be hashed, compared, copied and pickled (which reads arguments and result, as `read` does).
     """
 
     id: str
@@ -88,7 +99,7 @@ class Task:
     finished_at: datetime | None
     expires_at: datetime | None
     deadline_at: datetime | None
-    meta: Mapping[str, Any]
+    meta: Mapping[str, Any] = field(hash=False)
     schedule: tuple[str, datetime] | None  # that submitted it, and the fire time
     after: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
@@ -162,7 +173,7 @@ class Task:
             finished_at=_instant(task.finished_at),
             expires_at=_instant(task.expires_at),
             deadline_at=_instant(options.get("deadline_at")),
-            meta=MappingProxyType(dict(options.get("meta") or {})),
+            meta=FrozenMap(options.get("meta") or {}),
             schedule=None if fired is None else (fired[0], instant_of(fired[1])),
             after=tuple(map(id_text, options.get("after") or ())),
             waits_for=tuple(map(id_text, sorted(task.waits_for or ()))),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 
+from journeyman.journal.frozen import FrozenMap
 from journeyman.journal.instants import instant_of
 from journeyman.journal.record import Ignored
 from journeyman.kernel.events import Event
@@ -27,7 +27,7 @@ class HistoryEvent:
     epoch: int
     task: str | None
     attempt: int | None
-    details: Mapping[str, Any]
+    details: Mapping[str, Any] = field(hash=False)
 
 
 def history_of(seq: int, event: Event | Ignored, queue: str) -> HistoryEvent | None:
@@ -46,5 +46,5 @@ def history_of(seq: int, event: Event | Ignored, queue: str) -> HistoryEvent | N
         epoch=event.epoch,
         task=None if task is None else id_text(task),
         attempt=fields.get("attempt"),
-        details=MappingProxyType(details),
+        details=FrozenMap(details),
     )

@@ -56,6 +56,8 @@ STALE_MIN: Final = 1_024  # an index is not tidied for fewer dead entries than t
 
 # --- the shell ----------------------------------------------------------------------------------------------------------
 ERROR_MESSAGE_MAX: Final = 4_096  # characters of an error's text that are kept
+ERROR_TYPE_MAX: Final = 512  # characters of the name of an error's type, and of each class it derives from
+ERROR_MRO_MAX: Final = 64  # classes that it derives from whose names are kept
 ERROR_TRACEBACK_MAX: Final = 16_384  # characters of a traceback that are kept, its end
 PROGRESS_MESSAGE_MAX: Final = 1_024  # characters
 REASON_MAX: Final = 1_024  # characters of why somebody did something

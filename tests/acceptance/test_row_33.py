@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from journeyman.actors.ending import leaves
 from journeyman.engine import Cancel, Constant, Context, Engine, Fatal, Queue, Retry, RetryLater, Snooze
 from journeyman.journal.memory_store import MemoryStore
 from tests.acceptance.virtual import TrioClock
@@ -47,6 +48,21 @@ def noted() -> BaseException:
     return error
 
 
+def deep(error: Exception) -> BaseException:
+    for _ in range(3_000):
+        error = ExceptionGroup("deeper", [error])
+    return error
+
+
+def named(qualname: str, module: str = __name__, ancestors: int = 0) -> BaseException:
+    kind: type[Exception] = Exception
+    for n in range(ancestors):
+        kind = type(f"Ancestor{n}", (kind,), {})
+    kind = type("Odd", (kind,), {"__module__": module})
+    kind.__qualname__ = qualname
+    return kind("odd name")
+
+
 HOSTILE: dict[str, Callable[[], BaseException]] = {
     "SystemExit": lambda: SystemExit(2),
     "GeneratorExit": lambda: GeneratorExit(),
@@ -66,6 +82,11 @@ HOSTILE: dict[str, Callable[[], BaseException]] = {
     "notes": noted,
     "group": lambda: ExceptionGroup("many", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")])]),
     "base group": lambda: BaseExceptionGroup("many", [SystemExit(1), GeneratorExit()]),
+    "name of a surrogate": lambda: named("a\ud800"),
+    "module of a surrogate": lambda: named("Odd", "a\ud800"),
+    "huge name": lambda: named("x" * 5_000_000, "y" * 5_000_000),
+    "many ancestors": lambda: named("Odd", ancestors=1_000),
+    "deep group": lambda: deep(ValueError("a")),
     "type with spaces": lambda: type("a b\n\ud800", (Exception,), {})("odd name"),
 }
 
@@ -98,12 +119,35 @@ async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(nam
         assert task.error is not None
         assert len(task.error.message) <= 4096
         assert len(task.error.traceback) <= 16384
+        assert len(task.error.type) <= 512
         for text in (task.error.type, task.error.message, task.error.traceback):
             text.encode("utf-8")
         assert await (await engine.submit(good)).result(timeout=5) == "fine"
+        [lineage] = [event.details["error"][3] for event in await engine.history(handle.id) if event.kind == "TaskFailed"]
+        assert 1 <= len(lineage) <= 64
+        assert max(map(len, lineage)) <= 512
+        assert lineage[-1] == "BaseException"
     async with Engine(None, [queue], store=store) as engine:
         again = await engine.get(handle.id)
         assert (again.state, again.error) == ("failed", task.error), "what was kept must be readable after a restart"
+
+
+# row 33
+def test_row_33_a_group_that_holds_its_parts_many_times_over_is_walked_once() -> None:
+    error: Exception = ValueError("a")
+    for _ in range(200):
+        error = ExceptionGroup("twice", [error, error])
+    assert [str(leaf) for leaf in leaves(error)] == ["a"]
+    inner = ExceptionGroup("inner", [ValueError("b"), ValueError("c")])
+    assert [str(leaf) for leaf in leaves(ExceptionGroup("g", [ValueError("a"), inner, ValueError("d")]))] == ["a", "b", "c", "d"]
+
+
+async def test_row_33_a_deep_group_out_of_the_block_leaves_it_as_it_is() -> None:
+    error = deep(ValueError("a"))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with Engine(None, [Queue("q")]):
+            raise error
+    assert raised.value is error
 
 
 # row 33
@@ -117,6 +161,9 @@ async def test_row_33_whatever_is_raised_ends_the_attempt_and_not_the_engine(nam
         ((ConnectionError,), lambda: ExceptionGroup("g", [RetryLater("soon", delay=0)]), "retried"),
         ((ConnectionError,), lambda: ExceptionGroup("g", [Snooze(0)]), "snoozed"),
         ((Exception,), lambda: ExceptionGroup("g", [Fatal("one"), ValueError("two")]), "retried"),
+        ((ConnectionError,), lambda: deep(ConnectionError()), "retried"),
+        ((ConnectionError,), lambda: deep(ValueError()), "failed"),
+        ((ConnectionError,), lambda: deep(Cancel("not wanted")), "cancelled"),
         ((Exception,), lambda: SystemExit(1), "failed"),
         ((Exception, SystemExit), lambda: SystemExit(1), "retried"),
     ],

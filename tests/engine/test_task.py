@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from datetime import UTC, datetime
+import json
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from journeyman.engine import State, Task, TaskCancelled, TaskFailed
+from journeyman.engine import Cancel, Engine, Fatal, Queue, Retry, RetryLater, Snooze, State, Task, TaskCancelled, TaskFailed
 from journeyman.kernel.events import TaskSubmitted
 from journeyman.kernel.taskstate import TaskState
 
@@ -97,3 +101,76 @@ def test_errors_that_carry_a_task() -> None:
     assert "send) failed after 2 attempts, reason: attempts: builtins.OSError: refused" in str(failed)
     cancelled = TaskCancelled(Task.of(stored(State.CANCELLED, reason="not needed", finished_at=NOW), NOW, attempts=2))
     assert (cancelled.reason, str(cancelled).endswith("was cancelled: not needed")) == ("not needed", True)
+
+
+COPIES: list[Callable[[Any], Any]] = [copy.copy, copy.deepcopy, dataclasses.replace, lambda it: pickle.loads(pickle.dumps(it))]
+
+
+async def test_what_the_engine_shows_can_be_hashed_copied_and_sent_to_another_process() -> None:
+    queue = Queue("q", retry=Retry(attempts=1))
+
+    @queue.handler
+    async def work(n: int) -> int:
+        return 10 // n
+
+    @queue.handler
+    async def quit() -> None:
+        raise Cancel("enough")
+
+    async with Engine(None, [queue]) as engine:
+        ended = [await engine.submit(work.using(meta={"k": 1}, tags=["a"], owner=("user", "7")), n) for n in (5, 0)]
+        ended.append(await engine.submit(quit))
+        for handle in ended:
+            await handle.wait(5)
+        every = await engine.schedule("s", work.using(meta={"k": 1}), every=60, args=[5])
+        seen: list[Any] = [*await engine.list(), (await engine.stats())["q"], await engine.explain(ended[0].id), every]
+        seen += [event for handle in ended for event in await engine.history(handle.id)]
+        seen += [work.using(meta={"k": 1})]
+        for value in seen:
+            assert {value: 1}[dataclasses.replace(value)] == 1
+        for value in seen[:-1]:  # what can be submitted stays at home
+            assert all(make(value) == value for make in COPIES)
+            assert dataclasses.asdict(value)
+        listed = (await engine.list())[-1]
+        with pytest.raises(TaskFailed) as failed:
+            await ended[1].result()
+        with pytest.raises(TaskCancelled) as cancelled:
+            await ended[2].result()
+    # Without the engine.
+    travelled = pickle.loads(pickle.dumps(seen[2]))
+    assert (travelled.payload, travelled.result, travelled.meta) == (([5], {}), 2, {"k": 1})
+    assert listed.id == travelled.id
+    for make in (copy.copy, copy.deepcopy, COPIES[-1]):
+        assert make(failed.value).failure == failed.value.failure
+        assert make(cancelled.value).reason == "enough"
+        assert str(make(failed.value)) == str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "change", ["m['k'] = 2", "del m['k']", "m |= {}", "m.update(k=2)", "m.pop('k')", "m.popitem()", "m.clear()", "m.setdefault('x', 1)"]
+)
+def test_a_map_that_is_shown_cannot_be_changed(change: str) -> None:
+    shown = Task.of(stored(options={"meta": {"k": 1}}), NOW, attempts=1)
+    for m in (shown.meta, pickle.loads(pickle.dumps(shown)).meta, copy.deepcopy(shown).meta):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            exec(change, {"m": m})
+        assert m == {"k": 1}
+        assert json.dumps(m) == '{"k": 1}'
+
+
+@pytest.mark.parametrize(
+    "steering",
+    [
+        Snooze(5),
+        Snooze(timedelta(hours=1)),
+        Snooze(until=datetime(2030, 1, 1, tzinfo=UTC)),
+        RetryLater("x", 3, scope="queue"),
+        Cancel("no"),
+        Fatal("no"),
+    ],
+    ids=str,
+)
+def test_what_steers_a_task_can_come_from_another_process(steering: Exception) -> None:
+    for make in (copy.copy, copy.deepcopy, COPIES[-1]):
+        made = make(steering)
+        assert (type(made), str(made), vars(made)) == (type(steering), str(steering), vars(steering))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, assert_type, overload
 
 from journeyman.engine import BoundCall, Context, Handle, Handler, Priority, Queue, SubmitSpec
@@ -103,6 +104,24 @@ async def submits(engine: Engine) -> None:
     assert_type(await (await engine.submit(threaded, 1)).result(), list[int])
     assert_type(await engine.submit("threaded", 1), Handle[Any])
     await engine.submit_many([plain.bind("a"), threaded.bind(1), (threaded, (1,), {}), (plain.using(delay=1), ("a",), {"urgent": True})])
+
+
+async def submits_with_its_success(ctx: Context) -> None:
+    assert_type(ctx.submit(with_context, "a", subject="b"), Handle[int])
+    assert_type(ctx.submit(plain.using(delay=60), "a", urgent=True), Handle[bytes])
+    assert_type(await ctx.submit(threaded, 1), Handle[list[int]])
+    assert_type(ctx.submit(nothing), Handle[None])
+    assert_type(ctx.submit("threaded", 1), Handle[Any])
+    await ctx.submit(with_context)  # type: ignore
+    await ctx.submit(threaded, "1")  # type: ignore
+    await ctx.submit(plain.using(delay=60), "a", True)  # type: ignore
+    await ctx.submit(nothing, 1)  # type: ignore
+
+
+async def waits(engine: Engine, ctx: Context) -> None:
+    assert_type(await (await engine.submit(threaded, 1)).result(timeout=timedelta(seconds=5)), list[int])
+    await (await engine.submit(threaded, 1)).wait("5")  # type: ignore
+    ctx.progress("0.5")  # type: ignore
 
 
 async def refused(engine: Engine) -> None:
