@@ -15,6 +15,7 @@ from journeyman.sim import scheduler
 from journeyman.sim.engine import SimEngine
 from journeyman.sim.errors import Deadlock, EngineCrashed, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
+from journeyman.sim.stillness import BrokenOff
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
 
@@ -57,16 +58,28 @@ def simulate(
     rest = converge if converge is not None else (plan.any or crash_at is not None)
     deaths = _Deaths()
     LOG.addFilter(deaths)
+    failure: BaseException | None = None
     try:
-        scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,))
+        scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,), asleep=world.stillness.press)
     except BaseException as error:
-        _explain(error, world)
-        raise
+        failure = _meant(error, world)
+        _explain(failure, world)
+        if failure is error:
+            raise
     finally:
         LOG.removeFilter(deaths)
+    if failure is not None:
+        raise failure
     if isinstance(crash_at, int) and world.pulse.struck is None:
         raise ValueError(f"crash_at={crash_at} struck nothing: this run has {world.trace.points} points, counted from 0")
     return world.trace
+
+
+def _meant(error: BaseException, world: World) -> BaseException:
+    """What to raise for what came out of the loop."""
+    if isinstance(error, trio.TrioInternalError) and isinstance(error.__cause__, BrokenOff):
+        return world.failure or error
+    return error
 
 
 class _Deaths(logging.Filter):
@@ -110,11 +123,10 @@ async def _main(world: World, scenario: Scenario, rest: bool) -> None:
                 raised = error
                 if _ours(error, world):
                     raised = None
-        world.end()
+        world.end(raised)
         nursery.cancel_scope.cancel()
-    failure = world.failure or raised
-    if failure is not None:
-        raise failure
+    if world.failure is not None:
+        raise world.failure
 
 
 def _ours(error: BaseException, world: World) -> bool:
