@@ -220,6 +220,20 @@ def test_effects() -> None:
     simulate(scenario)
 
 
+def test_a_long_trace_keeps_its_beginning_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simulate(two_errands)
+    monkeypatch.setattr("journeyman.sim.trace.ROWS", 4)
+    short = simulate(two_errands)
+    assert short.digest == whole.digest
+    assert whole.counts.total() == len(whole.events) > 8
+    lines, all_lines = short.render().splitlines(), whole.render().splitlines()
+    assert lines[:5] == all_lines[:5]
+    assert lines[5].strip() == f"... {len(whole.events) - 8} events left out ..."
+    assert lines[6:] == all_lines[-4:]
+    assert short.render(last=4).splitlines() == [lines[0], *all_lines[-4:]]
+    assert short.render(around=whole.seconds).splitlines()[-1] == all_lines[-1]
+
+
 # --- ends -----------------------------------------------------------------------------------------------------------------------------
 
 
