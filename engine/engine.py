@@ -266,6 +266,9 @@ class Engine(Door):
             raise ValueError(f"max_concurrency must be a whole number of at least 1, or None, not {max_concurrency!r}")
         microseconds(grace, "grace")
         self._queues = tuple(queues)
+        for queue in self._queues:
+            if not isinstance(queue, Queue):
+                raise TypeError(f"queues must be Queue objects, not {queue!r}")
         if path == "":
             raise ValueError('an empty path would be the current directory: give a directory such as "var/jobs", or None for memory')
         place = None if path is None else Path(path)
