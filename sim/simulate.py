@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import trio
 
+from journeyman.actors.ending import leaves
 from journeyman.actors.logs import LOG
 from journeyman.sim import scheduler
 from journeyman.sim.engine import SimEngine
@@ -79,6 +80,9 @@ def _meant(error: BaseException, world: World) -> BaseException:
     """What to raise for what came out of the loop."""
     if isinstance(error, trio.TrioInternalError) and isinstance(error.__cause__, BrokenOff):
         return world.failure or error
+    found = leaves(error)
+    if all(isinstance(leaf, KeyboardInterrupt) for leaf in found):  # Ctrl-C in a scenario's nursery: whoever runs us knows it bare
+        return found[0]
     return error
 
 

@@ -135,7 +135,7 @@ class Watch:
             try:
                 if check() is False:
                     raise PromiseBroken("your invariant", getattr(check, "__name__", repr(check)))
-            except Exception as error:
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
                 self._world.give_up(error)
 
     # --- when nothing moves ---
