@@ -34,6 +34,7 @@ from journeyman.sim.turns import lighten
 
 T = TypeVar("T")
 _threads: Any = sys.modules["trio._threads"]
+_start_thread_soon: Final = _threads.start_thread_soon
 _FOR_EVER: Final = 1e9
 _FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _YOUNG: Final = 200_000  # objects made and not freed between two looks of the collector: some 40 MB
@@ -45,8 +46,8 @@ class SchedulerChanged(ImportError):
 
 @contextlib.contextmanager
 def _orderly(seed: int) -> Iterator[None]:
-    """Within the block trio's order hangs on `seed` alone, and no thread is started."""
-    before, state, start = getattr(_run, _FLAG), _run._r.getstate(), _threads.start_thread_soon
+    """Within the block trio's order hangs on `seed` alone, and a simulated loop starts no thread."""
+    before, state = getattr(_run, _FLAG), _run._r.getstate()
     setattr(_run, _FLAG, True)
     _run._r.seed(seed)
     _threads.start_thread_soon = _at_once
@@ -55,11 +56,14 @@ def _orderly(seed: int) -> Iterator[None]:
     finally:
         setattr(_run, _FLAG, before)
         _run._r.setstate(state)
-        _threads.start_thread_soon = start
+        _threads.start_thread_soon = _start_thread_soon
 
 
 def _at_once(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]], object], name: str | None = None) -> None:
-    deliver(outcome.capture(fn))
+    if isinstance(trio.lowlevel.current_clock(), VirtualClock):
+        deliver(outcome.capture(fn))
+    else:  # a loop of another thread, which has nothing to do with the simulation
+        _start_thread_soon(fn, deliver, name)
 
 
 def run(
