@@ -72,7 +72,7 @@ class World:
         self.watch = Watch(self)
         self.stillness = Stillness(self)
         self.engines: list[SimEngine] = []
-        self.boots: list[Boot] = []
+        self.boots: list[Boot] = []  # of which something is left
         self.failure: BaseException | None = None
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope  # of the scenario
@@ -170,8 +170,9 @@ class World:
         self.trace.add(self.time(), kind, text)
 
     def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
-        boot = Boot(self, machine, len(self.boots) + 1, queues)
+        boot = Boot(self, machine, self.trace.boots + 1, queues)
         self.boots.append(boot)
+        self.watch.boots(queues)
         self._fruitless += 1
         if self._fruitless > MAX_FRUITLESS:
             self.give_up(
