@@ -1,6 +1,7 @@
 """`journeyman sim`: random runs of the engine in simulated worlds, and files of failed ones.
 
-Exit codes: 0 all is well, 1 a promise was broken (the file that shows it is named), 2 a wrong call.
+Exit codes: 0 all is well, 1 a promise was broken (the file that shows it is named), 2 a wrong call, 130 stopped by Ctrl-C:
+then too what was found is said and saved.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from journeyman.cli.failures import Exit
 from journeyman.sim.batch import SeedResult, Tally, run_seeds
 from journeyman.sim.replay import Failure, Recording, examine
 from journeyman.sim.shrink import shrink
@@ -49,13 +51,24 @@ def run(
     span = None if minutes is not None else _span(seeds or SEEDS)
     tally, began = Tally(), time.monotonic()
     results = run_seeds(_fresh() if span is None else span, jobs=jobs, twice=twice)
-    for result in _shown(console, results, tally, None if span is None else len(span), minutes):
-        console.print(f"seed {result.seed} fails: {result.failure}", markup=False, soft_wrap=True)
-        if len(tally.failed) >= most:
-            break
+    stopped = False
+    try:
+        for result in _shown(console, results, tally, None if span is None else len(span), minutes):
+            console.print(f"seed {result.seed} fails: {result.failure}", markup=False, soft_wrap=True)
+            if len(tally.failed) >= most:
+                break
+    except KeyboardInterrupt:
+        stopped = True
     console.print(_summary(tally, time.monotonic() - began))
     for result in tally.failed:
-        _keep(console, result, save, shrinking)
+        try:
+            _keep(console, result, save, shrinking and not stopped)
+        except KeyboardInterrupt:  # while it was made smaller
+            stopped = True
+            _keep(console, result, save, shrinking=False)
+    if stopped:
+        console.print("stopped")
+        raise typer.Exit(Exit.STOPPED)
     if tally.failed:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ def run_seeds(seeds: Iterable[int], *, jobs: int = 1, twice: bool = False) -> It
 
 def _quiet() -> None:
     logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to us too; who started us ends us
 
 
 def _one(work: tuple[int, bool]) -> SeedResult:

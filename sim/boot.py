@@ -57,7 +57,6 @@ class Boot:
         self.failure: BaseException | None = None  # what ended it, unless it was a crash or an orderly close
         self.calls: set[trio.CancelScope] = set()  # of calls from outside that are under way
         self.over = trio.Event()  # dead, or ended
-        self.ended = trio.Event()  # nothing of it is left
         self.started = trio.Event()
         self._leaving = trio.Event()
         self._scope = trio.CancelScope()
@@ -83,7 +82,7 @@ class Boot:
             self.open = False
             self.started.set()
             self.over.set()
-            self.ended.set()
+            self.world.boots.remove(self)  # nothing of it is left
 
     def leave(self) -> None:
         """Close in good order."""

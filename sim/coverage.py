@@ -132,18 +132,13 @@ def transitions_of(moves: Mapping[tuple[str | None, str, str | None], int]) -> C
     return Counter({_cell(*move): n for move, n in moves.items()})
 
 
-def policies_of(boots: Iterable[Boot]) -> Counter[str]:
-    """Which options were not at their default, alone and two in one queue."""
+def policies_of(policies: Iterable[Policy]) -> Counter[str]:
+    """Which options were not at their default, alone and two in one queue; each policy is given once."""
     found: Counter[str] = Counter()
-    seen: set[Any] = set()
-    for boot in boots:
-        for queue in boot.queues:
-            if queue.policy in seen:
-                continue
-            seen.add(queue.policy)
-            chosen = [name for name in OPTIONS if getattr(queue.policy, name) != getattr(_PLAIN, name)]
-            found.update(f"policy {name}" for name in chosen)
-            found.update(f"policy {one} with {other}" for one, other in combinations(chosen, 2))
+    for policy in policies:
+        chosen = [name for name in OPTIONS if getattr(policy, name) != getattr(_PLAIN, name)]
+        found.update(f"policy {name}" for name in chosen)
+        found.update(f"policy {one} with {other}" for one, other in combinations(chosen, 2))
     return found
 
 

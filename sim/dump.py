@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from journeyman.kernel.explain import explain
 from journeyman.kernel.wakeup import next_wakeup
 from journeyman.sim import scheduler
@@ -28,7 +30,7 @@ def of(world: World, witnesses: Iterable[Witness]) -> str:
     for witness in witnesses:
         lines += _journal(witness)
     lines += _timers(world)
-    lines += ["the scenario waits in", *_stack(world)]
+    lines += ["the scenario waits in", *_stack(world.nursery.parent_task)]
     return "\n".join(line[:WIDTH] for line in lines)
 
 
@@ -73,17 +75,25 @@ def _timers(world: World) -> Iterator[str]:
     yield f"timers: {scheduler.deadlines()} set, {then}"
 
 
-def _stack(world: World) -> Iterator[str]:
-    """The innermost lines of the scenario's own task, trio's and ours left out but for the one that was called."""
-    frames: list[str] = []
-    inside = False
-    for frame, line in world.nursery.parent_task.iter_await_frames():
+def stuck(tasks: Iterable[trio.lowlevel.Task]) -> str:
+    """Who does not end though everything is cancelled, in one line for each: the innermost line that is neither trio's nor ours."""
+    where = [line for task in tasks for line in list(_frames(task, ours=False))[-1:]]
+    return "\n".join(["these tasks do not end when they are cancelled:", *sorted(where)[:SHOWN]])
+
+
+def _stack(task: trio.lowlevel.Task) -> Iterator[str]:
+    """The innermost lines of a task, trio's and ours left out but for the one that was called."""
+    yield from list(_frames(task))[-8:]
+
+
+def _frames(task: trio.lowlevel.Task, *, ours: bool = True) -> Iterator[str]:
+    inside = not ours
+    for frame, line in task.iter_await_frames():
         file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
         if "trio" in file.replace("\\", "/").split("/"):
             continue
-        ours = module.startswith("journeyman.")
-        if not ours or not inside:
+        our = module.startswith("journeyman.")
+        if not our or not inside:
             short = "/".join(file.replace("\\", "/").split("/")[-2:])
-            frames.append(f"  {short}:{line} {frame.f_code.co_name}: {linecache.getline(file, line).strip()}")
-        inside = ours
-    yield from frames[-8:]
+            yield f"  {short}:{line} {frame.f_code.co_name}: {linecache.getline(file, line).strip()}"
+        inside = our or not ours

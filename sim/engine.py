@@ -104,7 +104,14 @@ class SimEngine(Engine):
         world = self._world
         with self._life:
             while self._wanted:
-                boot = self._boot = world.boot(self.machine, tuple(self._source()))
+                try:
+                    boot = self._boot = world.boot(self.machine, self._release())
+                except Exception as error:  # of the queues or the options that the scenario gives
+                    if self._boot is not None:
+                        world.give_up(error)
+                    failed.append(error)  # for the scenario, which enters
+                    self._tell()
+                    return
                 for captured in self._captures:
                     listen(boot.engine, captured, self)
                 world.nursery.start_soon(boot.run)
@@ -123,6 +130,15 @@ class SimEngine(Engine):
                 elif not boot.dead:
                     return  # stopped in good order
                 await world.sleep(world.faults.restart)
+
+    def _release(self) -> tuple[Queue, ...]:
+        """What the next boot is given."""
+        try:
+            return tuple(self._source())
+        except StopIteration as error:  # no coroutine can raise it
+            raise RuntimeError(
+                "queues= has no release left: it is called at each boot, and there may be more boots than releases"
+            ) from error
 
     def _tell(self) -> None:
         self._news.set()

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from journeyman.sim.errors import OutOfTime
-
 if TYPE_CHECKING:
     from journeyman.sim.boot import Boot
     from journeyman.sim.world import World
@@ -26,7 +24,7 @@ class Pulse(trio.abc.Instrument):
         self._dice = world.dice
         self._crash_at = crash_at
         self._owner: dict[trio.lowlevel.Task, Boot] = {}
-        self._max_steps = max_steps
+        self.limit = max_steps
         self.steps = 0  # of any task
         self.points = 0
         self.worth: list[int] = []  # the points that differ: see `point`
@@ -49,8 +47,8 @@ class Pulse(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1
-        if self.steps > self._max_steps:
-            self._world.give_up(OutOfTime(f"{self._max_steps:,} steps and no end: raise max_steps, or look at the trace for a loop"))
+        if self.steps > self.limit:
+            self._world.stillness.too_long()
             return
         owner = self._owner.get(task)
         if owner is None or owner.dead:

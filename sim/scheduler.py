@@ -16,6 +16,7 @@ trio's MockClock (it needs a turn of the loop to notice that nothing can run, an
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import inspect
 import math
@@ -33,6 +34,7 @@ from journeyman.sim.turns import lighten
 
 T = TypeVar("T")
 _threads: Any = sys.modules["trio._threads"]
+_start_thread_soon: Final = _threads.start_thread_soon
 _FOR_EVER: Final = 1e9
 _FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _YOUNG: Final = 200_000  # objects made and not freed between two looks of the collector: some 40 MB
@@ -44,8 +46,8 @@ class SchedulerChanged(ImportError):
 
 @contextlib.contextmanager
 def _orderly(seed: int) -> Iterator[None]:
-    """Within the block trio's order hangs on `seed` alone, and no thread is started."""
-    before, state, start = getattr(_run, _FLAG), _run._r.getstate(), _threads.start_thread_soon
+    """Within the block trio's order hangs on `seed` alone, and a simulated loop starts no thread."""
+    before, state = getattr(_run, _FLAG), _run._r.getstate()
     setattr(_run, _FLAG, True)
     _run._r.seed(seed)
     _threads.start_thread_soon = _at_once
@@ -54,17 +56,29 @@ def _orderly(seed: int) -> Iterator[None]:
     finally:
         setattr(_run, _FLAG, before)
         _run._r.setstate(state)
-        _threads.start_thread_soon = start
+        _threads.start_thread_soon = _start_thread_soon
 
 
 def _at_once(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]], object], name: str | None = None) -> None:
-    deliver(outcome.capture(fn))
+    if isinstance(trio.lowlevel.current_clock(), VirtualClock):
+        deliver(outcome.capture(fn))
+    else:  # a loop of another thread, which has nothing to do with the simulation
+        _start_thread_soon(fn, deliver, name)
 
 
-def run(seed: int, main: Callable[..., Awaitable[T]], *args: Any, instruments: tuple[trio.abc.Instrument, ...] = ()) -> T:
-    """`trio.run(main, *args)` on virtual time, in the order that `seed` gives."""
+def run(
+    seed: int,
+    main: Callable[..., Awaitable[T]],
+    *args: Any,
+    instruments: tuple[trio.abc.Instrument, ...] = (),
+    asleep: Callable[[], object] = lambda: None,
+) -> T:
+    """`trio.run(main, *args)` on virtual time, in the order that `seed` gives.
+
+    `asleep` is called when all tasks wait and no deadline is set: it may wake some, or raise, which ends the run with a TrioInternalError.
+    """
     with _orderly(seed), _patient_collector():
-        return trio.run(main, *args, clock=VirtualClock(), instruments=instruments)
+        return trio.run(main, *args, clock=VirtualClock(asleep), instruments=instruments)
 
 
 @contextlib.contextmanager
@@ -92,10 +106,11 @@ class VirtualClock(trio.abc.Clock):
     on its way, or somebody waits for just this stillness (`trio.testing.wait_all_tasks_blocked`).
     """
 
-    __slots__ = ("_runner", "now")
+    __slots__ = ("_asleep", "_runner", "now")
 
-    def __init__(self) -> None:
+    def __init__(self, asleep: Callable[[], object]) -> None:
         self.now = 0.0
+        self._asleep = asleep
         self._runner: Any = None
 
     def start_clock(self) -> None:
@@ -108,8 +123,11 @@ class VirtualClock(trio.abc.Clock):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         if deadline <= self.now or self._runner.entry_queue.size():
             return 0.0
-        if deadline == math.inf or self._runner.waiting_for_idle:
+        if self._runner.waiting_for_idle:
             return _FOR_EVER
+        if deadline == math.inf:
+            self._asleep()
+            return 0.0 if self._runner.runq else _FOR_EVER
         self.now = deadline
         return 0.0
 
@@ -148,6 +166,26 @@ def sleepers() -> Iterator[types.CodeType | None]:
             seen.add(scope)
             status = scope._cancel_status
             yield next(iter(status._tasks)).coro.cr_code if len(status._tasks) == 1 and not status._children else None
+
+
+def take_shields() -> None:
+    """From every task of this run: whoever is cancelled hears of it."""
+    for task in _run_state().runner.tasks:
+        status = task._cancel_status
+        while status is not None:
+            status._scope.shield = False
+            status = status._parent
+
+
+def hold_for_ever() -> list[trio.lowlevel.Task]:
+    """The tasks of this run, which is about to be broken off.
+
+    They are never freed, not even when the process ends: Python would close their coroutines then, and one that swallows whatever it is
+    sent may never come back from that.
+    """
+    tasks = list(_run_state().runner.tasks)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(tasks))
+    return tasks
 
 
 def code_of(function: Callable[..., Any]) -> types.CodeType:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import trio
 
+from journeyman.actors.ending import leaves
 from journeyman.actors.logs import LOG
 from journeyman.kernel.bounds import DURATION_MAX_US, SECOND_US
 from journeyman.kernel.lifecycle import State
@@ -18,6 +19,7 @@ from journeyman.sim import scheduler
 from journeyman.sim.engine import SimEngine
 from journeyman.sim.errors import Deadlock, EngineCrashed, OutOfTime, PromiseBroken
 from journeyman.sim.faults import Faults
+from journeyman.sim.stillness import BrokenOff
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
 
@@ -61,16 +63,31 @@ def simulate(
     rest = converge if converge is not None else (plan.any or crash_at is not None)
     deaths = _Deaths()
     LOG.addFilter(deaths)
+    failure: BaseException | None = None
     try:
-        scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,))
+        scheduler.run(seed, _main, world, scenario, rest, instruments=(world.pulse,), asleep=world.stillness.press)
     except BaseException as error:
-        _explain(error, world)
-        raise
+        failure = _meant(error, world)
+        _explain(failure, world)
+        if failure is error:
+            raise
     finally:
         LOG.removeFilter(deaths)
+    if failure is not None:
+        raise failure
     if isinstance(crash_at, int) and world.pulse.struck is None:
         raise ValueError(f"crash_at={crash_at} struck nothing: this run has {world.trace.points} points, counted from 0")
     return world.trace
+
+
+def _meant(error: BaseException, world: World) -> BaseException:
+    """What to raise for what came out of the loop."""
+    if isinstance(error, trio.TrioInternalError) and isinstance(error.__cause__, BrokenOff):
+        return world.failure or error
+    found = leaves(error)
+    if all(isinstance(leaf, KeyboardInterrupt) for leaf in found):  # Ctrl-C in a scenario's nursery: whoever runs us knows it bare
+        return found[0]
+    return error
 
 
 class _Deaths(logging.Filter):
@@ -114,11 +131,10 @@ async def _main(world: World, scenario: Scenario, rest: bool) -> None:
                 raised = error
                 if _ours(error, world):
                     raised = None
-        world.end()
+        world.end(raised)
         nursery.cancel_scope.cancel()
-    failure = world.failure or raised
-    if failure is not None:
-        raise failure
+    if world.failure is not None:
+        raise world.failure
 
 
 def _ours(error: BaseException, world: World) -> bool:

@@ -7,7 +7,7 @@ without meaning: no traceback, no address in a message (DECISIONS 38), no proces
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,7 +17,7 @@ _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{4,}")
 _VOLATILE: Final = frozenset({"pid", "python", "host"})
 _DULL: Final = frozenset({"at", "qseq", "payload_digest", "result_digest", "codec", "key_id"})
 _PLAIN: Final = frozenset({"TaskSubmitted", "AttemptStarted", "TaskSucceeded"})  # nothing in them hangs on the process
-ROWS: Final = 100_000  # kept for `render`; the digest and the counts go on beyond
+ROWS: Final = 100_000  # kept from the beginning, and as many from the end; the digest and the counts miss none
 
 
 class Entry(NamedTuple):
@@ -40,10 +40,13 @@ class Entry(NamedTuple):
 
 @dataclass
 class Trace:
-    """The record of one run.  events: what happened, oldest first (the first `ROWS`).  counts: how often each kind."""
+    """The record of one run.  events: what happened, oldest first (the first `ROWS`).  latest: what came after these (the last `ROWS`).
+    counts: how often each kind.
+    """
 
     seed: int = 0
     events: list[Entry] = field(default_factory=list)
+    latest: deque[Entry] = field(default_factory=lambda: deque(maxlen=ROWS))
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
@@ -59,8 +62,7 @@ class Trace:
         text = _ADDRESS.sub("0x", text) if "0x" in text else text
         self._hash.update(f"{at:.6f}|{kind}|{text}\n".encode("utf-8", "backslashreplace"))
         self.counts[kind] += 1
-        if len(self.events) < ROWS:
-            self.events.append(Entry(at, kind, text, seq))
+        (self.events if len(self.events) < ROWS else self.latest).append(Entry(at, kind, text, seq))
 
     def add_events(self, at: float, records: Iterable[tuple[bytes, bytes]], events: Iterable[tuple[int, Any]]) -> None:
         """The events of a commit that is on the disk, and their records.
@@ -68,7 +70,7 @@ class Trace:
         The body of a record is hashed as it stands where nothing in it can differ without meaning.
         """
         said: list[bytes] = []
-        counts, rows = self.counts, self.events
+        counts, rows, latest = self.counts, self.events, self.latest
         stamp = b"%d " % round(at * 1e6)
         new = tuple.__new__
         for (seq, event), (_, record) in zip(events, records, strict=True):
@@ -79,8 +81,7 @@ class Trace:
                 line = f"{at:.6f}|{seq}|{kind}|{_ADDRESS.sub('0x', described(event))}\n"
                 said.append(line.encode("utf-8", "backslashreplace"))
             counts[kind] += 1
-            if len(rows) < ROWS:
-                rows.append(new(Entry, (at, kind, "", seq, event)))
+            (rows if len(rows) < ROWS else latest).append(new(Entry, (at, kind, "", seq, event)))
         self._hash.update(b"".join(said))
 
     @property
@@ -90,15 +91,19 @@ class Trace:
 
     def render(self, last: int | None = None, around: float | None = None) -> str:
         """The events as a table, 100 columns wide; only the `last` ones, or those `around` an instant."""
-        rows: Iterable[Entry] = self.events
+        rows = [*self.events, *self.latest]
+        first, end = 0, len(rows)
         if around is not None:
-            near = min(range(len(self.events)), key=lambda n: abs(self.events[n].at - around), default=0)
+            near = min(range(end), key=lambda n: abs(rows[n].at - around), default=0)
             half = (last or 40) // 2
-            rows = self.events[max(0, near - half) : near + half]
+            first, end = max(0, near - half), near + half
         elif last is not None:
-            rows = self.events[-last:]
-        lines = [f"{'seconds':>14}  {'what':<18}  details", *(str(entry)[:100] for entry in rows)]
-        return "\n".join(lines)
+            first = max(0, end - last)
+        table = [str(entry)[:100] for entry in rows[first:end]]
+        gap, left_out = len(self.events) - first, self.counts.total() - len(rows)
+        if left_out and 0 < gap < len(table):
+            table.insert(gap, f"{'':>14}  ... {left_out:,} events left out ...")
+        return "\n".join([f"{'seconds':>14}  {'what':<18}  details", *table])
 
 
 def described(event: Any) -> str:

@@ -7,7 +7,7 @@ of answers from the scenario's own calls.  Each disk has a witness of its own (s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.journal.record import decode_records
@@ -18,7 +18,8 @@ from journeyman.sim.errors import Deadlock, PromiseBroken
 from journeyman.sim.witness import Asked, Witness
 
 if TYPE_CHECKING:
-    from journeyman.engine import Door
+    from journeyman.engine import Door, Queue
+    from journeyman.kernel.policy import Policy
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.engine import SimEngine
@@ -31,6 +32,7 @@ class Watch:
         self._checks: list[Callable[[], object]] = []
         self._witnesses: dict[Disk, Witness] = {}
         self._facts = Facts(world)
+        self._policies: dict[Policy, None] = {}  # of the queues of all boots
 
     def add(self, check: Callable[[], object]) -> None:
         self._checks.append(check)
@@ -63,6 +65,10 @@ class Watch:
         self._facts.written(boot, events)
         if self._checks:
             self._ask()
+
+    def boots(self, queues: Sequence[Queue]) -> None:
+        """An engine with these queues is about to be opened."""
+        self._policies.update((queue.policy, None) for queue in queues)
 
     def booted(self, boot: Boot) -> None:
         self._facts.booted(boot)
@@ -127,7 +133,7 @@ class Watch:
         reached = self._world.trace.reached
         for witness in self._witnesses.values():
             reached.update(transitions_of(witness.moves))
-        reached.update(policies_of(self._world.boots))
+        reached.update(policies_of(self._policies))
         reached.update({f"fault {name}": n for name, n in self._world.dice.struck.items() if n})
 
     def _ask(self) -> None:
@@ -135,7 +141,7 @@ class Watch:
             try:
                 if check() is False:
                     raise PromiseBroken("your invariant", getattr(check, "__name__", repr(check)))
-            except Exception as error:
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
                 self._world.give_up(error)
 
     # --- when nothing moves ---

@@ -73,13 +73,14 @@ class World:
         self.watch = Watch(self)
         self.stillness = Stillness(self)
         self.engines: list[SimEngine] = []
-        self.boots: list[Boot] = []
+        self.boots: list[Boot] = []  # of which something is left
         self.failure: BaseException | None = None
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope  # of the scenario
         self._disks: dict[str, Disk] = {}
         self._troubles = Troubles(self)
         self._crashes = 0
+        self._ended = False
         self._fruitless = 0  # boots in a row that ended before they were open
 
     # --- for scenarios ------------------------------------------------------------------------------------------------
@@ -170,8 +171,9 @@ class World:
         self.trace.add(self.time(), kind, text)
 
     def boot(self, machine: Machine, queues: Sequence[Queue]) -> Boot:
-        boot = Boot(self, machine, len(self.boots) + 1, queues)
+        boot = Boot(self, machine, self.trace.boots + 1, queues)
         self.boots.append(boot)
+        self.watch.boots(queues)
         self._fruitless += 1
         if self._fruitless > MAX_FRUITLESS:
             self.give_up(
@@ -240,8 +242,14 @@ class World:
         """End the run with `error`, unless it is ending already."""
         if self.failure is None:
             self.failure = error
+            self.stillness.give_time()
             self.scope.cancel()
             self._let_go()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is waited for any more but that all tasks end."""
+        return self._ended or self.failure is not None
 
     def _let_go(self) -> None:
         """No engine is left to wind up what nobody will look at: a boot that waits for its disk would wait for ever."""
@@ -256,12 +264,18 @@ class World:
 
     async def clockwork(self) -> None:
         """Once a minute the wall clock may step."""
-        while self.dice.possible("clock_step"):
+        while self.dice.possible("clock_step") and self.failure is None:
             await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
                 self.step_clock(self.dice.either_way("clock_step", STEP))
 
-    def end(self) -> None:
+    def end(self, raised: BaseException | None = None) -> None:
+        """The scenario is over, and has raised this."""
+        if self._ended:
+            return
+        self._ended = True
+        self.failure = self.failure or raised
+        self.stillness.give_time()
         self._troubles.leave()
         self.watch.sum_up()
         self.trace.seconds = self.time()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from journeyman.sim.replay import Recording, examine
+from journeyman.cli.sim import commands
+from journeyman.sim.batch import SeedResult, run_seed
+from journeyman.sim.replay import Failure, Recording, examine
 from journeyman.sim.swarm import swarm
 
 
@@ -26,6 +33,31 @@ def test_run_counts_what_happened(tmp_path: Path, jobs: str) -> None:
     for words in ("20 in", "hours", "TaskSubmitted", "failures"):
         assert words in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_a_run_with_what_it_found(tmp_path: Path, jobs: str) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "journeyman", "sim", "run", "--minutes", "5", "--jobs", jobs],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(4)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, err) == (130, "")
+    assert "seeds" in out
+    assert "stopped" in out
+
+
+def test_ctrl_c_does_not_lose_the_failures_found_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def results(*_: object, **__: object) -> Iterator[SeedResult]:
+        yield dataclasses.replace(run_seed(3), failure=Failure("PromiseBroken", "a promise", "for this test"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("journeyman.cli.sim.run_seeds", results)
+    done = CliRunner().invoke(commands, ["run", "--jobs", "1", "--save", str(tmp_path)])
+    assert done.exit_code == 130, done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-3.json"]
 
 
 def test_run_for_a_time(tmp_path: Path) -> None:

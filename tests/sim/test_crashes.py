@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -339,3 +341,27 @@ def test_simulated_deaths_are_not_in_the_log(caplog: pytest.LogCaptureFixture) -
 
     simulate(scenario)
     assert caplog.records == []
+
+
+def test_a_world_keeps_no_boot_that_is_over() -> None:
+    """Thousands of them would be tens of megabytes."""
+    queue = Queue("q", retry=Retry(crashes=1000))
+
+    @queue.handler
+    async def work() -> None:
+        await trio.sleep(5)
+
+    async def scenario(world: World) -> None:
+        dead = []
+        async with world.engine(queues=[queue]) as engine:
+            handle = await engine.submit(work)
+            for _ in range(50):
+                dead.append(weakref.ref(engine._boot.engine))  # type: ignore[union-attr]
+                await world.crash()
+                await engine.ready()
+            assert len(world.boots) == 1
+            assert (await handle.wait()).attempt == 51
+        gc.collect()
+        assert sum(one() is not None for one in dead) <= 2
+
+    assert simulate(scenario).boots == 51

@@ -41,7 +41,7 @@ def test_a_redeploy_parks_what_no_longer_fits_and_the_next_one_runs_it(middle: C
     releases = [first, middle, longer]
 
     async def scenario(world: World) -> None:
-        async with world.engine(queues=lambda: [release(releases[len(world.boots) if len(world.boots) < 3 else 2])]) as engine:
+        async with world.engine(queues=lambda: [release(releases[min(world.trace.boots, 2)])]) as engine:
             handle = await engine.submit(engine.handler("work", queue="jobs").using(delay=60), "Ada")
             await world.crash()
             await world.advance(hours=1)

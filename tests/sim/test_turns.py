@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+import time
 
 import pytest
 import trio
@@ -106,3 +107,30 @@ def test_instruments_may_come_and_go() -> None:
 
     seen, after = scheduler.run(0, main)
     assert seen == after > 0
+
+
+def test_a_loop_of_another_thread_keeps_its_worker_threads() -> None:
+    """What is replaced in trio for a simulation is replaced for the simulation alone."""
+    done = threading.Event()
+    in_line: list[bool] = []
+
+    async def other() -> None:
+        while not done.is_set():
+            in_line.append(await trio.to_thread.run_sync(threading.get_ident) == threading.get_ident())
+
+    async def scenario(world: World) -> None:
+        assert await trio.to_thread.run_sync(threading.get_ident) == threading.get_ident()
+        before = len(in_line)
+        until = time.monotonic() + 20
+        while len(in_line) < before + 10 and time.monotonic() < until:
+            time.sleep(0.01)  # noqa: ASYNC251 - real time, for a real thread
+        assert len(in_line) >= before + 10
+
+    beside = threading.Thread(target=trio.run, args=(other,))
+    beside.start()
+    try:
+        simulate(scenario)
+    finally:
+        done.set()
+        beside.join()
+    assert not any(in_line)

@@ -220,6 +220,52 @@ def test_effects() -> None:
     simulate(scenario)
 
 
+def test_a_long_trace_keeps_its_beginning_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simulate(two_errands)
+    monkeypatch.setattr("journeyman.sim.trace.ROWS", 4)
+    short = simulate(two_errands)
+    assert short.digest == whole.digest
+    assert whole.counts.total() == len(whole.events) > 8
+    lines, all_lines = short.render().splitlines(), whole.render().splitlines()
+    assert lines[:5] == all_lines[:5]
+    assert lines[5].strip() == f"... {len(whole.events) - 8} events left out ..."
+    assert lines[6:] == all_lines[-4:]
+    assert short.render(last=4).splitlines() == [lines[0], *all_lines[-4:]]
+    assert short.render(around=whole.seconds).splitlines()[-1] == all_lines[-1]
+
+
+def test_what_the_factory_of_queues_raises_is_the_scenarios_to_catch() -> None:
+    def broken() -> list[Queue]:
+        raise LookupError("no such release")
+
+    async def scenario(world: World) -> None:
+        with pytest.raises(LookupError, match="no such release"):
+            async with world.engine(queues=broken):
+                pass
+        with pytest.raises(TypeError, match="queues must be Queue objects, not 1"):
+            async with world.engine(queues=[1, 2]):  # type: ignore[list-item]
+                pass
+        with pytest.raises(TypeError, match="store"):
+            async with world.engine(store=1):
+                pass
+        async with world.engine(queues=[errands()]) as engine:  # the disk is free again
+            assert (await (await engine.submit("run", 1)).wait()).result == 1
+
+    simulate(scenario)
+
+
+def test_what_it_raises_at_a_later_boot_ends_the_run_as_it_is() -> None:
+    releases = iter([[errands()]])
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=lambda: next(releases)) as engine:
+            await world.crash()
+            await engine.ready()
+
+    with pytest.raises(RuntimeError, match="queues= has no release left"):
+        simulate(scenario)
+
+
 # --- ends -----------------------------------------------------------------------------------------------------------------------------
 
 
