@@ -188,5 +188,8 @@ class SimulationMachine(RuleBasedStateMachine):
             "commands": [what for what, _ in self._commands],
         }
         folder = Path(self.save_to)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        except OSError as trouble:  # never in the place of what the test has found
+            error.add_note(f"the example could not be saved in {folder}: {trouble}")

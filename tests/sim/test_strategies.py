@@ -98,6 +98,27 @@ def test_a_failing_plan_is_saved_at_its_smallest(tmp_path: Path) -> None:
     assert saved.replay().bit_for_bit
 
 
+def test_a_failure_that_cannot_be_saved_is_the_failure_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    class Lost(SimulationMachine):
+        save_to = tmp_path / "file" / "folder"
+
+        @rule()
+        def pass_time(self) -> None:
+            self.sleep(1)
+
+        async def finish(self, world: World, engine: Any) -> None:
+            raise AssertionError("what the test found")
+
+    with pytest.raises(AssertionError, match="what the test found") as caught:
+        run_state_machine_as_test(Lost, settings=settings(FEW, max_examples=3))  # type: ignore[no-untyped-call]
+    assert any("could not be saved" in note for note in caught.value.__notes__)
+    with pytest.raises(TypeError) as raised:
+        run_or_save(Plan(lanes=[[["clock", {"seconds": "never"}]]]), tmp_path / "file" / "plan.json")
+    assert any("could not be saved" in note for note in raised.value.__notes__)
+
+
 class Cards(SimulationMachine):
     """A handler that charges again after a crash, and a rule that finds it out."""
 
