@@ -180,6 +180,10 @@ class World:
         self.note("boot", f"boot {boot.number} on {machine.path!r}")
         return boot
 
+    def created(self, *queues: Queue) -> None:
+        """Queues that come into being while an engine runs: their handlers have the troubles of all."""
+        self._troubles.bring([queue for queue in queues if isinstance(queue, Queue)])  # anything else is refused by the engine
+
     def booted(self, boot: Boot) -> None:
         self._fruitless = 0
         self.watch.booted(boot)
