@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SEEDS: Final = 20
 LINES: Final = 30  # of the trace of a failure
-_FAILED: Final = pytest.StashKey[tuple[int, "Trace | None"]]()
+_FAILED: Final = pytest.StashKey[tuple[int, BaseException]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,12 +60,14 @@ class Simulate:
         for seed in wanted:
             try:
                 self.traces.append(simulate(scenario, seed=seed, **options))
-            except Exception as error:
-                self._node.stash[_FAILED] = seed, error.__dict__.get("trace")
+            except BaseException as error:  # pytest.fail() in a scenario is none of Exception's
+                self._node.stash[_FAILED] = seed, error
                 raise
         return self.traces[-1]
 
     def _seeds(self, asked: int | range | None) -> range:
+        if asked is not None and (asked < 1 if isinstance(asked, int) else not asked):
+            raise ValueError(f"seeds must be how many to try, at least 1, or which: a range that is not empty; not {asked!r}")
         config = self._node.config
         if asked is None or config.getoption("--sim-seed") is not None or config.getoption("--sim-seeds") is not None:
             return self.seeds
@@ -85,18 +87,33 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Below a failure: the command that repeats it, and what went before, in a table."""
     report: Any = yield
     found = item.stash.get(_FAILED, None)
-    if call.when == "call" and report.failed and found is not None:
-        seed, trace = found
-        report.sections.append(("simulation", f"to see it again:  pytest {_quoted(item.nodeid)} --sim-seed {seed}"))
+    if report.failed and found is not None and call.excinfo is not None and _comes_of(call.excinfo.value, found[1]):
+        seed, error = found
+        report.sections.append(("simulation", f"to see it again:  pytest {_named(item)} --sim-seed {seed}"))
+        trace: Trace | None = error.__dict__.get("trace")
         if trace is not None:
             report.sections.append((f"simulated world, seed {seed}, the last {LINES} lines", trace.render(last=LINES)))
     return report
 
 
-def _quoted(nodeid: str) -> str:
+def _comes_of(error: BaseException | None, simulated: BaseException) -> bool:
+    """Whether `error` is what a simulation raised, or was raised because of it.  Another failure of the same test has another reason."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if error is simulated:
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _named(item: pytest.Item) -> str:
+    """A test as the shell and pytest take it in the folder where pytest was called; its id is said from the root."""
+    from os.path import relpath
     from shlex import quote
 
-    return quote(nodeid)
+    file, _, name = item.nodeid.partition("::")
+    return quote(f"{relpath(item.config.rootpath / file, item.config.invocation_params.dir)}::{name}")
 
 
 __all__: list[str] = ["Simulate", "pytest_addoption", "pytest_runtest_makereport", "simulate"]

@@ -6,6 +6,7 @@ then too what was found is said and saved.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -13,6 +14,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -49,8 +51,11 @@ def run(
     if minutes is not None and seeds is not None:
         raise typer.BadParameter("give --minutes or --seeds, not both")
     span = None if minutes is not None else _span(seeds or SEEDS)
+    _require_writable(save)
     tally, began = Tally(), time.monotonic()
-    results = run_seeds(_fresh() if span is None else span, jobs=jobs, twice=twice)
+    first = random.randrange(1 << 40) if span is None else span[0]  # without a span: seeds that nobody has tried
+    console.print(f"seeds from {first} on")
+    results = run_seeds(itertools.count(first) if span is None else span, jobs=jobs, twice=twice)
     stopped = False
     try:
         for result in _shown(console, results, tally, None if span is None else len(span), minutes):
@@ -104,9 +109,20 @@ def _span(text: str) -> range:
     return seeds
 
 
-def _fresh() -> Iterator[int]:
-    """Seeds that nobody has tried, from wherever chance begins."""
-    return itertools.count(random.randrange(1 << 40))
+def _require_writable(folder: Path) -> None:
+    """Where nothing can be saved, that is said before an hour of work and not after it.  Leaves nothing behind."""
+    made: list[Path] = []
+    try:
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise typer.BadParameter(f"failing runs cannot be saved in {folder}: {error.strerror}; give another folder to --save") from None
+    finally:
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def _shown(console: Console, results: Iterable[SeedResult], tally: Tally, total: int | None, minutes: float | None) -> Iterator[SeedResult]:
@@ -169,6 +185,11 @@ def _keep(console: Console, result: SeedResult, folder: Path, shrinking: bool) -
         plan, outcome = small.plan, small.outcome
     failure: Failure | None = outcome.failure or result.failure
     recording = Recording.make(plan, outcome, f"swarm seed {result.seed}: {failure}")
-    path = recording.save(folder / f"seed-{result.seed}.json")
+    path = folder / f"seed-{result.seed}.json"
     console.print(outcome.trace.render(last=SHOWN), markup=False, no_wrap=True, overflow="crop")
-    console.print(f"seed {result.seed}: {failure}\nsee it again: journeyman sim replay {path}", markup=False, soft_wrap=True)
+    try:
+        recording.save(path)
+        again = f"see it again: journeyman sim replay {path}"
+    except OSError as error:
+        again = f"{path} cannot be written: {error.strerror}. To see it again, give `sim replay` a file of this:\n{recording.text()}"
+    console.print(f"seed {result.seed}: {failure}\n{again}", markup=False, soft_wrap=True)

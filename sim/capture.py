@@ -13,6 +13,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import Error as CopyError
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -33,8 +35,8 @@ _NOTHING: Final = "  nothing at all"
 class Submitted:
     """One submit that was acknowledged.
 
-    args, kwargs: as they were written.  handle: of the task.  within: the task of the attempt that said `ctx.submit`, in whose success
-    this one comes into being; None for any other submit.
+    args, kwargs: as they were then, whatever became of the objects.  handle: of the task.  within: the task of the attempt that said
+    `ctx.submit`, in whose success this one comes into being; None for any other submit.
     """
 
     handler: str
@@ -94,7 +96,9 @@ class Captured(Sequence[Submitted]):
         """
         if isinstance(handler, SubmitSpec):
             raise TypeError(f"give the handler itself, and say its options here: assert_submitted({handler.handler.name}, delay=...)")
-        name = handler if isinstance(handler, str) else handler.name
+        if not isinstance(handler, (str, Submittable)):
+            raise TypeError(f"give a handler or its name, and what it was called with as args=, kwargs=; not {handler!r:.80}")
+        name = handler if isinstance(handler, str) else handler.spec.handler.name
         delay_us = delay if delay is UNSET or delay is None else microseconds(delay, "delay") or None
         at_us = at if at is UNSET or at is None else instant_us(at, "at")
         matching = [
@@ -184,8 +188,9 @@ def _tell(
 def _submit(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
     @functools.wraps(production)
     async def submit(target: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        said = _kept(args, kwargs)
         handle: Handle[Any] = await production(target, *args, **kwargs)
-        _tell(engine, listeners, target, args, kwargs, handle)
+        _tell(engine, listeners, target, *said, handle)
         return handle
 
     return submit
@@ -195,10 +200,10 @@ def _submit_many(engine: Door, production: Callable[..., Any], listeners: list[L
     @functools.wraps(production)
     async def submit_many(items: Any) -> list[Handle[Any]]:
         items = list(items)
+        said = [(target, *_kept(args, kwargs)) for target, args, kwargs in map(call_of, items)]
         handles: list[Handle[Any]] = await production(items)
-        for item, handle in zip(items, handles, strict=True):
-            target, args, kwargs = call_of(item)
-            _tell(engine, listeners, target, args, kwargs, handle)
+        for call, handle in zip(said, handles, strict=True):
+            _tell(engine, listeners, *call, handle)
         return handles
 
     return submit_many
@@ -208,10 +213,18 @@ def _submit_from(engine: Door, production: Callable[..., Any], listeners: list[L
     @functools.wraps(production)
     def submit_from(attempt: Attempt, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Handle[Any]:
         handle: Handle[Any] = production(attempt, target, args, kwargs)
-        _tell(engine, listeners, target, args, kwargs, handle, id_text(attempt.task.id))
+        _tell(engine, listeners, target, *_kept(args, kwargs), handle, id_text(attempt.task.id))
         return handle
 
     return submit_from
+
+
+def _kept(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments as they are now, before the first await: the journal has them so, whatever the caller does to its lists later."""
+    try:
+        return deepcopy((args, kwargs))
+    except (TypeError, CopyError):  # nor will the journal take them
+        return args, kwargs
 
 
 # --- comparing and telling --------------------------------------------------------------------------------------------

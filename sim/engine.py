@@ -269,6 +269,8 @@ def _guarded(name: str) -> Callable[..., Any]:
     async def call(self: SimEngine | SimNamespace, *args: Any, **kwargs: Any) -> Any:
         engine = self if isinstance(self, SimEngine) else self._engine
         boot = engine._alive()
+        if name == "create_queue":
+            engine._world.created(*args, *kwargs.values())
         asked = engine._world.asked(engine, name, args, kwargs, self)
         try:
             answer = await engine._call(boot, name, lambda: production(self, *args, **kwargs))

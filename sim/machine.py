@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import trio
-from hypothesis import note
+from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 from hypothesis.strategies import DataObject, SearchStrategy
@@ -43,7 +43,7 @@ from journeyman.sim.errors import EngineCrashed
 from journeyman.sim.faults import Faults
 from journeyman.sim.replay import FORMAT, HEADER, Failure
 from journeyman.sim.simulate import simulate
-from journeyman.sim.strategies import CLIENT_WAITS, fault_plans, seeds
+from journeyman.sim.strategies import CLIENT_WAITS, PHASES, fault_plans, seeds
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World
 
@@ -54,10 +54,17 @@ class SimulationMachine(RuleBasedStateMachine):
     """Subclass it, give `queues`, and write rules with the calls below.
 
     fault_strategy: what can go wrong.  save_to: the folder for the smallest failing example; None: nowhere.
+    TestCase.settings: Hypothesis's for state machines, without its explain phase (`strategies.PHASES` says why).  To change them and keep
+    that: `TestLetters.settings = settings(TestLetters.settings, max_examples=500)`.
     """
 
     fault_strategy: ClassVar[SearchStrategy[Faults]] = fault_plans()
     save_to: ClassVar[Path | str | None] = Path("sim-failures")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        case = cls.TestCase
+        case.settings = settings(case.settings, phases=[phase for phase in case.settings.phases if phase in PHASES])
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,5 +195,8 @@ class SimulationMachine(RuleBasedStateMachine):
             "commands": [what for what, _ in self._commands],
         }
         folder = Path(self.save_to)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        except OSError as trouble:  # never in the place of what the test has found
+            error.add_note(f"the example could not be saved in {folder}: {trouble}")

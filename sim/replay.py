@@ -145,7 +145,10 @@ def run_or_save(plan: Plan, path: str | Path) -> Outcome:
     """
     outcome = examine(plan)
     if outcome.error is not None:
-        Recording.make(plan, outcome, "saved by run_or_save").save(path)
+        try:
+            Recording.make(plan, outcome, "saved by run_or_save").save(path)
+        except OSError as trouble:  # never in the place of what the run has found
+            outcome.error.add_note(f"the plan could not be saved: {trouble}")
         raise outcome.error
     return outcome
 

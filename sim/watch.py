@@ -7,7 +7,7 @@ of answers from the scenario's own calls.  Each disk has a witness of its own (s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journeyman.journal.record import decode_records
@@ -139,8 +139,14 @@ class Watch:
     def _ask(self) -> None:
         for check in self._checks:
             try:
-                if check() is False:
-                    raise PromiseBroken("your invariant", getattr(check, "__name__", repr(check)))
+                said = check()
+                name = getattr(check, "__name__", repr(check))
+                if isinstance(said, Awaitable):
+                    if isinstance(said, Coroutine):
+                        said.close()
+                    raise TypeError(f"the invariant {name} returned {said!r}, which nobody can await here: make it a plain function")
+                if said is not None and not said:  # False, or what counts as it, such as numpy's
+                    raise PromiseBroken("your invariant", name)
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 self._world.give_up(error)
 

@@ -147,8 +147,9 @@ class World:
         save(self._disks[path], directory)
 
     def invariant(self, check: Check) -> Check:
-        """Have `check()` or `check(world)` called after every commit, at each boot and at the end; it raises AssertionError, or returns
-        False, when something is wrong.  Usable as a decorator.  A check looks and does not await: it is called in the middle of things.
+        """Have `check()` or `check(world)` called after every commit, at each boot and at the end; when something is wrong it raises
+        AssertionError, or returns False or what else is false, but for None.  Usable as a decorator.  A check looks and does not await:
+        it is called in the middle of things.
         """
         if inspect.iscoroutinefunction(check):
             raise TypeError("an invariant is a plain function: it is asked between two steps of the engine and cannot await")
@@ -183,6 +184,10 @@ class World:
         self._troubles.bring(queues)
         self.note("boot", f"boot {boot.number} on {machine.path!r}")
         return boot
+
+    def created(self, *queues: Queue) -> None:
+        """Queues that come into being while an engine runs: their handlers have the troubles of all."""
+        self._troubles.bring([queue for queue in queues if isinstance(queue, Queue)])  # anything else is refused by the engine
 
     def booted(self, boot: Boot) -> None:
         self._fruitless = 0

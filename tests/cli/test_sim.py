@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from journeyman.cli import sim
 from journeyman.cli.sim import commands
 from journeyman.sim.batch import SeedResult, run_seed
 from journeyman.sim.replay import Failure, Recording, examine
@@ -63,6 +67,7 @@ def test_ctrl_c_does_not_lose_the_failures_found_before(tmp_path: Path, monkeypa
 def test_run_for_a_time(tmp_path: Path) -> None:
     done = journeyman("sim", "run", "--minutes", "0.01", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"seeds from \d+ on", done.stdout), "what was tried can be tried again"
 
 
 def test_replay_says_what_came_of_it(tmp_path: Path) -> None:
@@ -94,6 +99,31 @@ def test_a_file_that_cannot_be_run_is_no_failure_of_the_engine(tmp_path: Path) -
         assert done.returncode == 2, done.stdout + done.stderr
         assert "cannot be run" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/deep"):
+        done = journeyman("sim", "run", "--seeds", "0-1", "--save", folder, cwd=tmp_path)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "cannot be saved" in done.stderr
+        assert done.stdout == ""
+
+
+def test_what_cannot_be_saved_in_the_end_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder was there when the work began."""
+    (tmp_path / "file").touch()
+    broken = dataclasses.replace(run_seed(5), failure=Failure("PromiseBroken", "", "planted"))
+    disabled = logging.root.manager.disable
+    try:
+        sim._keep(Console(width=200), broken, tmp_path / "file", shrinking=False)
+    finally:
+        logging.disable(disabled)
+    shown = capsys.readouterr().out
+    assert "cannot be written" in shown
+    path = tmp_path / "copied.json"
+    path.write_text(shown[shown.index("{\n") :])
+    assert Recording.load(path).plan == swarm(5)
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:

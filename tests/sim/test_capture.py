@@ -178,3 +178,40 @@ def test_capturing_changes_nothing() -> None:
         return simulate(run, seed=5).digest
 
     assert scenario(True) == scenario(False)
+
+
+async def test_arguments_are_those_of_the_submit_whatever_becomes_of_them() -> None:
+    queue = Queue("lists")
+
+    @queue.handler
+    async def take(ctx: Context, items: list[int]) -> None:
+        if len(items) == 3:
+            child = [4]
+            ctx.submit(take, child)
+            child.append(7)
+
+    async with Engine(None, queues=[queue]) as engine:
+        with capture(engine) as captured:
+            one, two, three = [1], [2, 2], [3, 3, 3]
+            await engine.submit(take, one)
+            await engine.submit_many([take.bind(two), (take, (three,), {})])
+            for items in (one, two, three):
+                items.append(0)
+            await engine.drain()
+        for items in ([1], [2, 2], [3, 3, 3], [4]):
+            captured.assert_submitted(take, args=(items,), count=1)
+
+
+async def test_what_is_no_handler_is_refused_in_plain_words() -> None:
+    queue = Queue("plain")
+
+    @queue.handler
+    async def run(n: int) -> None: ...
+
+    async with Engine(None, queues=[queue]) as engine:
+        with capture(engine) as captured:
+            await engine.submit(run, 1)
+        for wrong in (run.bind(1), None, 3):
+            with pytest.raises(TypeError, match="give a handler or its name"):
+                captured.assert_submitted(wrong)  # type: ignore[arg-type]
+        captured.assert_submitted(engine.handler("run", queue="plain"), args=(1,))

@@ -191,6 +191,27 @@ def test_trouble_in_handlers() -> None:
     assert lives["slow"] == ["succeeded"]
 
 
+def test_trouble_comes_to_handlers_of_queues_created_later_too() -> None:
+    ends = []
+
+    async def scenario(world: World) -> None:
+        queues = [Queue(name, retry=Retry(attempts=1)) for name in ("declared", "created", "plugged")]
+        for queue in queues:
+
+            @queue.handler(name=f"{queue.name}.run")
+            async def run() -> None: ...
+
+        async with world.engine(queues=queues[:1]) as engine:
+            await engine.create_queue(queues[1])
+            plugin = engine.namespace("plugin")
+            await plugin.create_queue(queues[2])
+            for door, queue in zip((engine, engine, plugin), queues, strict=True):
+                ends.append(await (await door.submit(queue.handlers[f"{queue.name}.run"])).wait())
+
+    simulate(scenario, faults=Faults(handler_error=1.0))
+    assert [(task.state, task.error.type) for task in ends if task.error] == [("failed", "journeyman.sim.errors.HandlerTrouble")] * 3
+
+
 # --- the value itself -----------------------------------------------------------------------------------------------------------------
 
 

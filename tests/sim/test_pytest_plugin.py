@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -74,6 +76,99 @@ def test_a_failure_says_how_to_see_it_again(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*OPTIONS, "--sim-seeds", "4").assert_outcomes(passed=1)
     pytester.runpytest_subprocess(*OPTIONS, "--sim-seed", "5").assert_outcomes(passed=1)
     assert pytester.runpytest_subprocess(*OPTIONS, "--sim-seeds", "0").ret == pytest.ExitCode.USAGE_ERROR
+
+
+COMMAND = "*to see it again:  pytest {} --sim-seed 4"
+
+
+def test_the_command_is_for_where_pytest_was_called(pytester: pytest.Pytester) -> None:
+    project(
+        pytester,
+        """
+        fails_at = 4
+
+        def test_letters(simulate):
+            simulate(scenario)
+        """,
+    )
+    folder = pytester.mkdir("sub")
+    (pytester.path / "test_letters.py").rename(folder / "test_letters.py")
+    pytester.makeini("[pytest]")
+    pytester.runpytest_subprocess(*OPTIONS).stdout.fnmatch_lines([COMMAND.format("sub/test_letters.py::test_letters")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        inside = pytester.run(sys.executable, "-m", "pytest", *OPTIONS)
+    inside.stdout.fnmatch_lines([COMMAND.format("test_letters.py::test_letters")])
+
+
+def test_a_failure_of_a_fixture_says_so_too(pytester: pytest.Pytester) -> None:
+    project(
+        pytester,
+        """
+        import pytest
+
+        fails_at = 4
+
+        @pytest.fixture
+        def before(simulate):
+            simulate(scenario)
+
+        @pytest.fixture
+        def after(simulate):
+            yield
+            simulate(scenario)
+
+        def test_one(before): ...
+
+        def test_two(after): ...
+
+        def test_three(simulate):
+            try:
+                simulate(scenario)
+            except AssertionError as error:
+                raise RuntimeError("wrapped") from error
+        """,
+    )
+    result = pytester.runpytest_subprocess(*OPTIONS)
+    result.assert_outcomes(errors=2, passed=1, failed=1)
+    said = result.stdout.str()
+    for name in ("one", "two", "three"):
+        assert f"pytest test_letters.py::test_{name} --sim-seed 4" in said
+
+
+def test_a_failure_that_was_caught_is_not_told_of_another(pytester: pytest.Pytester) -> None:
+    project(
+        pytester,
+        """
+        import pytest
+
+        fails_at = 4
+
+        def test_letters(simulate):
+            with pytest.raises(AssertionError):
+                simulate(scenario)
+            assert "something" == "else"
+        """,
+    )
+    result = pytester.runpytest_subprocess(*OPTIONS)
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*to see it again*")
+    result.stdout.no_fnmatch_line("*simulated world*")
+
+
+def test_no_seeds_at_all_are_refused(pytester: pytest.Pytester) -> None:
+    project(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("seeds", [0, -1, range(0)])
+        def test_letters(simulate, seeds):
+            with pytest.raises(ValueError, match="seeds must be"):
+                simulate(scenario, seeds=seeds)
+        """,
+    )
+    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=3)
 
 
 def test_who_does_not_simulate_pays_nothing(pytester: pytest.Pytester) -> None:

@@ -16,10 +16,11 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from journeyman.engine import Context, Queue
 from journeyman.sim import Faults, World
+from journeyman.sim.faults import KINDS, chance_of
 from journeyman.sim.machine import SimulationMachine
 from journeyman.sim.plan import Plan
 from journeyman.sim.replay import Recording, run_or_save
-from journeyman.sim.strategies import Scenario, fault_plans, plans, policies, scenarios, seeds
+from journeyman.sim.strategies import PHASES, Scenario, fault_plans, plans, policies, scenarios, seeds
 
 FEW = settings(
     max_examples=15,
@@ -68,6 +69,37 @@ def test_faults_shrink_to_none() -> None:
     assert find(fault_plans(only=["stall"]), lambda faults: faults.any).facts().keys() == {"stall"}
 
 
+@given(fault_plans())
+@FEW
+def test_a_plan_names_only_what_can_strike(faults: Faults) -> None:
+    assert all(chance_of(faults, name) > 0 for name in KINDS if name in faults.facts())
+
+
+def test_nothing_is_left_of_a_fault_that_shrinks_to_no_chance() -> None:
+    assert find(fault_plans(only=["stall", "crash"], most=0.0), lambda faults: True) == Faults.none()
+
+    @given(fault_plans(most=0.0))
+    @settings(FEW, phases=[Phase.generate])
+    def draw(faults: Faults) -> None:
+        assert not set(faults.facts()) & set(KINDS)
+
+    draw()
+
+
+def test_a_machine_is_not_traced_line_by_line() -> None:
+    """The explain phase took a gigabyte, and four times as long (PHASES)."""
+    assert Phase.explain not in Cards.TestCase.settings.phases
+    assert {Phase.generate, Phase.shrink} <= set(Cards.TestCase.settings.phases)
+    assert Cards.TestCase.settings.deadline is None
+    assert set(PHASES) == set(Phase) - {Phase.explain}
+
+    @settings(max_examples=7, phases=list(Phase))
+    class Own(Cards):
+        """Who wants it has it."""
+
+    assert (Own.TestCase.settings.max_examples, Phase.explain in Own.TestCase.settings.phases) == (7, True)
+
+
 def test_seeds_are_drawn() -> None:
     seen: set[int] = set()
 
@@ -96,6 +128,27 @@ def test_a_failing_plan_is_saved_at_its_smallest(tmp_path: Path) -> None:
     assert saved.plan.faults == {}
     assert sorted(verb for lane in saved.plan.lanes for verb, _ in lane) == ["clock", "sleep"]
     assert saved.replay().bit_for_bit
+
+
+def test_a_failure_that_cannot_be_saved_is_the_failure_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    class Lost(SimulationMachine):
+        save_to = tmp_path / "file" / "folder"
+
+        @rule()
+        def pass_time(self) -> None:
+            self.sleep(1)
+
+        async def finish(self, world: World, engine: Any) -> None:
+            raise AssertionError("what the test found")
+
+    with pytest.raises(AssertionError, match="what the test found") as caught:
+        run_state_machine_as_test(Lost, settings=settings(FEW, max_examples=3))  # type: ignore[no-untyped-call]
+    assert any("could not be saved" in note for note in caught.value.__notes__)
+    with pytest.raises(TypeError) as raised:
+        run_or_save(Plan(lanes=[[["clock", {"seconds": "never"}]]]), tmp_path / "file" / "plan.json")
+    assert any("could not be saved" in note for note in raised.value.__notes__)
 
 
 class Cards(SimulationMachine):

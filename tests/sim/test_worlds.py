@@ -199,6 +199,35 @@ def test_an_invariant_may_ask_for_the_world_and_cannot_await() -> None:
     simulate(scenario)
 
 
+class Falsy:
+    """As numpy's False: not the object `False`."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("said", [Falsy(), 0, ""], ids=["like numpy's", "0", "empty"])
+def test_an_invariant_that_says_no_in_other_words_is_heard(said: object) -> None:
+    async def scenario(world: World) -> None:
+        world.invariant(lambda: said)
+        await two_errands(world)
+
+    with pytest.raises(PromiseBroken, match="your invariant"):
+        simulate(scenario)
+
+
+def test_an_invariant_whose_answer_would_have_to_be_awaited_is_refused() -> None:
+    async def scenario(world: World) -> None:
+        async def late() -> bool:
+            return False
+
+        world.invariant(lambda: late())
+        await two_errands(world)
+
+    with pytest.raises(TypeError, match="make it a plain function"):
+        simulate(scenario)
+
+
 def test_effects() -> None:
     async def scenario(world: World) -> None:
         effects = world.effects
