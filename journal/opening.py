@@ -41,6 +41,7 @@ from journeyman.journal.joining import check_log
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
 from journeyman.journal.lock import OwnerLock, left_in_order, looked_at, owner_of
 from journeyman.journal.migrate import append_now, migrate
+from journeyman.journal.plain import whose
 from journeyman.journal.probe import examine
 from journeyman.journal.store import Store
 
@@ -166,8 +167,9 @@ def _readable_errors(directory: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as failure:
+        advice = f".  {whose(failure.filename)}" if failure.filename else ""
         raise JournalError(
-            f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename})"
+            f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename}){advice}"
         ) from failure
     except OSError as failure:
         if failure.errno in (errno.ENOSPC, errno.EDQUOT):
