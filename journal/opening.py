@@ -43,6 +43,7 @@ from journeyman.journal.lock import OwnerLock, left_in_order, looked_at, owner_o
 from journeyman.journal.migrate import append_now, migrate
 from journeyman.journal.plain import whose
 from journeyman.journal.probe import examine
+from journeyman.journal.room import way_out
 from journeyman.journal.store import Store
 
 ENTERED: Final = "entered"
@@ -173,7 +174,7 @@ def _readable_errors(directory: str) -> Iterator[None]:
         ) from failure
     except OSError as failure:
         if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JournalFull(f"no space left for the journal at {directory}: free some and try again") from failure
+            raise JournalFull(f"no space left for the journal at {directory}: free some and try again.  {way_out(directory)}") from failure
         if failure.errno == errno.EROFS:
             raise JournalError(
                 f"the journal at {directory} is on a file system that is mounted read-only: it can be looked at there; "
