@@ -142,7 +142,7 @@ class Housekeeper:
         """Delete ended tasks that somebody has chosen, whatever their retention says; the count.  `listings` are read a chunk at a time:
         there may be millions.  `tell` hears how many it has been so far.
         """
-        await self._snapshotter.take()
+        await self._snapshotter.take(ordered=True)
         total = 0
         for listing in listings:
             before: int | None = None

@@ -7,12 +7,15 @@ when enough events have come since the last, when housekeeping finds it worth it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
 from journeyman.actors.shell import Shell
 from journeyman.actors.writer import Step
 from journeyman.kernel.bounds import CHECKPOINT_ROWS
+
+_ROW: Final = 300  # bytes that a row takes with what leads to it
 
 
 class Snapshotter:
@@ -37,20 +40,22 @@ class Snapshotter:
             await self.after()
 
     @trio.lowlevel.enable_ki_protection
-    async def take(self) -> bool:
-        """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last.
+    async def take(self, *, ordered: bool = False) -> bool:
+        """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last, or the disk has no room.
 
+        `ordered`: for an operator, who may have the last of the room.
         Whoever waits here may be cancelled between two pieces: then the next to come finishes that checkpoint before its own.
         """
         shell = self._shell
         async with self.lock:
             with shell.keeping_house():
-                await self._finish()
+                if not await self._finish(ordered):
+                    return False
                 if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
                     return False
-                begun = await shell.sealed(self._begin)
-                await self._finish()
-                return begun
+                if not self._room(self._rows(), ordered):
+                    return False
+                return await shell.sealed(self._begin) and await self._finish(ordered)
 
     def _begin(self) -> bool:
         shell = self._shell
@@ -59,15 +64,24 @@ class Snapshotter:
         shell.checkpoint.begin(shell.world, shell.journal.next_seq - 1, shell.now())
         return True
 
-    async def _finish(self) -> None:
-        """Write what is left of the checkpoint under way, if one is."""
+    def _rows(self) -> int:
+        journal, queues = self._shell.journal, self._shell.world.queues.values()
+        return sum(len(queue.tasks) for queue in queues) if journal.stepped else len(journal.dirty)
+
+    def _room(self, rows: int, ordered: bool) -> bool:
+        room = self._shell.room
+        return room.has_at_last(rows * _ROW) if ordered else room.has(rows * _ROW)
+
+    async def _finish(self, ordered: bool) -> bool:
+        """Write what is left of the checkpoint under way, if one is; False where the disk has no room for it."""
         shell = self._shell
         if shell.checkpoint.running:
             await shell.writer.settled()
-        while (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
+        while self._room(len(shell.checkpoint.unwritten), ordered) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
             if chunk:
                 step = Step()
                 step.extras.append(chunk)
                 shell.writer.record(step)
             await shell.writer.settled()
             await trio.lowlevel.cancel_shielded_checkpoint()
+        return not shell.checkpoint.running

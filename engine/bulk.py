@@ -171,6 +171,7 @@ class Bulk(Operations):
         while found := aim.chunk(session.reader.stock(aim.filters.queue), past, bound):
             past = found[-1].seq
             if rehearsal is None:
+                session.shell.room.check_order()
                 total += await self._order(session, [(task.seq, task.id) for task in found], aim.command)
                 tell(total)
             else:

@@ -87,6 +87,7 @@ class Operations(Questions):
         left = actor.state.agenda.waiting + actor.backlog  # what waits now; what comes while we work is not meant
         total = 0
         while left > 0:
+            session.shell.room.check_order()
             count = unless_refused(await actor.ask(Clear(reason, by, min(left, OPERATION_CHUNK))).wait()).count
             total += count
             left -= OPERATION_CHUNK

@@ -30,9 +30,10 @@ from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion, NotAJournal
 from journeyman.journal.forked import abandon_after_fork
 from journeyman.journal.headroom import Headroom
+from journeyman.journal.plain import make_for_owner, whose
 from journeyman.journal.putting import put
 from journeyman.journal.readers import readers_in
-from journeyman.journal.room import failed_commit, may_mean_full
+from journeyman.journal.room import failed_commit, may_mean_full, way_out
 from journeyman.journal.store import Batch, Done, Gauge, Items, Table
 from journeyman.journal.wal import WAL_FLAG, WriteAheadLog, decode_log, read_log
 from journeyman.journal.writing import Writing
@@ -236,15 +237,11 @@ class LmdbStore:
             self._check()
             info = self._env.info()
             readers, oldest = readers_in(self._env.readers(), info["last_txnid"])
-        free, size = self.space()
-        return Gauge(
-            map_size=info["map_size"],
-            map_used=self._extent()[0],
-            disk_free=free,
-            disk_size=size,
-            readers=readers,
-            reader_lag=info["last_txnid"] - oldest,
-        )
+            with _translated(self.path), self._begin_reading() as txn:
+                trees = [txn.stat(), *(txn.stat(table) for table in self._tables.values())]
+        taken = sum(tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"] for tree in trees) * self._page_size
+        (free, size), used = self.space(), self._extent()[0]
+        return Gauge(info["map_size"], used, free, size, readers, info["last_txnid"] - oldest, reusable=max(0, used - taken))
 
     def _extent(self) -> tuple[int, int]:
         """Bytes of data.mdb up to the last page that LMDB has ever taken, and the size of the map."""
@@ -365,6 +362,8 @@ def _open(path: str, durability: Durability, readonly: bool, locking: bool, map_
     size = map_size
     while size < (stored or 0) * 2 and size >= GIB:
         size *= 2
+    if locking:
+        make_for_owner(os.path.join(path, "lock.mdb"))
     with _translated(path):
         return lmdb.open(
             os.fsencode(path), map_size=size, max_dbs=16, max_readers=MAX_READERS, mode=0o600, create=not readonly, readonly=readonly,
@@ -388,10 +387,10 @@ def _translated(path: str) -> Iterator[None]:
     except lmdb.ReadonlyError as failure:
         raise JournalError(
             f"the journal at {path} cannot be written by user {os.geteuid()} ({failure}), and who reads it must be able to write lock.mdb, "
-            f"where LMDB lists its readers: run this as its owner, user {os.stat(path).st_uid}, or change the mode of its files"
+            f"where LMDB lists its readers.  {whose(os.path.join(path, 'lock.mdb'))}"
         ) from failure
     except lmdb.DiskError as failure:
-        raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again") from failure
+        raise JournalFull(f"no space left for the journal at {path} ({failure}): free some and try again.  {way_out(path)}") from failure
     except lmdb.Error as failure:
         words = str(failure)
         if isinstance(failure, lmdb.VersionMismatchError) or "data format v" in words:

@@ -41,7 +41,9 @@ from journeyman.journal.joining import check_log
 from journeyman.journal.lmdb_store import ENGINE_VERSION, GIB, Durability, LmdbStore
 from journeyman.journal.lock import OwnerLock, left_in_order, looked_at, owner_of
 from journeyman.journal.migrate import append_now, migrate
+from journeyman.journal.plain import whose
 from journeyman.journal.probe import examine
+from journeyman.journal.room import way_out
 from journeyman.journal.store import Store
 from journeyman.journal.wal import adopt_log
 
@@ -170,12 +172,13 @@ def _readable_errors(directory: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as failure:
+        advice = f".  {whose(failure.filename)}" if failure.filename else ""
         raise JournalError(
-            f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename})"
+            f"the journal at {directory} cannot be opened by user {os.geteuid()}: {failure.strerror} ({failure.filename}){advice}"
         ) from failure
     except OSError as failure:
         if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JournalFull(f"no space left for the journal at {directory}: free some and try again") from failure
+            raise JournalFull(f"no space left for the journal at {directory}: free some and try again.  {way_out(directory)}") from failure
         if failure.errno == errno.EROFS:
             raise JournalError(
                 f"the journal at {directory} is on a file system that is mounted read-only: it can be looked at there; "

@@ -14,7 +14,7 @@ import os
 import stat
 from typing import Final
 
-from journeyman.journal.errors import JournalCorrupt, Unreadable
+from journeyman.journal.errors import JournalCorrupt, JournalError, Unreadable
 
 _NO_FILE: Final = (errno.EISDIR, errno.ENXIO)  # a directory opened for writing, a socket
 
@@ -60,6 +60,27 @@ def open_to_read(path: str) -> int:
         raise _unreadable(path, failure) from failure
 
 
+def make_for_owner(path: str) -> None:
+    """As root: make an empty file for the owner of its directory, where there is none and where one can be made."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            os.close(open_plain(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+
+def own_alike(path: str, like: str) -> None:
+    """Give a file or folder of ours the owner and group of another.  JournalError where that is not allowed."""
+    wanted, found = os.stat(like), os.stat(path, follow_symlinks=False)
+    if (wanted.st_uid, wanted.st_gid) == (found.st_uid, found.st_gid):
+        return
+    try:
+        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+    except OSError as failure:
+        raise JournalError(
+            f"{like} belongs to user {wanted.st_uid}, group {wanted.st_gid}, and what user {os.geteuid()} would put in its place cannot be "
+            f"given to them ({failure.strerror}): run this as user {wanted.st_uid}"
+        ) from failure
+
+
 def whose(path: str) -> str:
     """What to do about a file that this user may not open."""
     try:
@@ -100,4 +121,4 @@ def _misplaced(path: str) -> JournalCorrupt:
     )
 
 
-__all__ = ["open_plain", "open_to_read", "read_plain", "whose"]
+__all__ = ["make_for_owner", "open_plain", "open_to_read", "own_alike", "read_plain", "whose"]

@@ -28,10 +28,17 @@ def failed_commit(path: str, failure: BaseException, *, doubt: bool) -> JournalE
             if disk.f_bavail * disk.f_frsize < _NEARLY_FULL:
                 return JournalFull(
                     f"the disk of the journal at {path} is full: free some space and open the engine again; "
-                    f"whether the last commit was stored shows then ({failure})"
+                    f"whether the last commit was stored shows then ({failure}).  {way_out(path)}"
                 )
     return JournalError(
         f"a commit to the journal at {path} failed, its outcome is unknown; check the disk and open the engine again ({failure!r})"
+    )
+
+
+def way_out(path: str) -> str:
+    """What helps where nothing else is on the disk that could go."""
+    return (
+        f"If nothing else can go, it can still be read: `journeyman backup {path} DEST` makes a copy on a larger disk; run the engine there"
     )
 
 
@@ -41,4 +48,4 @@ def _code_in(text: str) -> int | None:
     return next(named, _SHORT_WRITE if "SHORT_WRITE" in text else None)
 
 
-__all__ = ["failed_commit", "may_mean_full"]
+__all__ = ["failed_commit", "may_mean_full", "way_out"]

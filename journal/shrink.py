@@ -30,6 +30,7 @@ from journeyman.journal.hotcopy import Tell, copy_data
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import FLOCK, OwnerLock
 from journeyman.journal.opening import open_store
+from journeyman.journal.plain import open_plain, own_alike
 from journeyman.journal.store import Table
 from journeyman.journal.wal import WAL_FLAG, forget_log
 
@@ -64,6 +65,7 @@ def shrink(
         sweep_away(work)  # what a killed one has left
         try:
             os.mkdir(work, 0o700)
+            own_alike(work, directory)
             return _replace(directory, work, copying, checking)
         finally:
             sweep_away(work)
@@ -94,6 +96,7 @@ def _replace(directory: str, work: str, copying: Tell, checking: Checking) -> Sh
     _compare(work, expected)
     sizes = Shrunk(_on_disk(old), _on_disk(new))
     with _alone(directory) as forget_lock:
+        own_alike(new, old)  # root's would be closed to the engine
         os.rename(new, old)
         forget_lock()
         sync_directory(directory)
@@ -120,7 +123,7 @@ def rows(store: LmdbStore) -> dict[Table, int]:
 def _alone(directory: str) -> Iterator[Callable[[], None]]:
     """Hold LMDB's own lock, which every process that has the data open shares.  Yields what removes the lock file.  JournalLocked."""
     name = os.path.join(directory, "lock.mdb")
-    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = open_plain(name, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)

@@ -81,6 +81,7 @@ class Gauge(NamedTuple):
     disk_size: int
     readers: int
     reader_lag: int
+    reusable: int = 0  # of `map_used`: what was freed, and is written over before the file grows
 
 
 class Store(Protocol):

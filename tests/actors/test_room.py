@@ -1,14 +1,23 @@
-"""Admission before the disk is full, and what the ballast is for."""
+"""Admission before the disk is full, what the ballast is for, and what leaves the reserve alone."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from journeyman.actors.room import RESERVE_MIN, Room
+from journeyman.actors.room import LAST, RESERVE_MIN, Room
 from journeyman.engine import Engine, Queue
 from journeyman.engine.errors import JourneymanError
 from journeyman.journal.errors import JournalFull
 from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.opening import open_store
+from journeyman.journal.prover import verify
+from journeyman.journal.recovery import recover
+from journeyman.journal.store import Batch, Done, Gauge
 
 MIB = 1 << 20
 
@@ -23,6 +32,9 @@ class Disk(MemoryStore):
     def space(self) -> tuple[int, int]:
         self.looks += 1
         return self.free, 16 * MIB
+
+    def gauge(self) -> Gauge:
+        return super().gauge()._replace(disk_free=self.free, disk_size=16 * MIB)
 
     def give_way(self) -> int:
         given, self.ballast = self.ballast, 0
@@ -82,3 +94,106 @@ async def test_decision_24_somebody_else_fills_the_disk_and_outcomes_go_on() -> 
         assert await engine.prune(older_than=0) == 1
         disk.free = 12 * MIB
         assert await (await engine.submit(work, 3)).result(timeout=5) == 3
+
+
+class Filling(Disk):
+    """One of which each commit takes as much as the test says."""
+
+    taken = 0
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        self.free -= self.taken
+        super().begin_append(batch, done)
+
+
+async def test_a_checkpoint_takes_nothing_of_the_reserve() -> None:
+    disk, queue = Filling(14 * MIB), Queue("q")
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.pause("q")
+        await engine.submit_many([work.bind(n) for n in range(1_000)])
+        snapshotter, checkpoint = engine._opened().runtime.snapshotter, engine._opened().shell.checkpoint
+        disk.free = RESERVE_MIN
+        assert not await snapshotter.take()
+        assert not checkpoint.running, "none is begun"
+        disk.free, disk.taken = RESERVE_MIN + MIB, MIB // 4
+        assert not await snapshotter.take()
+        assert checkpoint.running and checkpoint.through_seq == 0, "none goes on"
+        assert disk.free > RESERVE_MIN - MIB // 2
+        disk.free, disk.taken = 14 * MIB, 0
+        assert not await snapshotter.take(), "nothing has changed since the one that was under way"
+        assert checkpoint.through_seq > 1_000
+
+
+async def test_orders_leave_the_last_of_the_room_and_prune_is_always_possible() -> None:
+    disk, queue = Filling(14 * MIB), Queue("q")
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.pause("q")
+        await engine.submit_many([work.bind(n) for n in range(5_000)])
+        disk.free, disk.ballast, disk.taken = LAST + MIB, 0, MIB // 4
+        with pytest.raises(JournalFull, match="`prune`"):
+            await engine.clear("q")
+        cancelled = await engine.count("q", "cancelled")
+        assert 1_000 <= cancelled < 5_000
+        assert disk.free > 0
+        disk.taken = 0
+        with pytest.raises(JournalFull, match="`prune`"):
+            await engine.cancel_all("q")
+        assert await engine.prune(older_than=0) == cancelled
+        disk.free = 14 * MIB
+        assert await engine.clear("q") == 5_000 - cancelled
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+async def test_a_journal_that_has_filled_its_own_disk_opens_again_and_can_be_emptied(volume: Path) -> None:
+    queue = Queue("q")
+
+    @queue.handler
+    async def work(n: int, text: str) -> int:
+        return n
+
+    submitted = 0
+    async with Engine(volume / "jobs", [queue]) as engine:
+        await engine.pause("q")
+        with pytest.raises(JournalFull, match="kept for running tasks"):
+            while True:
+                await engine.submit_many([work.bind(n, "x" * 200) for n in range(100)])
+                submitted += 100
+    disk = os.statvfs(volume)
+    assert disk.f_bavail * disk.f_frsize > RESERVE_MIN
+    assert (volume / "jobs" / "owner.lock").read_text().startswith("closed")
+    store = open_store(volume / "jobs", readonly=True)
+    assert recover(store).checkpoint.through_seq == 0, "it is the checkpoint that had no room"
+    store.close()
+    left, rounds = submitted, 0
+    while left:
+        rounds += 1
+        assert rounds < 10
+        async with Engine(volume / "jobs", [queue]) as engine:
+            try:
+                left -= await engine.clear("q")
+            except JournalFull:
+                left = await engine.count("q", "pending")
+            await engine.prune(older_than=0)
+            assert await engine.count("q") == left
+    assert rounds > 1, "the reserve is less than what the orders took"
+    async with Engine(volume / "jobs", [queue]) as engine:
+        await engine.resume("q")
+    assert verify(volume / "jobs").sound

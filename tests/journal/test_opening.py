@@ -318,7 +318,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(small_disk: Path) -> None:
         batch.put(Table.PAYLOADS, [((stored + 1).to_bytes(8, "big"), os.urandom(50_000))], append=True)
         failure = outcome(store, batch)
         stored += failure is None
-    assert isinstance(failure, JournalFull), failure
+    assert isinstance(failure, JournalFull) and "`journeyman backup" in str(failure), failure
     assert "free some space" in str(failure)
     store.close()
     filler(small_disk)
