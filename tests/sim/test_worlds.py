@@ -271,7 +271,7 @@ def test_what_the_factory_of_queues_raises_is_the_scenarios_to_catch() -> None:
         with pytest.raises(LookupError, match="no such release"):
             async with world.engine(queues=broken):
                 pass
-        with pytest.raises(TypeError, match="queues must be Queue objects, not 1"):
+        with pytest.raises(TypeError, match="takes a list of Queues.* not one with 1 in it"):
             async with world.engine(queues=[1, 2]):  # type: ignore[list-item]
                 pass
         with pytest.raises(TypeError, match="store"):
