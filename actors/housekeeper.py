@@ -92,7 +92,7 @@ class Housekeeper:
         """Prune; what lived across the newest checkpoint and has expired goes after another one."""
         await self.prune_expired()
         if self._pruner.held_back:
-            await self._snapshotter.take()
+            await self._snapshotter.take(for_prune=True)
             self._pruner.look_again()
             await self.prune_expired()
         if self._doubtful_step:
@@ -142,7 +142,7 @@ class Housekeeper:
         """Delete ended tasks that somebody has chosen, whatever their retention says; the count.  `listings` are read a chunk at a time:
         there may be millions.  `tell` hears how many it has been so far.
         """
-        await self._snapshotter.take(ordered=True)
+        await self._snapshotter.take(for_prune=True)
         total = 0
         for listing in listings:
             before: int | None = None

@@ -40,22 +40,22 @@ class Snapshotter:
             await self.after()
 
     @trio.lowlevel.enable_ki_protection
-    async def take(self, *, ordered: bool = False) -> bool:
+    async def take(self, *, for_prune: bool = False) -> bool:
         """Take a checkpoint of now and wait until it is durable; False when nothing has changed since the last, or the disk has no room.
 
-        `ordered`: for an operator, who may have the last of the room.
+        `for_prune`: for a prune, which may have the last of the room, for it gives back more.
         Whoever waits here may be cancelled between two pieces: then the next to come finishes that checkpoint before its own.
         """
         shell = self._shell
         async with self.lock:
             with shell.keeping_house():
-                if not await self._finish(ordered):
+                if not await self._finish(for_prune):
                     return False
                 if shell.journal.next_seq - 1 == shell.checkpoint.through_seq:
                     return False
-                if not self._room(self._rows(), ordered):
+                if not self._room(self._rows(), for_prune):
                     return False
-                return await shell.sealed(self._begin) and await self._finish(ordered)
+                return await shell.sealed(self._begin) and await self._finish(for_prune)
 
     def _begin(self) -> bool:
         shell = self._shell
@@ -68,16 +68,16 @@ class Snapshotter:
         journal, queues = self._shell.journal, self._shell.world.queues.values()
         return sum(len(queue.tasks) for queue in queues) if journal.stepped else len(journal.dirty)
 
-    def _room(self, rows: int, ordered: bool) -> bool:
+    def _room(self, rows: int, for_prune: bool) -> bool:
         room = self._shell.room
-        return room.has_at_last(rows * _ROW) if ordered else room.has(rows * _ROW)
+        return room.has_at_last(rows * _ROW) if for_prune else room.has(rows * _ROW)
 
-    async def _finish(self, ordered: bool) -> bool:
+    async def _finish(self, for_prune: bool) -> bool:
         """Write what is left of the checkpoint under way, if one is; False where the disk has no room for it."""
         shell = self._shell
         if shell.checkpoint.running:
             await shell.writer.settled()
-        while self._room(len(shell.checkpoint.unwritten), ordered) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
+        while self._room(len(shell.checkpoint.unwritten), for_prune) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
             if chunk:
                 step = Step()
                 step.extras.append(chunk)
