@@ -77,7 +77,9 @@ class Snapshotter:
         shell = self._shell
         if shell.checkpoint.running:
             await shell.writer.settled()
-        while self._room(len(shell.checkpoint.unwritten), for_prune) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
+        while (
+            self._room(len(shell.checkpoint.unwritten), for_prune) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None
+        ):
             if chunk:
                 step = Step()
                 step.extras.append(chunk)

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from journeyman.actors.room import LAST, RESERVE_MIN, Room
-from journeyman.engine import Engine, Queue
+from journeyman.engine import Engine, Queue, Retention
 from journeyman.engine.errors import JourneymanError
 from journeyman.journal.errors import JournalFull
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.prover import verify
 from journeyman.journal.recovery import recover
-from journeyman.journal.store import Batch, Done, Gauge
+from journeyman.journal.store import Batch, Done, Gauge, Table
 
 MIB = 1 << 20
 
@@ -126,6 +127,26 @@ async def test_a_checkpoint_takes_nothing_of_the_reserve() -> None:
         disk.free, disk.taken = 14 * MIB, 0
         assert not await snapshotter.take(), "nothing has changed since the one that was under way"
         assert checkpoint.through_seq > 1_000
+
+
+async def test_retention_may_use_the_reserve_for_the_checkpoint_that_it_needs() -> None:
+    disk, queue = Disk(14 * MIB), Queue("q", concurrency=100, retention=Retention(succeeded=0.01))
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.pause("q")
+        await engine.submit_many([work.bind(n) for n in range(100)])
+        runtime = engine._opened().runtime
+        assert await runtime.snapshotter.take()
+        disk.free, disk.ballast = LAST + MIB // 2, 0
+        await engine.resume("q")
+        await engine.drain(timeout=5)
+        await trio.sleep(0.02)
+        assert not await runtime.snapshotter.take()
+        await runtime.housekeeper.tidy(at_once=True)
+        assert disk.count(Table.PAYLOADS) == 0, "they lived across a checkpoint, so it takes another to let go of them"
 
 
 async def test_orders_leave_the_last_of_the_room_and_prune_is_always_possible() -> None:
