@@ -74,16 +74,14 @@ class Snapshotter:
 
     async def _finish(self, for_prune: bool) -> bool:
         """Write what is left of the checkpoint under way, if one is; False where the disk has no room for it."""
-        shell = self._shell
-        if shell.checkpoint.running:
+        shell, checkpoint = self._shell, self._shell.checkpoint
+        if checkpoint.running:
             await shell.writer.settled()
-        while (
-            self._room(len(shell.checkpoint.unwritten), for_prune) and (chunk := shell.checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None
-        ):
+        while self._room(len(checkpoint.unwritten), for_prune) and (chunk := checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
             if chunk:
                 step = Step()
                 step.extras.append(chunk)
                 shell.writer.record(step)
             await shell.writer.settled()
             await trio.lowlevel.cancel_shielded_checkpoint()
-        return not shell.checkpoint.running
+        return not checkpoint.running
