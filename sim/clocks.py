@@ -24,6 +24,8 @@ class WorldClock:
     def __init__(self, start: datetime = BEGINNING, drift: float = 0.0) -> None:
         if start.tzinfo is None:
             raise ValueError(f"start must be an aware datetime, not {start!r}")
+        if start < EPOCH:
+            raise ValueError(f"start must not lie before 1970, where an engine tells no time: {start!r}")
         self._start_us = (start - EPOCH) // timedelta(microseconds=1)
         self.stepped_us = 0
         self.drift = drift
@@ -40,8 +42,13 @@ class WorldClock:
         return wall + round(self._drifted_us + (now - self._drift_since) * self.drift) if self.drift or self._drifted_us else wall
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock by `seconds`, forward or back."""
-        self.stepped_us += round(seconds * 1_000_000)
+        """Set the wall clock by `seconds`, forward or back.  ValueError if it would show a time before 1970."""
+        stepped = round(seconds * 1_000_000)
+        if self.wall() + stepped < 0:
+            raise ValueError(
+                f"a step of {seconds:+g} s would set the wall clock before 1970, where an engine tells no time: give a smaller one"
+            )
+        self.stepped_us += stepped
 
     def run_true(self) -> None:
         """No drift from here on; what has come together stays."""

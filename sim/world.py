@@ -124,7 +124,10 @@ class World:
         return Crashed()
 
     def step_clock(self, seconds: float) -> None:
-        """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward."""
+        """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward.
+
+        ValueError if it would show a time before 1970.
+        """
         self.clock.step(seconds)
         self.note("fault", f"the wall clock is set by {seconds:+g} s")
 
@@ -272,7 +275,7 @@ class World:
         while self.dice.possible("clock_step") and self.failure is None:
             await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
-                self.step_clock(self.dice.either_way("clock_step", STEP))
+                self.step_clock(max(self.dice.either_way("clock_step", STEP), -self.clock.wall() / 1_000_000))  # 1970 at the earliest
 
     def end(self, raised: BaseException | None = None) -> None:
         """The scenario is over, and has raised this."""

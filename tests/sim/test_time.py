@@ -320,3 +320,16 @@ def test_the_calm_phase_does_not_wait_for_what_goes_on_for_ever() -> None:
 
     with pytest.raises(PromiseBroken, match="everything comes to rest: not within 3.* days without faults"):
         simulate(leave_it, converge=True)
+
+
+def test_the_wall_clock_shows_no_time_before_1970() -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(ValueError, match="before 1970"):
+            world.step_clock(-3e9)
+        world.step_clock(-1.8e9)
+        assert world.now().year == 1972
+        await world.advance(hours=10)
+
+    simulate(scenario, faults=Faults(clock_step=(1.0, 3e9)))  # back as far as it goes, now and then
+    with pytest.raises(ValueError, match="start must not lie before 1970"):
+        simulate(scenario, start=datetime(1969, 12, 31, tzinfo=UTC))
