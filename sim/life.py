@@ -119,7 +119,11 @@ class Life:
 
 
 async def life_of(engine: Engine, task: Handle[Any] | Task | str) -> Life:
-    """The life so far of a task, given as a handle, a Task or an id.  TaskNotFound as `Engine.history` raises it."""
+    """The life so far of a task, given as a handle, a Task or an id.  TaskNotFound as `Engine.history` raises it, TypeError for what is
+    none of these.
+    """
+    if not isinstance(task, (str, Handle, Task)):
+        raise TypeError(f"give a task by its handle, its id or as a Task, not {task!r:.80}")
     return Life(await engine.history(task if isinstance(task, str) else task.id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import trio
@@ -27,6 +27,7 @@ Scenario = Callable[[World], Awaitable[Any]]
 LAST_MINUTES = 3.0  # virtual, for schedules to fire once more when the faults have stopped
 REST_DAYS = 30.0  # virtual, for what is left to do when the faults have stopped; more for what is due later
 DAY = 86_400.0
+EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)  # of a wall clock's first instant
 MAX_STEPS = 10_000_000  # a year and a half of an idle engine
 
 
@@ -53,6 +54,9 @@ def simulate(
     """
     plan = faults if faults is not None else Faults.none()
     _check(scenario, seed, plan, crash_at, max_steps)
+    _check_start(start)
+    if converge is not None and not isinstance(converge, bool):
+        raise TypeError(f"converge must be True, False or None, not {converge!r}")
     if crash_at == "every":
         from journeyman.sim.sweep import sweep
 
@@ -110,6 +114,18 @@ def _check(scenario: object, seed: object, faults: object, crash_at: object, max
         raise ValueError(f'crash_at must be the number of a point, counted from 0, or "every", not {crash_at!r}')
     if type(max_steps) is not int or max_steps < 1:
         raise ValueError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
+
+
+def _check_start(start: object) -> None:
+    if start is None:
+        return
+    wanted = "start must be an aware datetime, such as datetime(2030, 1, 1, tzinfo=UTC)"
+    if not isinstance(start, datetime):
+        raise TypeError(f"{wanted}, not {start!r}")
+    if start.tzinfo is None:
+        raise ValueError(f"{wanted}, not {start!r}")
+    if not EARLIEST <= start <= LATEST:
+        raise ValueError(f"start must leave its clock room to go on and to be set back: from {EARLIEST:%Y} to {LATEST:%Y}, not {start}")
 
 
 async def _main(world: World, scenario: Scenario, rest: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +25,12 @@ async def nothing(world: World) -> None: ...
         ({"seed": True}, TypeError),
         ({"max_steps": 0}, ValueError),
         ({"faults": {"crash": 0.1}}, TypeError),
+        ({"start": "2030"}, TypeError),
+        ({"start": date(2030, 1, 1)}, TypeError),
+        ({"start": datetime(2030, 1, 1)}, ValueError),
+        ({"start": datetime(9999, 12, 31, tzinfo=UTC)}, ValueError),
+        ({"start": datetime(1, 1, 1, tzinfo=UTC)}, ValueError),
+        ({"converge": "yes"}, TypeError),
     ],
 )
 def test_wrong_arguments_are_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
@@ -34,6 +41,16 @@ def test_wrong_arguments_are_refused(wrong: dict[str, Any], error: type[Exceptio
 def test_a_scenario_is_an_async_function() -> None:
     with pytest.raises(TypeError, match="async function of one World"):
         simulate(lambda world: None)  # type: ignore[arg-type,return-value]
+
+
+def test_a_life_is_that_of_a_task() -> None:
+    async def scenario(world: World) -> None:
+        async with world.engine([Queue("q")]):
+            for wrong in (3, None):
+                with pytest.raises(TypeError, match="by its handle, its id or as a Task"):
+                    await world.history(wrong)  # type: ignore[arg-type]
+
+    simulate(scenario)
 
 
 def test_a_crash_that_nobody_awaits_is_a_crash() -> None:

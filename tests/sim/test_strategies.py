@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from journeyman.engine import Context, Queue
-from journeyman.sim import Faults, World
+from journeyman.sim import Deadlock, Faults, World
 from journeyman.sim.faults import KINDS, chance_of
 from journeyman.sim.machine import SimulationMachine
 from journeyman.sim.plan import Plan
@@ -216,6 +216,42 @@ def test_a_machine_that_holds_passes() -> None:
             assert await engine.count(state="running") == 0
 
     run_state_machine_as_test(Sound, settings=FEW)  # type: ignore[no-untyped-call]
+
+
+class Waiting(SimulationMachine):
+    """One rule, and handlers that may wait for ever."""
+
+    fault_strategy = st.just(Faults.none())
+    save_to = None
+    for_ever = True
+
+    def queues(self) -> list[Queue]:
+        waiting = Queue("waiting")
+
+        @waiting.handler
+        async def wait() -> None:
+            if self.for_ever:
+                await trio.Event().wait()
+
+        return [waiting]
+
+    @rule()
+    def begin_one(self) -> None:
+        self.submit("one", "wait")
+
+
+def test_a_machine_sees_a_deadlock() -> None:
+    with pytest.raises(Deadlock, match="nothing can happen any more"):
+        run_state_machine_as_test(Waiting, settings=settings(FEW, max_examples=5))  # type: ignore[no-untyped-call]
+
+
+def test_a_fault_that_makes_a_handler_hang_is_waited_for_a_day() -> None:
+    machine = Waiting()
+    machine.for_ever, machine.faults = False, Faults(handler_hang=1.0)
+    machine.begin_one()
+    machine.teardown()
+    assert machine.trace is not None
+    assert 86_400 <= machine.trace.seconds < 2 * 86_400
 
 
 def test_hypothesis_is_not_needed_for_the_rest(tmp_path: Path) -> None:
