@@ -101,7 +101,7 @@ def _require_known(names: Iterable[str]) -> None:
 
 def _checked(name: str, value: Any) -> Any:
     """What a field holds when it was given `value`.  ValueError for what is out of its range, or no number at all."""
-    pair = tuple(value) if isinstance(value, (tuple, list)) else None
+    pair: tuple[Any, ...] | None = tuple(value) if isinstance(value, (tuple, list)) else None
     if name == "disk_latency":
         pair = (0.0, value) if pair is None else pair
         if len(pair) != 2 or not all(_within(one, SECONDS_MAX) for one in pair) or pair[0] > pair[1]:
