@@ -220,7 +220,9 @@ class Runtime:
     def _close(self) -> None:
         shell = self.shell
         shell.closed = True
-        shell.mend()  # whoever waits for a state in doubt need not be in the block
+        shell.mend()  # whoever waits for a state in doubt need not be in the block, nor who waits for the queues to come to rest
+        if shell.news is not None:
+            shell.news.set()
         error = self.ending()
         for actor in shell.actors.values():
             actor.break_off(error)

@@ -371,6 +371,8 @@ class Shell:
 
     async def next_news(self) -> None:
         """Wait until some queue has taken a step."""
+        if self.closed:
+            return
         if self.news is None or self.news.is_set():
             self.news = trio.Event()
         await self.news.wait()

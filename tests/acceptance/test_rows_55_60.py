@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Context, Engine, EngineStopped, Exponential, JournalLocked, Queue, Rate, Retry
+from journeyman.engine import Context, Engine, EngineStopped, Exponential, JournalFull, JournalLocked, Queue, Rate, Retry
 from journeyman.journal.memory_store import MemoryStore
+from journeyman.journal.store import Batch, Done
 from tests.acceptance.processes import Program
 from tests.acceptance.virtual import SlowStore, TrioClock
 
@@ -326,3 +327,43 @@ async def test_row_60_jitter_is_spread_bounded_and_a_pure_function_of_task_and_f
         assert all(0.9 * plain - 1e-5 <= d <= 1.1 * plain + 1e-5 for d in column)
         assert len({round(d, 3) for d in column}) > 25
         assert max(column) - min(column) > 0.1 * plain, "spread, not merely shifted"
+
+
+class Dying(MemoryStore):
+    """A disk that fails from the moment it is told to, after a while."""
+
+    dead = False
+
+    def begin_append(self, batch: Batch, done: Done) -> None:
+        if self.dead:
+            done(JournalFull("the disk is full"))
+        else:
+            super().begin_append(batch, done)
+
+
+# row 56: found by simulation
+async def test_row_56_who_drains_outside_the_block_is_told_when_the_engine_ends() -> None:
+    queue, store = Queue("q"), Dying()
+
+    @queue.handler
+    async def work() -> None:
+        await trio.sleep_forever()
+
+    said: list[Exception] = []
+
+    async def beside(engine: Engine) -> None:
+        try:
+            await engine.drain()
+        except Exception as error:
+            said.append(error)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(JournalFull):
+                async with Engine("x", [queue], store=store) as engine:
+                    await engine.submit(work)
+                    nursery.start_soon(beside, engine)
+                    await trio.testing.wait_all_tasks_blocked()
+                    store.dead = True
+                    await engine.pause("q")
+    assert [isinstance(error, (EngineStopped, JournalFull)) for error in said] == [True]
