@@ -3,32 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import trio
 
-from journeyman import Context, Queue, Retry
 from journeyman.sim import PromiseBroken, World, simulate
-
-
-def errands() -> Queue:
-    queue = Queue("errands", concurrency=3, retry=Retry(crashes=1000))
-
-    @queue.handler
-    async def run(ctx: Context, n: int) -> int:
-        await trio.sleep(ctx.random.random())
-        return n
-
-    return queue
-
-
-class Mistake(Exception):
-    """Of a scenario."""
-
-
-async def two_errands(world: World) -> None:
-    async with world.engine(queues=lambda: [errands()]) as engine:
-        for n in range(2):
-            await engine.submit("run", n)
-        await engine.drain()
+from tests.sim.errands import Mistake, two_errands
 
 
 def test_an_invariant_is_asked_after_commits_at_boots_and_at_the_end() -> None:

@@ -11,32 +11,10 @@ import time
 import pytest
 import trio
 
-from journeyman import Context, Engine, JournalLocked, JourneymanError, Queue, Retry
+from journeyman import Engine, JournalLocked, JourneymanError, Queue, Retry
 from journeyman.sim import Deadlock, EngineCrashed, Faults, OutOfTime, PromiseBroken, World, simulate
+from tests.sim.errands import Mistake, errands, two_errands
 from tests.sources import ROOT
-
-
-def errands() -> Queue:
-    queue = Queue("errands", concurrency=3, retry=Retry(crashes=1000))
-
-    @queue.handler
-    async def run(ctx: Context, n: int) -> int:
-        await trio.sleep(ctx.random.random())
-        return n
-
-    return queue
-
-
-class Mistake(Exception):
-    """Of a scenario."""
-
-
-async def two_errands(world: World) -> None:
-    async with world.engine(queues=lambda: [errands()]) as engine:
-        for n in range(2):
-            await engine.submit("run", n)
-        await engine.drain()
-
 
 # --- engines --------------------------------------------------------------------------------------------------------------------------
 
