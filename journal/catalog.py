@@ -3,6 +3,12 @@
 A projection: TASKS, BY_STATE and BY_EXPIRY can be rebuilt from the events alone.  It never speaks for a task that memory holds (tally.py
 says why), so a reader asks memory and catalog and never meets a task twice.  A task past its expiry is invisible exactly on time, whether
 or not prune has come by.
+
+An entry of an index has no checksum; the row that it names has one, and says where its entry belongs.  So a list compares the two: an entry
+that was misread would leave a task out without a word.  Counts read entries alone (an engine that was down for long may find a million that
+expired meanwhile) and refuse only what no engine wrote.
+
+Who reads beside an engine does it within one snapshot of the store; rows and index are of one commit there.
 """
 
 from __future__ import annotations
@@ -10,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.row import STATE_CODE, STATE_OF_CODE, decode_rows, expiry_key, state_key
-from journeyman.journal.store import Store, Table
+from journeyman.journal.store import Items, Store, Table
 from journeyman.journal.tally import Tally
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.taskstate import TaskState
 
 _PAGE: Final = 256
 _NO_SEQ: Final = (1 << 64) - 1
+_ADVICE: Final = "run `journeyman verify`; when it finds nothing, the entry was misread, so test the machine's memory and disk"
 
 
 class Catalog:
@@ -47,45 +55,46 @@ class Catalog:
         return {task.id: task for task, _ in decode_rows(Table.TASKS, pairs) if not _expired(task, now)}
 
     def newest(self, queue: str, state: State, now: int, *, before: int | None = None, limit: int) -> list[TaskState]:
-        """Settled tasks of a queue in a terminal state, by falling seq, with seq below `before`; at most `limit`."""
+        """Settled tasks of a queue in a terminal state, by falling seq, with seq below `before`; at most `limit`.  JournalCorrupt."""
         found: list[TaskState] = []
-        for page in self.pages(queue, state, before):
-            tasks = self.get_many(page, now)
-            found += [tasks[id] for id in page if id in tasks]
-            if len(found) >= limit:
-                break
+        if queue not in self._tally.ordinals:
+            return found
+        start, stop = self._key(queue, state, 0), self._key(queue, state, _NO_SEQ if before is None else before)
+        while len(found) < limit and (pairs := self._store.scan(Table.BY_STATE, start, stop, reverse=True, limit=_PAGE)):
+            found += self._named(pairs, now)
+            stop = pairs[-1][0]
         return found[:limit]
 
     def oldest(self, queue: str, state: State, now: int, *, after: int = 0, limit: int) -> list[TaskState]:
         """The same by rising seq, with seq above `after`."""
-        ordinal = self._tally.ordinals.get(queue)
-        if ordinal is None:
-            return []
-        code = STATE_CODE[state]
-        start, stop = state_key(ordinal, code, after + 1), state_key(ordinal, code, _NO_SEQ)
         found: list[TaskState] = []
+        if queue not in self._tally.ordinals:
+            return found
+        start, stop = self._key(queue, state, after + 1), self._key(queue, state, _NO_SEQ)
         while len(found) < limit and (pairs := self._store.scan(Table.BY_STATE, start, stop, limit=min(_PAGE, limit))):
-            tasks = self.get_many([id for _, id in pairs], now)
-            found += [tasks[id] for _, id in pairs if id in tasks]
+            found += self._named(pairs, now)
             start = pairs[-1][0] + b"\0"
         return found[:limit]
 
-    def pages(self, queue: str, state: State, before: int | None = None) -> Iterator[list[bytes]]:
-        """Ids for `newest`, page by page.  Each page is a read of its own, so nothing stays open while the caller works."""
-        ordinal = self._tally.ordinals.get(queue)
-        if ordinal is None:
-            return
-        code = STATE_CODE[state]
-        start, stop = state_key(ordinal, code, 0), state_key(ordinal, code, _NO_SEQ if before is None else before)
-        while pairs := self._store.scan(Table.BY_STATE, start, stop, reverse=True, limit=_PAGE):
-            yield [id for _, id in pairs]
-            stop = pairs[-1][0]
+    def _key(self, queue: str, state: State, seq: int) -> bytes:
+        return state_key(self._tally.ordinals[queue], STATE_CODE[state], seq)
+
+    def _named(self, pairs: Items, now: int) -> list[TaskState]:
+        """The tasks that these entries of BY_STATE name, in their order; not the silent and not the expired ones."""
+        pairs = [(key, id) for key, id in pairs if not self._silent(id)]
+        tasks = {task.id: task for task in self.rows([id for _, id in pairs])}
+        for key, id in pairs:
+            if id not in tasks or self._tally.place(tasks[id]).state_key != key:
+                raise JournalCorrupt(f"index BY_STATE names a task that has no such row, {id.hex()}: {_ADVICE}")
+        return [task for _, id in pairs if not _expired(task := tasks[id], now)]
 
     def counts(self, now: int) -> dict[str, dict[State, int]]:
-        """Settled tasks by queue and terminal state that have not expired at `now`."""
+        """Settled tasks by queue and terminal state that have not expired at `now`.  JournalCorrupt."""
         counts = {queue: {state: self._tally.count(queue, state) for state in STATE_CODE} for queue in self._tally.ordinals}
         for entries in self._due(now):
             for id, ordinal, code in entries:
+                if ordinal not in self._tally.names or code not in STATE_OF_CODE:
+                    raise JournalCorrupt(f"index BY_EXPIRY holds what no Journeyman writes, of task {id.hex()}: {_ADVICE}")
                 if id not in self._tally.shadowed:  # a leaving one is out of the tally already, and skipped in _due
                     counts[self._tally.names[ordinal]][STATE_OF_CODE[code]] -= 1
         return counts

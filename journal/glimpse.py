@@ -54,8 +54,9 @@ def glimpse(view: JournalView) -> Picture:
         base.state.queue(name)
     model = TopModel(base.state, last)
     model.settled = counts
-    for task in dead_letters(base.state, catalog, now):
-        model.died(task)
+    with view.snapshot():  # a list compares rows and index: an engine may prune between the two reads
+        for task in dead_letters(base.state, Catalog(store, Tally.load(store)), now):
+            model.died(task)
     recent = view.seq_at(instant_of(max(0, now - MINUTE * SECOND_US))) + 1
     for seq, event in view.events(max(1, min(recent, last - SHOWN_EVENTS), last - _EVENTS), last):
         model.glance(seq, event)
