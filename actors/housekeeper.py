@@ -13,7 +13,8 @@ checkpoint lets go takes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
 
@@ -23,9 +24,12 @@ from journeyman.actors.shell import Shell
 from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
 from journeyman.journal.compact import compact
+from journeyman.journal.errors import JournalFull
 from journeyman.journal.prune import Pruner
+from journeyman.journal.store import Batch
 from journeyman.kernel.bounds import CHECKPOINT_QUIET_EVENTS, COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
 from journeyman.kernel.events import ClockStepped
+from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
@@ -90,13 +94,30 @@ class Housekeeper:
 
     async def _prune_and_let_go(self) -> None:
         """Prune; what lived across the newest checkpoint and has expired goes after another one."""
-        await self.prune_expired()
-        if self._pruner.held_back:
-            await self._snapshotter.take(for_prune=True)
-            self._pruner.look_again()
+        async with self._making_room():
             await self.prune_expired()
+            if self._pruner.held_back:
+                await self._snapshotter.take(for_prune=True)
+                self._pruner.look_again()
+                await self.prune_expired()
         if self._doubtful_step:
             self._to_prune.cut_short()
+
+    @asynccontextmanager
+    async def _making_room(self) -> AsyncIterator[None]:
+        """A prune is under way.  Where there is no room for new tasks, a commit more follows it: LMDB uses what a commit freed from the
+        next but one on, and what runs next would make the file grow.
+        """
+        shell = self._shell
+        tight = shell.room.strained
+        with shell.standstill.prune():
+            yield
+            if tight and shell.sound:
+                step, again = Step(), Batch()
+                shell.catalog.tally.put_into(again)
+                step.extras.append(again)
+                shell.writer.record(step)
+                await shell.writer.settled()
 
     async def prune_expired(self) -> int:
         """Prune what has expired by now, unless the clock is in doubt; the count of tasks."""
@@ -142,42 +163,48 @@ class Housekeeper:
         """Delete ended tasks that somebody has chosen, whatever their retention says; the count.  `listings` are read a chunk at a time:
         there may be millions.  `tell` hears how many it has been so far.
         """
+        async with self._making_room():
+            return await self._prune_chosen(list(listings), by, reason, tell)
+
+    async def _prune_chosen(self, listings: Sequence[Listing], by: str, reason: str, tell: Callable[[int], object]) -> int:
+        """All of it after a checkpoint.  Where room is short, first what may go without one, which makes room for it, and the rest after
+        it; JournalFull when that is all there is, and there is still none.
+        """
+        self._shell.look_at_the_disk()
+        short = self._shell.room.short
+        if not short:
+            await self._snapshotter.take(for_prune=True)
+        total, waits = await self._remove_listed(listings, by, reason, tell)
+        if not (waits and short):
+            return total
         await self._snapshotter.take(for_prune=True)
-        total = 0
+        if not self._snapshotter.cramped:
+            return total + (await self._remove_listed(listings, by, reason, lambda more: tell(total + more)))[0]
+        if not total:
+            raise JournalFull(
+                "the disk of the journal is full: what was chosen can be pruned after a checkpoint only, and there is no room for one."
+                "  Free some space, or `journeyman backup` the journal to a larger disk and run the engine there"
+            )
+        return total
+
+    async def _remove_listed(self, listings: Sequence[Listing], by: str, reason: str, tell: Callable[[int], object]) -> tuple[int, bool]:
+        """How many went, and whether others wait for a checkpoint."""
+        total, waits = 0, False
         for listing in listings:
             before: int | None = None
-            while chosen := await self._next(listing, before):
-                before = chosen[-1].seq
-                total += await self._remove(self._still_there(chosen), by, reason)
+            while tasks := await self._next(listing, before):
+                before = tasks[-1].seq
+                chosen = _Chosen(self._shell, self._pruner, tasks)
+                total += await self._remove(chosen, by, reason)
+                waits = waits or chosen.waits
                 tell(total)
-        return total + await self._remove(self._still_there(()), by, reason)  # none; behind whoever keeps house now
+        return total + await self._remove(_Chosen(self._shell, self._pruner, []), by, reason), waits  # none; behind whoever keeps house now
 
     async def _next(self, listing: Listing, before: int | None) -> list[TaskState]:
         """The next chunk.  What ended the engine, if it has ended: its caller may be a task that goes on."""
         await self._shell.mended()
         await self._shell.writer.settled()
         return list(islice(listing(before), OPERATION_CHUNK))
-
-    def _still_there(self, chosen: Sequence[TaskState]) -> Callable[[], Sequence[TaskState]]:
-        """The chosen tasks, some at each call, without those that must stay or were taken meanwhile."""
-        shell, pruner = self._shell, self._pruner
-        left = list(chosen)
-
-        def some() -> Sequence[TaskState]:
-            found: list[TaskState] = []
-            while left and not found:
-                part, left[:] = left[:PRUNE_TASKS], left[PRUNE_TASKS:]
-                settled = shell.catalog.get_many([task.id for task in part], 0)
-                for task in part:
-                    held = shell.actors[task.queue].state.tasks.get(task.id)
-                    if held is not None:
-                        if held.seq == task.seq and pruner.may_go(held, shell.writer.durable_seq):
-                            found.append(held)
-                    elif task.id in settled and settled[task.id].seq == task.seq and not shell.dependencies.pinned(task.id):
-                        found.append(task)
-            return found
-
-        return some
 
     async def _remove(
         self, some: Callable[[], Sequence[TaskState]], by: str, reason: str = "", *, more: Callable[[], bool] = lambda: True
@@ -235,3 +262,30 @@ class Housekeeper:
             shell.record_journal_event(compaction.event, step)
             step.extras.append(compaction.extra)
             shell.writer.record(step)
+
+
+class _Chosen:
+    """Tasks that somebody has chosen to prune, some at each call, without those that must stay or were taken meanwhile."""
+
+    def __init__(self, shell: Shell, pruner: Pruner, tasks: list[TaskState]) -> None:
+        self._shell, self._pruner, self._left = shell, pruner, tasks
+        self.waits = False  # whether one is among them that only another checkpoint lets go
+
+    def __call__(self) -> Sequence[TaskState]:
+        found: list[TaskState] = []
+        while self._left and not found:
+            part, self._left = self._left[:PRUNE_TASKS], self._left[PRUNE_TASKS:]
+            settled = self._shell.catalog.get_many([task.id for task in part], 0)
+            found = [one for task in part if (one := self._as_it_stands(task, settled.get(task.id))) is not None]
+        return found
+
+    def _as_it_stands(self, task: TaskState, settled: TaskState | None) -> TaskState | None:
+        """The task, if it may go now."""
+        shell = self._shell
+        held = shell.actors[task.queue].state.tasks.get(task.id) or settled
+        if held is None or held.seq != task.seq or shell.dependencies.pinned(task.id):
+            return None
+        if held is settled or self._pruner.may_go(held, shell.writer.durable_seq):
+            return held
+        self.waits = self.waits or held.state in TERMINAL
+        return None

@@ -23,6 +23,7 @@ from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import Room
 from journeyman.actors.slots import Claimant, Slots
+from journeyman.actors.standstill import Standstill
 from journeyman.actors.submission import Submission, by_actor, renamed, same_id_in_two_queues, taken_keys, unique_key
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.timer import Timer
@@ -75,8 +76,9 @@ class Shell:
         self.log = LOG
         self.room = Room(store)
         self.fail = on_failure  # the journal can be written, or read, no more
-        self.writer = Writer(journal, store, on_failure, self._look_at_the_disk)
+        self.writer = Writer(journal, store, on_failure, self.look_at_the_disk)
         self.timer = Timer(clock)
+        self.standstill = Standstill(self)
         self.actors: dict[str, QueueActor] = {}
         self.dependencies = Dependencies(self)
         self.slots = Slots(max_concurrency, self._claimants)
@@ -100,7 +102,7 @@ class Shell:
         self._free_marks: list[int] = []
         self._marks = 0
 
-    def _look_at_the_disk(self) -> None:
+    def look_at_the_disk(self) -> None:
         # A disk that cannot even be asked fails the next commit, which has its own way to say so.
         with contextlib.suppress(OSError, JournalError):
             self.room.look()

@@ -2,6 +2,9 @@
 
 It works in small pieces between other turns: a few rows are encoded, ride in the next commit, and the loop goes on.  A checkpoint is taken
 when enough events have come since the last, when housekeeping finds it worth it (actors/housekeeper.py), and before a prune by hand.
+
+One for which the disk has no room is not begun; if the room goes while it is written it is given up, for a prune cannot take what a running
+checkpoint may concern, and prune is what makes room.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ class Snapshotter:
         self.after: Callable[[], Awaitable[object]] = (
             trio.lowlevel.checkpoint
         )  # prune: what has expired need not wait in memory for the next round
+        self.cramped = False  # whether the last one was not to be had because the disk has no room
         shell.checkpoint_wanted = self.want
 
     def want(self) -> None:
@@ -48,6 +52,7 @@ class Snapshotter:
         """
         shell = self._shell
         async with self.lock:
+            self.cramped = False
             with shell.keeping_house():
                 if not await self._finish(for_prune):
                     return False
@@ -70,18 +75,25 @@ class Snapshotter:
 
     def _room(self, rows: int, for_prune: bool) -> bool:
         room = self._shell.room
-        return room.has_at_last(rows * _ROW) if for_prune else room.has(rows * _ROW)
+        self.cramped = not (room.has_at_last(rows * _ROW) if for_prune else room.has(rows * _ROW))
+        return not self.cramped
 
     async def _finish(self, for_prune: bool) -> bool:
-        """Write what is left of the checkpoint under way, if one is; False where the disk has no room for it."""
+        """Write what is left of the checkpoint under way, if one is; False where the disk has no room for it, and it was given up."""
         shell, checkpoint = self._shell, self._shell.checkpoint
         if checkpoint.running:
             await shell.writer.settled()
-        while self._room(len(checkpoint.unwritten), for_prune) and (chunk := checkpoint.next_chunk(CHECKPOINT_ROWS)) is not None:
+        while checkpoint.running:
+            if not checkpoint.complete and not self._room(len(checkpoint.unwritten), for_prune):
+                checkpoint.give_up()
+                return False
+            chunk = checkpoint.next_chunk(CHECKPOINT_ROWS)
+            if chunk is None:
+                break
             if chunk:
                 step = Step()
                 step.extras.append(chunk)
                 shell.writer.record(step)
             await shell.writer.settled()
             await trio.lowlevel.cancel_shielded_checkpoint()
-        return not checkpoint.running
+        return True

@@ -50,7 +50,8 @@ class Starter:
         state = actor.state
         full = len(state.running) >= state.policy.concurrency
         held = state.paused is not None or state.parked_until > now
-        if full or shell.stopping or held or not actor.runnables or not has_ready(state):
+        idle = full or shell.stopping or held or not actor.runnables or not has_ready(state)
+        if idle or (shell.room.strained and shell.standstill.holds()):
             shell.slots.used(actor, 0, False)
             if actor.budget is not None:
                 actor.budget.slots.used(actor, 0, False)

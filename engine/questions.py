@@ -72,7 +72,7 @@ class Questions:
         if actor.budget is not None:
             found = [_of_namespace(reason, actor.budget) for reason in found]
         if task.state not in TERMINAL:
-            found = _of_dead_actors(session, task, actor, found)
+            found = _of_dead_actors(session, task, actor, _of_disk(session, found))
         await self._seen(session)
         gone = [] if found else [Reason("ended", f"it has ended: {task.state}"), *key_held(actor.state, task, session.shell.now())]
         return Explanation(id, tuple(found or gone))
@@ -258,6 +258,14 @@ def _of_namespace(reason: Reason, budget: Budget) -> Reason:
     return Reason(
         "no namespace slot", f"namespace {budget.namespace!r} runs as many attempts as its max_concurrency={budget.attempts} allows"
     )
+
+
+def _of_disk(session: Scope, found: list[Reason]) -> list[Reason]:
+    """`found`, where the disk is so full that nothing starts: then nothing is about to."""
+    if not session.shell.room.holds_starts or any(reason.kind in ("running", "cancelling") for reason in found):
+        return found
+    full = Reason("disk full", "the disk of the journal is full, and nothing starts until there is room: prune ended tasks, or free some")
+    return [full, *(reason for reason in found if reason.kind not in _ON_ITS_WAY)]
 
 
 def _of_dead_actors(session: Scope, task: TaskState, actor: QueueActor, found: list[Reason]) -> list[Reason]:

@@ -95,13 +95,13 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
         if len(found) > SUBMIT_MANY_MAX:
             raise ValueError(f"submit_many takes at most {SUBMIT_MANY_MAX:,} tasks, because they are one commit; submit in portions")
     for actor, total in sizes.items():
-        admit(session, actor, total)
+        admit(session, actor, total, lambda: max(len(submission.payload) for submission in found))
     return found, chosen
 
 
-def admit(session: Scope, actor: QueueActor, payload_bytes: int) -> None:
-    """QueueBroken or JournalFull, if this cannot be taken in now."""
-    tight = session.shell.room.refuse(payload_bytes)
+def admit(session: Scope, actor: QueueActor, payload_bytes: int, largest: Callable[[], int] | None = None) -> None:
+    """QueueBroken or JournalFull, if this cannot be taken in now.  `largest`: the size of the largest payload, of several."""
+    tight = session.shell.room.refuse(payload_bytes, largest)
     if tight is not None or actor.broken is not None:
         raise not_admitted(session, actor, tight)
 

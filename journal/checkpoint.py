@@ -82,7 +82,8 @@ class Checkpoint:
         self._journal = journal
         self._tally = tally
         self._world: JournalState | None = None
-        self._order: Iterator[bytes] = iter(())  # the same, in the order in which they were first touched: LIVE grows in order
+        self._taken: list[bytes] = []  # all ids of the running one, in the order in which they were first touched: LIVE grows in order
+        self._order: Iterator[bytes] = iter(())
         self._now = 0
         self._encoded: list[_Row] = []  # encoded ahead of their turn
         self._written: list[tuple[str, Place, int]] = []  # queue, place and last seq of rows in TASKS, to be settled
@@ -95,6 +96,11 @@ class Checkpoint:
     @property
     def running(self) -> bool:
         return self.seq is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the running one has all its rows written: what is left of it only gives back."""
+        return self._final_sent
 
     def begin(self, world: JournalState, through_seq: int, now: int) -> int:
         """Freeze the state as of `through_seq`, the newest seq folded and sealed.  `now`: kernel time.  How many rows are to be written.
@@ -114,11 +120,30 @@ class Checkpoint:
             for name, queue in world.queues.items():
                 self.unwritten.update(dict.fromkeys(queue.tasks, name))
             journal.stepped = False
-        self._order = iter(list(self.unwritten))
+        self._taken = list(self.unwritten)
+        self._order = iter(self._taken)
         self._finals = self._final_records(world, through_seq)
         self._started = self._final_sent = False
         self.settled = 0
         return len(self.unwritten)
+
+    def give_up(self) -> None:
+        """Leave the running checkpoint as a crash would leave it: there is no room for the rest, and prunes wait for it to end.
+
+        What it has written is harmless (see above), and the next one takes its tasks again.  Only when the last chunk is durable.
+        """
+        if self.seq is None or self._final_sent:
+            return
+        assert self._world is not None
+        dirty, queues = self._journal.dirty, self._world.queues
+        for id in self._taken:
+            if id not in dirty and (name := next((name for name, queue in queues.items() if id in queue.tasks), None)) is not None:
+                dirty[id] = name
+        if self._started:
+            self.live_bound = max(self.live_bound, self.seq)
+        self.unwritten, self._taken, self._order, self._encoded, self._written, self._swept = {}, [], iter(()), [], [], []
+        self._facts = {}
+        self.seq = self._world = None
 
     def _final_records(self, world: JournalState, through_seq: int) -> Items:
         journal = self._journal
@@ -214,6 +239,7 @@ class Checkpoint:
             self._settle(max_rows)
             return Batch()
         self.seq = self._world = None
+        self._taken = []
         return None
 
     def _write_chunk(self, max_rows: int) -> Batch:

@@ -31,8 +31,8 @@ def explain(state: QueueState, task_id: bytes, now: int, env: Env) -> list[Reaso
 
     Kinds: running, cancelling, ended, paused, parked until, stopping, not due, waits for, backoff, rate limited until, no free slot, no
     engine slot, no handler here, unfit, straggler, key busy, key rate limited until, suspect, deadline, order (others are ahead of it),
-    next (nothing is in its way), unique key taken (by an ended one, `unique_for`).  The engine adds: no namespace slot, restarting,
-    queue broken.
+    next (nothing is in its way), unique key taken (by an ended one, `unique_for`).  The engine adds: no namespace slot, disk full,
+    restarting, queue broken.
     """
     task = state.tasks.get(task_id)
     if task is None:

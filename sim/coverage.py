@@ -44,6 +44,7 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a commit under way was lost": "the process died inside a commit, and it is not on the disk",
     "a commit that arrived unacknowledged": "the process died inside a commit, and it is on the disk",
     "an acknowledged commit taken back by a power cut": "relaxed durability did what it says",
+    "a start that waited for room on the disk": "nothing starts while it is full",
     "a checkpoint cut short by a crash": "recovery found a checkpoint under way",
     "recovered from a checkpoint": "recovery did not begin at the first record",
     "a stale word rejected": "an attempt spoke after its time",

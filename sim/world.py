@@ -166,7 +166,7 @@ class World:
         self.dice.plan(self.faults)
         self.clock.run_true()
         for disk in self._disks.values():
-            disk.full_until = -1.0
+            disk.full_until = min(disk.full_until, self.time())
 
     # --- what happens -------------------------------------------------------------------------------------------------
 

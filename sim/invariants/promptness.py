@@ -1,7 +1,8 @@
 """Nothing that may start is left lying: a wake-up that is lost shows as a start without a cause.
 
 A start is decided in the step of whatever made it possible: its due instant, a token, or an event (an end that freed a slot, a resume, a
-boot).  If none of them was just now, the start should have come earlier.  Stalls of the loop and clocks in doubt excuse some lateness.
+boot).  If none of them was just now, the start should have come earlier.  Stalls of the loop and clocks in doubt excuse some lateness;
+while the disk is full nothing starts.
 """
 
 from __future__ import annotations
@@ -43,5 +44,14 @@ class StartsPromptly(Invariant):
             cause = max(cause, tat_at - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
         if (token := key_token_at(lane, work)) is not None:
             cause = max(cause, token)
+        if cause < (room_at := self._room_at()):
+            cause = room_at
+            self.witness.reach("a start that waited for room on the disk")
         if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")
+
+    def _room_at(self) -> int:
+        """Since when the disk has had room, kernel time; 0 if it has never been full."""
+        witness = self.witness
+        full_until: float = witness.disk.full_until
+        return 0 if full_until < 0.0 else witness.kernel_now - round((witness.world.time() - full_until) * 1e6)

@@ -12,17 +12,29 @@ from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.recovery import recover, reload_queue, verify_rows
 from journeyman.journal.store import Batch, Table
 from journeyman.kernel.events import ClockStepped, JournalCompacted, TaskRetried
-from journeyman.kernel.lifecycle import State
+from journeyman.kernel.lifecycle import TERMINAL, State
 from tests.journal.driver import Driver, assert_same, check_tables, commit, picture
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_histories(seed: int) -> None:
     """Everything at once: events, chunks, prunes, compactions and crashes at random; live == recovered == folded from the first event."""
+    a_random_history(seed, gives_up=0.0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_histories_with_checkpoints_that_are_given_up(seed: int) -> None:
+    a_random_history(seed, gives_up=0.06)
+
+
+def a_random_history(seed: int, gives_up: float) -> None:
     store = MemoryStore()
     driver = Driver(store, seed)
     for step in range(150):
         driver.act()
+        if gives_up and driver.random.random() < gives_up:
+            driver.flush()
+            driver.checkpoint.give_up()
         dice = driver.random.random()
         if dice < 0.30:
             driver.flush()
@@ -80,6 +92,36 @@ def test_a_crash_between_every_two_chunks_is_harmless(seed: int) -> None:
         assert after.opened.tally.shadowed == {}
         assert recover(after.store).report.tail == after.journal.sealed - after.checkpoint.through_seq
     assert driver.checkpoint.through_seq == frozen
+    assert cuts > 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_given_up_holds_nothing_back(seed: int) -> None:
+    """However far it has come: ended tasks from after the last complete one can be pruned at once, and the next checkpoint has all."""
+    cuts = 0
+    for chunks in range(12):
+        driver = busy(seed)
+        driver.begin_checkpoint()
+        for _ in range(chunks):
+            driver.chunk(3)
+            driver.act()
+        driver.flush()
+        rows = dict(driver.store.scan(Table.LIVE, limit=1_000)) | dict(driver.store.scan(Table.TASKS, limit=1_000))
+        if not rows or driver.store.get(Table.META, CHECKPOINT):
+            continue
+        cuts += 1
+        driver.checkpoint.give_up()
+        assert not driver.checkpoint.running and driver.checkpoint.through_seq == 0
+        driver.now += 100_000
+        expired = [task for task in driver.tasks(*TERMINAL) if task.expires_at is not None and task.expires_at <= driver.now]
+        assert expired
+        while driver.prune(7):
+            driver.check()
+        assert not {task.id for task in expired} & {task.id for task in driver.tasks(*TERMINAL)}
+        driver.whole_checkpoint(5)
+        driver.check()
+        assert driver.opened.tally.shadowed == {}
+        assert recover(driver.store).report.tail == driver.journal.sealed - driver.checkpoint.through_seq
     assert cuts > 3
 
 
