@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from journeyman.kernel.bounds import SECOND_US
 
 if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
     from journeyman.actors.shell import Shell
 
 _AGAIN_US: Final = SECOND_US
@@ -28,21 +29,24 @@ class Standstill:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._told = False
-        self._held = False
+        self._held: dict[QueueActor, None] = {}
         self._prunes = 0
+        self._asks_again = False
+        self._told = False
 
-    def holds(self) -> bool:
-        """Whether nothing may start now.  Asked by a queue that has something to start; all are woken when they may."""
+    def holds(self, actor: QueueActor) -> bool:
+        """Whether `actor`, which has something to start, may not.  It is woken when it is worth asking again."""
         shell = self._shell
-        if not shell.room.holds_starts:
-            self._held = self._prunes > 0 and shell.room.strained
-            return self._held
-        if not self._told:
+        full = shell.room.holds_starts
+        if not full and not (self._prunes and shell.room.strained):
+            return False
+        self._held[actor] = None
+        if full and not self._asks_again:
+            self._asks_again = True
+            shell.timer.set(self, shell.now() + _AGAIN_US)
+        if full and not self._told:
             self._told = True
             shell.log.error("the disk of the journal is full: nothing starts until there is room; prune ended tasks, or free some space")
-        self._held = True
-        shell.timer.set(self, shell.now() + _AGAIN_US)
         return True
 
     @contextlib.contextmanager
@@ -53,19 +57,16 @@ class Standstill:
             yield
         finally:
             self._prunes -= 1
-            if self._held:
-                self.wake()
+            self.wake()
 
     def wake(self) -> None:
-        """Look whether there is room now."""
-        shell = self._shell
-        shell.look_at_the_disk()
-        if shell.room.holds_starts:
-            if not shell.stopping:
-                shell.timer.set(self, shell.now() + _AGAIN_US)
+        """Look whether there is room now, and let those that were held ask again."""
+        held, self._held, self._asks_again = self._held, {}, False
+        if not held:
             return
-        self._told = self._held = False
-        for actor in shell.actors.values():
+        self._shell.look_at_the_disk()
+        self._told = self._shell.room.holds_starts
+        for actor in held:
             actor.wake()
 
 

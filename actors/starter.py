@@ -51,7 +51,7 @@ class Starter:
         full = len(state.running) >= state.policy.concurrency
         held = state.paused is not None or state.parked_until > now
         idle = full or shell.stopping or held or not actor.runnables or not has_ready(state)
-        if idle or (shell.room.strained and shell.standstill.holds()):
+        if idle or (shell.room.strained and shell.standstill.holds(actor)):
             shell.slots.used(actor, 0, False)
             if actor.budget is not None:
                 actor.budget.slots.used(actor, 0, False)
