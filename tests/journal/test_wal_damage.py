@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from journeyman.journal import writing
+from journeyman.journal import joining, writing
 from journeyman.journal.errors import JournalCorrupt, JournalError
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.opening import open_store
@@ -250,6 +250,26 @@ def test_verify_finds_what_an_opening_would_refuse(left: tuple[Path, int], tmp_p
     assert verify(path).sound
     poke(path, log_of(path)[-1].end - 1, b"?")
     assert [finding.table for finding in verify(path).findings] == ["FILE"]
+
+
+def test_an_engine_that_came_and_went_between_two_readings_is_no_damage(
+    left: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(left[0], tmp_path / "jobs")
+    looks: list[int] = []
+
+    def read(directory: str) -> bytes:
+        log = read_log(directory)
+        looks.append(len(log))
+        if len(looks) == 1:
+            killed(path, logged=3, seed=9)
+        return log
+
+    reader = LmdbStore(str(path), readonly=True, locking=False)
+    monkeypatch.setattr(joining, "read_log", read)
+    joining.check_log(reader)
+    assert len(looks) == 2, "the first look found the log of one boot and the data of another"
+    reader.close()
 
 
 def test_a_commit_is_shown_elsewhere_when_it_was_answered(tmp_path: Path) -> None:
