@@ -4,9 +4,8 @@ Problem.  On a full disk nothing can be written any more, deletes included, and 
 stops while there is still room for outcomes and for prune to free more.  The disk is asked at every commit, while the disk is
 busy with it (2 us), and within one commit's time the bytes admitted are counted against what was spare.  When even the reserve
 is being used up, the ballast is let go; the room it leaves is for outcomes and prune, never for new tasks.  A backlog of short
-tasks would use up any reserve by running, so when a quarter of it is left nothing starts (standstill.py) until prune, or somebody,
-has freed some.  What runs then still ends: as much again as the largest step in which room has gone from one look to the next is kept
-for that, several times.
+tasks would use up any reserve by running, so when the last of it is left nothing starts (standstill.py) until prune, or somebody,
+has freed some.  What runs then still ends: several times what commits have taken lately is kept for that.
 
 A journal that once filled its disk keeps the file that it grew to, and what prune frees is pages inside it.  They are room too, as long as
 no reader holds on to them and the disk has a little left for a file that must grow after all: a payload of several pages wants them in a
@@ -30,9 +29,8 @@ RESERVE_MAX: Final = 64 << 20  # bytes kept free on a large disk
 RESERVE_MIN: Final = 2 << 20
 LAST: Final = 1 << 20  # bytes that no order uses up
 _SHARE: Final = 10  # a tenth of a small disk is kept free
-_STANDSTILL: Final = 4  # nothing starts with less than a quarter of the reserve
-_STEPS: Final = 3  # of the largest size seen that may still be under way when starts are held
-_LARGE: Final = 128 << 10  # bytes of such a step, from which on results are taken to be of several pages
+_STEPS: Final = 3  # commits that may still come when starts are held
+_LARGE: Final = 128 << 10  # bytes that a commit takes, from which on results are taken to be of several pages
 _INSIDE: Final = LAST // 4  # bytes of disk without which pages inside the file hardly count
 _LAG: Final = 100  # commits since the oldest read began, beyond which they do not count at all
 _SCATTERED: Final = 4  # of the last quarter of the file no free pages are taken to be in a row
@@ -46,8 +44,8 @@ class Room:
         self._store = store
         self._budget = 0  # bytes that may be admitted before the next look
         self._given = 0  # bytes of ballast that were let go
-        self._was_left = 0  # bytes in which what runs can end, at the last look
-        self._step = 0  # the most of them that have gone from one look to the next
+        self._taken: int | None = None  # bytes of the file in use, at the last look at it
+        self._step = 0  # how many more a commit has taken lately
         self._spare = 0  # bytes for what can wait, at the last look: of pages inside the file half, for prune may need the rest
         self._in_a_row = _NO_LIMIT  # bytes that a payload may have
         self.refusal: str | None = None
@@ -80,13 +78,13 @@ class Room:
         spare, self._in_a_row = disk_free - reserve - self._given, _NO_LIMIT
         self.short, self.holds_starts = spare <= 0, False
         if self.short:
-            reusable, in_rows = self._reusable(disk_free)
-            self._step = min(reserve // 2, max(self._step, self._was_left - disk_free - reusable))
-            self._was_left = disk_free + reusable
+            reusable, in_rows = self._look_inside(disk_free, reserve // 2)
             left = disk_free + (reusable if self._step < _LARGE else in_rows)
-            self.holds_starts = left < max(LAST, reserve // _STANDSTILL) + _STEPS * self._step
+            self.holds_starts = left < LAST + _STEPS * self._step
             if disk_free > _INSIDE:
                 spare = max(spare, reusable - max(RESERVE_MIN, self._given))
+        else:
+            self._taken = None
         self._spare = spare // 2 if self.short else spare
         self._budget = spare // 8  # pages are copied on write, several for each task
         self.refusal = None
@@ -97,14 +95,22 @@ class Room:
             )
         self.strained = self.holds_starts or spare <= 0
 
-    def _reusable(self, disk_free: int) -> tuple[int, int]:
-        """Bytes in pages of the file that are free, and those of them that are likely to lie in rows.  Says how large a payload may be."""
+    def _look_inside(self, disk_free: int, most: int) -> tuple[int, int]:
+        """Bytes in pages of the file that are free, and those of them that are likely to lie in rows.  Learns how large a payload may be,
+        and what a commit takes (`most` at most).
+        """
         gauge = self._store.gauge()
+        taken = gauge.map_used - gauge.reusable
+        if self._taken is not None and self._taken != taken:  # there was a commit
+            self._step = min(most, max(self._step - self._step // 16, taken - self._taken))
+        self._taken = taken
         if gauge.reader_lag > _LAG or (disk_free < _INSIDE and gauge.reusable < gauge.map_used // 2):
             return 0, 0
-        in_rows = max(0, gauge.reusable - gauge.map_used // _SCATTERED)
-        self._in_a_row = max(_PAGE, (disk_free - LAST // 2) // 4) if gauge.reusable > gauge.map_used // 2 else _PAGE
-        return gauge.reusable, in_rows
+        if gauge.reusable > gauge.map_used // 2:
+            self._in_a_row = max(_PAGE, (disk_free - LAST // 2) // 4)
+        else:
+            self._in_a_row = _PAGE
+        return gauge.reusable, max(0, gauge.reusable - gauge.map_used // _SCATTERED)
 
     def has(self, size: int) -> bool:
         """Whether there are `size` bytes for what can wait.  A disk that cannot even be asked fails the next commit, which says so."""
