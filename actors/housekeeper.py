@@ -8,7 +8,7 @@ quiet engine does, and on a real disk a dozen barriers a minute that keep it awa
 in each that finds 1,000 events gathered; otherwise each pause is twice as long as the last, up to ten minutes for prunes (nobody sees what
 has expired in the meantime) and up to a day for checkpoints.  The tail that a recovery reads stays short all the same, and a task whose
 whole life lies in it leaves without a row and an index entry ever having been written for it.  A prune that finds tasks which only a
-checkpoint lets go takes one.
+checkpoint lets go takes one.  Where the disk is full, and tasks wait for that or are refused, what has expired is pruned at once.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import TaskState
 
 INTERVAL: Final = 60.0  # seconds
+AGAIN: Final = 1.0  # seconds between two prunes for lack of room, at least
 PRUNE_MINUTES: Final = 10  # that a prune waits at most
 CHECKPOINT_MINUTES: Final = 1_440  # that a checkpoint waits at most while little happens
 Listing = Callable[[int | None], Iterator[TaskState]]  # tasks with a seq below that, newest first, as they stand when it is called
@@ -70,13 +71,23 @@ class Housekeeper:
         self._doubtful_step = False
         self._to_checkpoint = Pause(CHECKPOINT_MINUTES)
         self._to_prune = Pause(PRUNE_MINUTES)
+        self._hurry = trio.Event()  # set when tasks, or who submits them, want room on the disk
         snapshotter.after = self.prune_expired
+        shell.prune_wanted = lambda: self._hurry.set()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
+        due = trio.current_time() + INTERVAL
         while True:
-            await trio.sleep(INTERVAL)
-            await self.tidy()
+            with trio.move_on_at(due) as pause:
+                await self._hurry.wait()
+            if pause.cancelled_caught:
+                await self.tidy()
+                due = trio.current_time() + INTERVAL
+            else:
+                await self._prune_and_let_go()
+                await trio.sleep(AGAIN)
+                self._hurry = trio.Event()
 
     async def tidy(self, *, at_once: bool = False) -> None:
         """One round: what cannot wait longer than a minute, and of the rest what is worth it by now, or (`at_once`) all of it."""
@@ -109,10 +120,10 @@ class Housekeeper:
         next but one on, and what runs next would make the file grow.
         """
         shell = self._shell
-        tight = shell.room.strained
+        before = shell.journal.next_seq if shell.room.strained else 0
         with shell.standstill.prune():
             yield
-            if tight and shell.sound:
+            if before and before != shell.journal.next_seq and shell.sound:
                 step, again = Step(), Batch()
                 shell.catalog.tally.put_into(again)
                 step.extras.append(again)
@@ -175,12 +186,11 @@ class Housekeeper:
         if not short:
             await self._snapshotter.take(for_prune=True)
         total, waits = await self._remove_listed(listings, by, reason, tell)
-        if not (waits and short):
-            return total
-        await self._snapshotter.take(for_prune=True)
-        if not self._snapshotter.cramped:
-            return total + (await self._remove_listed(listings, by, reason, lambda more: tell(total + more)))[0]
-        if not total:
+        if waits and short:
+            await self._snapshotter.take(for_prune=True)
+            if not self._snapshotter.cramped:
+                return total + (await self._remove_listed(listings, by, reason, lambda more: tell(total + more)))[0]
+        if waits and not total and self._snapshotter.cramped:
             raise JournalFull(
                 "the disk of the journal is full: what was chosen can be pruned after a checkpoint only, and there is no room for one."
                 "  Free some space, or `journeyman backup` the journal to a larger disk and run the engine there"

@@ -5,7 +5,8 @@ stops while there is still room for outcomes and for prune to free more.  The di
 busy with it (2 us), and within one commit's time the bytes admitted are counted against what was spare.  When even the reserve
 is being used up, the ballast is let go; the room it leaves is for outcomes and prune, never for new tasks.  A backlog of short
 tasks would use up any reserve by running, so when the last of it is left nothing starts (standstill.py) until prune, or somebody,
-has freed some.  What runs then still ends: several times what commits have taken lately is kept for that.
+has freed some.  What runs then still ends: several times what commits have taken lately is kept for that.  Where that alone holds
+starts and the file has free pages, they come one at a time.
 
 A journal that once filled its disk keeps the file that it grew to, and what prune frees is pages inside it.  They are room too, as long as
 no reader holds on to them and the disk has a little left for a file that must grow after all: a payload of several pages wants them in a
@@ -30,7 +31,6 @@ RESERVE_MIN: Final = 2 << 20
 LAST: Final = 1 << 20  # bytes that no order uses up
 _SHARE: Final = 10  # a tenth of a small disk is kept free
 _STEPS: Final = 3  # commits that may still come when starts are held
-_LARGE: Final = 128 << 10  # bytes that a commit takes, from which on results are taken to be of several pages
 _INSIDE: Final = LAST // 4  # bytes of disk without which pages inside the file hardly count
 _LAG: Final = 100  # commits since the oldest read began, beyond which they do not count at all
 _SCATTERED: Final = 4  # of the last quarter of the file no free pages are taken to be in a row
@@ -46,12 +46,14 @@ class Room:
         self._given = 0  # bytes of ballast that were let go
         self._taken: int | None = None  # bytes of the file in use, at the last look at it
         self._step = 0  # how many more a commit has taken lately
+        self._piece = 0  # bytes of the largest payload or result that was written lately
         self._spare = 0  # bytes for what can wait, at the last look: of pages inside the file half, for prune may need the rest
         self._in_a_row = _NO_LIMIT  # bytes that a payload may have
         self.refusal: str | None = None
         self.short = False  # whether the disk has nothing beyond the reserve
         self.holds_starts = False  # whether nothing may start
-        self.strained = False  # whether that, or nothing be admitted
+        self.trickles = False  # whether one may nevertheless, while nothing runs
+        self.strained = False  # whether starts are held, or nothing is admitted
 
     def refuse(self, payload_bytes: int, largest: Callable[[], int] | None = None) -> str | None:
         """Why tasks with payloads of this size, together, cannot be admitted now; None when they can.
@@ -76,24 +78,30 @@ class Room:
             self._given = self._store.give_way()
             disk_free += self._given
         spare, self._in_a_row = disk_free - reserve - self._given, _NO_LIMIT
-        self.short, self.holds_starts = spare <= 0, False
+        self.short, self.holds_starts, self.trickles = spare <= 0, False, False
         if self.short:
             reusable, in_rows = self._look_inside(disk_free, reserve // 2)
-            left = disk_free + (reusable if self._step < _LARGE else in_rows)
+            left = disk_free + (reusable if self._piece <= _PAGE else in_rows)
             self.holds_starts = left < LAST + _STEPS * self._step
+            self.trickles = self.holds_starts and disk_free > LAST + 4 * self._piece and reusable > RESERVE_MIN
             if disk_free > _INSIDE:
                 spare = max(spare, reusable - max(RESERVE_MIN, self._given))
         else:
-            self._taken = None
+            self._taken, self._step, self._piece = None, 0, 0
         self._spare = spare // 2 if self.short else spare
         self._budget = spare // 8  # pages are copied on write, several for each task
         self.refusal = None
         if spare <= 0:
             self.refusal = (
                 f"the disk of the journal has {disk_free:,} bytes left and {reserve + self._given:,} are kept for running tasks to"
-                " finish; free some space, and submits work again"
+                " finish; prune ended tasks, or free some space, and submits work again"
             )
         self.strained = self.holds_starts or spare <= 0
+
+    def learn(self, piece: int) -> None:
+        """The largest payload or result of a commit, 0 for none, while room is short."""
+        if piece:
+            self._piece = max(piece, self._piece - self._piece // 64)
 
     def _look_inside(self, disk_free: int, most: int) -> tuple[int, int]:
         """Bytes in pages of the file that are free, and those of them that are likely to lie in rows.  Learns how large a payload may be,

@@ -97,6 +97,7 @@ class Shell:
         self.changed = trio.Event()  # set when an attempt or straggler has ended; replaced by whoever waits
         self.nursery: trio.Nursery = None  # type: ignore[assignment]  # set by the supervisor before anything runs
         self.checkpoint_wanted: Callable[[], None] = lambda: None
+        self.prune_wanted: Callable[[], None] = lambda: None
         self.changes = 0  # events of tasks that existed before, since the last checkpoint
         self._checkpoint_seq = checkpoint.through_seq
         self._free_marks: list[int] = []
@@ -106,6 +107,8 @@ class Shell:
         # A disk that cannot even be asked fails the next commit, which has its own way to say so.
         with contextlib.suppress(OSError, JournalError):
             self.room.look()
+            if self.room.short:
+                self.room.learn(self.writer.largest())
 
     def _claimants(self) -> list[Claimant]:
         return list(self.actors.values())

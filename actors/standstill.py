@@ -3,7 +3,9 @@
 Problem.  A run writes its start and its outcome.  A queue that grew until the disk was full has thousands of tasks to run, and they would
 use up what is kept for the outcomes of those under way; the commit that finds nothing left ends the engine.  Choice: below a bound
 (room.py) no queue starts anything.  What runs finishes, prune frees what has expired, and an operator can pause, cancel and prune.  The
-next commit sees that there is room; if somebody else makes it, there may be no commit, so while tasks wait the disk is asked every second.
+next commit sees that there is room; if somebody else makes it, there may be no commit, so while tasks wait the disk is asked every second,
+and what has expired is pruned at once.  One task at a time still runs as long as pages are free inside the file (`Room.trickles`): what is
+kept for outcomes is an estimate, and a standstill that nothing can end would be the worse mistake.
 
 Where there is no room for new tasks, nothing starts while a prune is under way either: short tasks end faster than a prune takes them away,
 and those that end after its checkpoint wait for the next one, for which there is less room.
@@ -44,10 +46,18 @@ class Standstill:
         if full and not self._asks_again:
             self._asks_again = True
             shell.timer.set(self, shell.now() + _AGAIN_US)
+            shell.prune_wanted()
+        if full and not self._prunes and shell.room.trickles and not any(one.attempts for one in shell.actors.values()):
+            return False
         if full and not self._told:
             self._told = True
             shell.log.error("the disk of the journal is full: nothing starts until there is room; prune ended tasks, or free some space")
         return True
+
+    @property
+    def allowance(self) -> int | None:
+        """How many may start now, if that is asked at all; None: as many as have slots."""
+        return 1 if self._shell.room.holds_starts else None
 
     @contextlib.contextmanager
     def prune(self) -> Iterator[None]:
@@ -57,11 +67,16 @@ class Standstill:
             yield
         finally:
             self._prunes -= 1
-            self.wake()
+            self._look_again()
 
     def wake(self) -> None:
+        """The second is over."""
+        self._asks_again = False
+        self._look_again()
+
+    def _look_again(self) -> None:
         """Look whether there is room now, and let those that were held ask again."""
-        held, self._held, self._asks_again = self._held, {}, False
+        held, self._held = self._held, {}
         if not held:
             return
         self._shell.look_at_the_disk()

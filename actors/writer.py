@@ -74,6 +74,10 @@ class Writer:
         self.commits = 0
         self.crowd = 0  # how many waited for the last commit
 
+    def largest(self) -> int:
+        """Bytes of the largest payload or result in the commit under way."""
+        return 0 if self._in_flight is None else max((len(payload) for _, payload in self._in_flight.payloads), default=0)
+
     @property
     def idle(self) -> bool:
         """Whether everything recorded is durable.  Never again once the journal has failed: memory may be ahead of the disk for good."""

@@ -110,6 +110,7 @@ def not_admitted(session: Scope, actor: QueueActor, tight: str | None) -> Journe
     """Why not: the queue was given up, or the disk is `tight`."""
     if actor.broken is not None:
         return QueueBroken(given_up(session.called(actor.name), actor.broken))
+    session.shell.prune_wanted()
     return JournalFull(tight)
 
 

@@ -347,6 +347,89 @@ async def test_nothing_starts_while_a_prune_makes_room() -> None:
         assert ran == [1]
 
 
+async def test_what_has_expired_is_pruned_at_once_where_tasks_wait_for_room() -> None:
+    disk, queue = Disk(8 * MIB), Queue("q", retention=Retention(succeeded=0.01))
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.submit_many([work.bind(n) for n in range(10)])
+        await engine.drain(timeout=5)
+        last = await engine.submit(work.using(delay=0.05), 11)
+        disk.free, disk.ballast = LAST // 2, 0
+        engine._opened().shell.look_at_the_disk()
+        kept = disk.count(Table.PAYLOADS)
+        with trio.move_on_after(0.5):
+            await last.wait()
+        assert kept - disk.count(Table.PAYLOADS) == 10, "no minute of housekeeping has come"
+        disk.free = 8 * MIB
+        await last.result(timeout=5)
+
+
+async def test_one_at_a_time_while_pages_are_free_inside_the_file() -> None:
+    disk, queue = Emptied(8 * MIB, 4 * MIB), Queue("q", concurrency=4)
+    most = running = 0
+
+    @queue.handler
+    async def work(n: int) -> None:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await trio.sleep(0.01)
+        running -= 1
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.pause("q")
+        await engine.submit_many([work.bind(n) for n in range(8)])
+        disk.free, disk.ballast = LAST + MIB // 4, 0
+        room = engine._opened().shell.room
+        room.look()
+        room._step = 2 * MIB  # as after large results
+        room.look()
+        assert room.holds_starts and room.trickles
+        await engine.resume("q")
+        await engine.drain(timeout=5)
+        assert most == 1
+
+
+async def test_who_waits_for_nothing_leaves_the_disk_alone() -> None:
+    disk, queue = Disk(8 * MIB), Queue("q")
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        disk.free, disk.ballast = LAST // 2, 0
+        task = await engine.submit(work.using(delay=0.01), 1)
+        engine._opened().shell.look_at_the_disk()
+        await trio.sleep(0.05)
+        assert await engine.count("q", "pending") == 1
+        await engine.cancel(task.id)
+        await trio.sleep(1.1)
+        looks = disk.looks
+        await trio.sleep(1.2)
+        assert disk.looks == looks
+
+
+async def test_a_prune_for_whose_checkpoint_there_is_no_room_says_so_also_above_the_reserve() -> None:
+    disk, queue = Disk(14 * MIB), Queue("q", concurrency=1_000)
+
+    @queue.handler
+    async def work(n: int) -> None: ...
+
+    async with Engine("x", [queue], store=disk) as engine:
+        await engine.pause("q")
+        await engine.submit_many([work.bind(n) for n in range(6_000)])
+        assert await engine._opened().runtime.snapshotter.take()
+        await engine.resume("q")
+        await engine.drain(timeout=30)
+        disk.free = RESERVE_MIN + MIB // 2
+        with pytest.raises(JournalFull, match="after a checkpoint only"):
+            await engine.prune(older_than=0)
+        assert not engine._opened().shell.room.short
+
+
 async def test_a_prune_that_can_do_nothing_for_lack_of_room_says_so() -> None:
     disk, queue = Disk(14 * MIB), Queue("q", concurrency=100)
 
