@@ -24,16 +24,19 @@ class StartsPromptly(Invariant):
 
     def __init__(self, witness: Any) -> None:
         super().__init__(witness)
-        self._opened_at = 0
+        self._opened_at: int | None = 0  # None: a boot is recorded and not over, and starts may come before it is
         dice = witness.world.dice
         # A loop that stalls between a cause and its start, and once more, is late by as much.
         self._patience_us = PATIENCE_US + (round(2e6 * dice.size("stall", STALL)) if dice.possible("stall") else 0)
+
+    def boot_recorded(self, seq: int, event: Any, work: Work | None) -> None:
+        self._opened_at = None
 
     def booted(self, boot: Any) -> None:
         self._opened_at = self.witness.kernel_now  # on a slow disk, long after the boot was recorded
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
-        if work is None:
+        if work is None or self._opened_at is None:
             return
         lane = self.oracle.lane(event.queue)
         cause = max(work.due_at, self.oracle.last_at, self._opened_at, lane.parked_until)
