@@ -60,7 +60,9 @@ class Starter:
         while True:
             granted = shell.slots.grant(actor)
             shared = None if actor.budget is None else actor.budget.slots.grant(actor)
-            slots = tighter(tighter(granted, shared), shell.standstill.allowance) if shell.room.strained else tighter(granted, shared)
+            slots = tighter(granted, shared)
+            if shell.room.strained:
+                slots = tighter(slots, shell.standstill.allowance)
             events = decide(state, [Dispatch()], now, around_starts(actor, now, slots)).events
             if not events or self._load(events):
                 break

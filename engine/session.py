@@ -201,7 +201,8 @@ class Session:
         if s.store is not None or s.path is None:
             store: Store = s.store if s.store is not None else MemoryStore()
             try:
-                self._assemble(store, store.entered(), recover(store, self._prepare))
+                found = recover(store, self._prepare)
+                self._assemble(store, store.entered(found.journal.sealed), found)
             except BaseException:
                 store.close()
                 raise
@@ -216,7 +217,8 @@ class Session:
     def _read_journal(self, path: Path) -> tuple[Store, set[int], Recovered]:
         store = open_store(path, durability=self._settings.durability, allow_unsafe_fs=self._settings.allow_unsafe_fs)
         try:
-            return store, store.entered(), recover(store, self._prepare)
+            found = recover(store, self._prepare)
+            return store, store.entered(found.journal.sealed), found
         except BaseException:
             store.close()
             raise

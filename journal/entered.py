@@ -3,7 +3,10 @@
 Problem.  A crash charges an attempt only if its handler had been entered, and the start is journalled before that.  Choice: an executor
 slot writes the seq of the AttemptStarted into its cell as it enters the handler and 0 when it leaves.  The page cache survives the death of
 the process, so no sync is needed; after a power cut a mark may be missing (nothing is charged) or stale (its attempt ended long ago, so
-nobody asks for that seq).  Rejected: an event per entry (a commit more per start), writing to a file (a system call more per start).
+nobody asks for that seq).  Under durability="relaxed" the power cut may have taken the start back too, and its seq will be another's: so
+the next owner removes marks beyond the newest event.  Not all of them: it may die before its verdicts are stored.
+
+Rejected: an event per entry (a commit more per start), writing to a file (a system call more per start).
 
 Cells are native 64-bit words, written by one store instruction.  The file doubles when a slot does not fit.
 """
@@ -39,8 +42,15 @@ class EnteredMarks:
             self._grow(slot)
             self._cells[slot] = seq
 
-    def all(self) -> frozenset[int]:
-        return frozenset(self._cells) - {0}
+    def all(self, through: int | None = None) -> frozenset[int]:
+        """What is set.  `through`: marks of later seqs are removed first."""
+        marks = frozenset(self._cells) - {0}
+        if through is None or not (stale := {seq for seq in marks if seq > through}):
+            return marks
+        for slot, seq in enumerate(self._cells):
+            if seq in stale:
+                self._cells[slot] = 0
+        return marks - stale
 
     def _grow(self, slot: int) -> None:
         size = len(self._cells) * CELL

@@ -325,8 +325,8 @@ class LmdbStore:
         if self._marks is not None:
             self._marks.set(slot, 0)
 
-    def entered(self) -> set[int]:
-        return set() if self._marks is None else set(self._marks.all())
+    def entered(self, through: int | None = None) -> set[int]:
+        return set() if self._marks is None else set(self._marks.all(through))
 
     def _check(self) -> None:
         if self._closed:

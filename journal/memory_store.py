@@ -125,7 +125,9 @@ class MemoryStore:
     def leave(self, slot: int) -> None:
         self.marks.pop(slot, None)
 
-    def entered(self) -> set[int]:
+    def entered(self, through: int | None = None) -> set[int]:
+        if through is not None:
+            self.marks = {slot: seq for slot, seq in self.marks.items() if seq <= through}
         return set(self.marks.values())
 
     def give_way(self) -> int:

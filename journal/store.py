@@ -121,8 +121,12 @@ class Store(Protocol):
 
     def leave(self, slot: int) -> None: ...
 
-    def entered(self) -> set[int]:
-        """All marks now set.  After an open, those that the last boot left behind."""
+    def entered(self, through: int | None = None) -> set[int]:
+        """All marks now set.  After an open, those that the last boot left behind.
+
+        `through`: the newest event.  A mark beyond it is of a start that a power cut has taken back; it is removed, or another start that
+        gets the same seq would find it set.
+        """
         ...
 
     def give_way(self) -> int:

@@ -213,8 +213,8 @@ class BootStore:
             if seq is not None:
                 self._boot.world.left(self._boot, seq)
 
-    def entered(self) -> set[int]:
-        return self.disk.entered()
+    def entered(self, through: int | None = None) -> set[int]:
+        return self.disk.entered(through)
 
     def give_way(self) -> int:
         return 0

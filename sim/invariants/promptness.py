@@ -54,7 +54,7 @@ class StartsPromptly(Invariant):
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")
 
     def _room_at(self) -> int:
-        """Since when the disk has had room, kernel time; 0 if it has never been full."""
+        """Since when the disk has had room, kernel time; 0 if it has never been full, or is full now: then it excuses nothing."""
         witness = self.witness
-        full_until: float = witness.disk.full_until
-        return 0 if full_until < 0.0 else witness.kernel_now - round((witness.world.time() - full_until) * 1e6)
+        since: float = witness.world.time() - witness.disk.full_until
+        return 0 if since < 0.0 or witness.disk.full_until < 0.0 else witness.kernel_now - round(since * 1e6)

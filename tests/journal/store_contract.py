@@ -172,6 +172,15 @@ class StoreContract:
         store.leave(0)
         assert store.entered() == set()
 
+    def test_marks_of_starts_that_a_power_cut_has_taken_back(self, store: Store) -> None:
+        for slot, seq in enumerate((7, 12, 9, 30)):
+            store.enter(slot, seq)
+        assert store.entered() == {7, 9, 12, 30}
+        assert store.entered(through=9) == {7, 9}
+        assert store.entered() == {7, 9}, "they are gone for good: other starts will have those seqs"
+        store.leave(2)
+        assert store.entered(through=100) == {7}
+
     def test_gauge_and_housekeeping(self, store: Store) -> None:
         append(store, (Table.EVENTS, numbered(1, 3), True))
         gauge = store.gauge()
