@@ -8,7 +8,7 @@ what it asked for may happen all the same ("outcome unknown": give an `id=` and 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import outcome
 import trio
@@ -17,23 +17,31 @@ T = TypeVar("T")
 
 
 class Call(Generic[T]):
-    """One answer for one waiting task."""
+    """One answer for one waiting task.
+
+    A call that was answered is its own outcome: trio asks nothing of what wakes a task but `unwrap`, and an `outcome.Value` for each costs
+    more than waking it.  It is never asked twice, so it need not count.
+    """
 
     __slots__ = ("_outcome", "_waiter", "answer", "keepsake")
 
     def __init__(self) -> None:
         self._waiter: trio.lowlevel.Task | None = None
-        self._outcome: outcome.Outcome[T] | None = None
+        self._outcome: outcome.Outcome[T] | Call[T] | None = None
         self.answer: Any = None  # what the actor decided; becomes visible when settled
         self.keepsake: Any = None  # of the task that the answer names, where that is another than the one submitted
 
     def settle(self) -> None:
         """Let the caller go with `answer`.  As `_finish`, without the call: every submit ends here."""
         if self._outcome is None:
-            result = self._outcome = outcome.Value(self.answer)
+            self._outcome = self
             if self._waiter is not None:
                 waiter, self._waiter = self._waiter, None
-                trio.lowlevel.reschedule(waiter, result)
+                trio.lowlevel.reschedule(waiter, self)  # type: ignore[arg-type]  # it has what is used of an outcome
+
+    def unwrap(self) -> T:
+        """The answer of a settled call."""
+        return cast("T", self.answer)
 
     def fail(self, error: BaseException) -> None:
         self._finish(outcome.Error(error))
@@ -60,7 +68,7 @@ class Call(Generic[T]):
         self._waiter = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def _settled(self, result: outcome.Outcome[T]) -> T:
+    async def _settled(self, result: outcome.Outcome[T] | Call[T]) -> T:
         await trio.lowlevel.checkpoint()
         return result.unwrap()
 

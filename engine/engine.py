@@ -26,7 +26,7 @@ from journeyman.engine.bulk import Bulk
 from journeyman.engine.context import Context
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
 from journeyman.engine.handle import Handle
-from journeyman.engine.handler import NamedHandler, named_handler
+from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue, queues_of
@@ -65,7 +65,7 @@ class Door(Bulk, Schedules):
         A caller that is cancelled while it waits cannot know whether the task exists; with `id=` it can ask again safely.
         """
         session = self._opened()
-        chosen: bytes | None = getattr(handler, "task", None)
+        chosen: bytes | None = None if type(handler) is Handler else getattr(handler, "task", None)
         if chosen is not None and await session.forget_expired([chosen]):
             session = self._opened()
         actor, command, payload, _ = prepare(session, handler, args, kwargs)

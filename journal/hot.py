@@ -58,7 +58,10 @@ class HotEncoder:
         if epoch != self._epoch:
             self._epoch = epoch
             self._epoch_piece = uint(epoch) + _BYTES_16
-        place = b"\x1a" + qseq.to_bytes(4, "big") if 65_536 <= qseq < 4_294_967_296 else uint(qseq)  # as `uint`, without the call
+        if 255 < qseq < 65_536:  # as `uint`, without the call
+            place = b"\x19" + qseq.to_bytes(2, "big")
+        else:
+            place = b"\x1a" + qseq.to_bytes(4, "big") if 65_535 < qseq < 4_294_967_296 else uint(qseq)
         return self._prefix + place + self._epoch_piece + task
 
     def submitted(self, event: TaskSubmitted) -> bytes:
@@ -75,7 +78,10 @@ class HotEncoder:
                 uint(codec) + b"\xf6\xf6",
             )
         before, fence, order, after = self._submit_pieces
-        place = b"\x1a" + qseq.to_bytes(4, "big") if 65_536 <= qseq < 4_294_967_296 else uint(qseq)
+        if 255 < qseq < 65_536:
+            place = b"\x19" + qseq.to_bytes(2, "big")
+        else:
+            place = b"\x1a" + qseq.to_bytes(4, "big") if 65_535 < qseq < 4_294_967_296 else uint(qseq)
         length = _SMALL[size] if 0 <= size < 256 else uint(size)
         return b"".join((before, place, fence, task, order, length, _BYTES_16, digest, after))
 

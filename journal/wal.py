@@ -1,9 +1,9 @@
 """The write-ahead log: small commits are on the disk after one barrier, and come to data.mdb many at a time.
 
 Problem.  A commit of LMDB waits for two barriers (its pages, then the page that says which pages count) and rewrites six to eight pages
-for one event of 150 bytes. Who submits one task at a time, or runs one at a time, waits for all of that. Choice: the writer thread appends
-a small commit to the file `wal`, flushes it, and answers; the next larger commit, a full log, or a moment without work takes everything in
-the log into data.mdb, in one transaction that is flushed as ever.  So data.mdb is sound by itself at every instant, and is behind by what
+for one event of 150 bytes. Who submits one task at a time, or runs one at a time, waits for all of that, and so do 64 who submit at once.
+Choice: the writer thread appends a small commit to the file `wal`, flushes it, and answers; the next larger commit, one for which the log
+has no room, or a moment without work takes everything in the log into data.mdb, in one transaction that is flushed as ever.  So data.mdb is sound by itself at every instant, and is behind by what
 the log holds; readers add that (ahead.py), recovery needs nothing of its own, and a close in good order leaves no log.
 
 What makes it safe.
@@ -26,9 +26,10 @@ What makes it safe.
     20  16  B(salt, bytes 0..19, body)
     36      body: each event as length (4) and record, then each payload as seq (8), length (4) and bytes
 
-Rejected: the log alone, with data.mdb made from it at leisure without flushes (a power cut could tear data.mdb itself); everything through
-the log (64 submits at once are as quick without, and would be written twice); a thread of its own for data.mdb (a tenth quicker for a lone
-submit, and a second owner of write transactions).
+Rejected: the log alone, with data.mdb made from it at leisure without flushes (a power cut could tear data.mdb itself); commits of any size
+through the log (what fills a quarter of it gains little by one barrier less, and is written twice); a longer log (256 and 512 KiB gain
+nothing, and readers in other processes read all of it); a thread of its own for data.mdb (a tenth quicker for a lone submit, and a second
+owner of write transactions).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from journeyman.journal.digest import digest
+from journeyman.journal.digest import begin, digest
 from journeyman.journal.entered import EnteredMarks
 from journeyman.journal.filesystem import sync_directory
 from journeyman.journal.headroom import DISK_FREE
@@ -51,14 +52,14 @@ from journeyman.journal.store import Batch, Items, Table
 WAL: Final = "wal"
 ACKED: Final = "acked"
 WAL_BYTES: Final = 128 << 10
-SMALL: Final = 4 << 10  # bytes of a commit; what is larger goes to data.mdb at once
-FEW: Final = 16  # events of a commit; the same
+SMALL: Final = WAL_BYTES // 4  # bytes of a commit; what is larger goes to data.mdb at once
 WAL_FLAG: Final = b"wal"  # in META while there is a log: {"salt": ...}
 FRONT: Final = 16  # where commits begin
 _FILE: Final = b"JWAL"
 _MAGIC: Final = b"JCMT"
 _HEAD: Final = Struct(">4sIQI")
 _BODY_AT: Final = _HEAD.size + 16
+_LENGTHS: Final = tuple(n.to_bytes(4, "big") for n in range(256))
 
 
 class Logged(NamedTuple):
@@ -75,30 +76,25 @@ class Logged(NamedTuple):
 
 
 def loggable(batch: Batch, seq: int) -> tuple[Items, Items] | None:
-    """The events and payloads of a commit that may go into the log when the newest event before it is `seq`; None for any other."""
+    """The events and payloads of a commit that may go into the log when the newest event before it is `seq`; None for any other.
+
+    That keys ascend is what a put that appends promises, so the first and the last tell of all.
+    """
     puts = batch.puts
     if batch.deletes or not puts or len(puts) > 2:
         return None
     table, events, append = puts[0]
-    if table is not Table.EVENTS or not append or len(events) > FEW:
+    if table is not Table.EVENTS or not append:
         return None
-    size = 0
-    for key, value in events:
-        seq += 1
-        if key != seq.to_bytes(8, "big"):
-            return None
-        size += len(value)
-    payloads: Items = []
-    if len(puts) == 2:
-        table, payloads, append = puts[1]
-        if table is not Table.PAYLOADS or not append:
-            return None
-        before, last = b"", events[-1][0]
-        for key, value in payloads:
-            if len(key) != 8 or not (max(before, events[0][0]) <= key <= last) or key == before:
-                return None
-            before = key
-            size += len(value)
+    if events[0][0] != (seq + 1).to_bytes(8, "big") or events[-1][0] != (seq + len(events)).to_bytes(8, "big"):
+        return None
+    size = sum([len(value) for _, value in events])
+    if len(puts) == 1:
+        return (events, []) if size <= SMALL else None
+    table, payloads, append = puts[1]
+    if table is not Table.PAYLOADS or not append or not events[0][0] <= payloads[0][0] <= payloads[-1][0] <= events[-1][0]:
+        return None
+    size += sum([len(value) for _, value in payloads])
     return (events, payloads) if size <= SMALL else None
 
 
@@ -106,12 +102,17 @@ def encode_logged(events: Items, payloads: Items, salt: bytes) -> bytes:
     """These events, which follow on each other, and their payloads, as one commit of the log with this salt."""
     parts: list[bytes] = []
     for _, value in events:
-        parts += (len(value).to_bytes(4, "big"), value)
+        size = len(value)
+        parts += (_LENGTHS[size] if size < 256 else size.to_bytes(4, "big"), value)
     for key, value in payloads:
-        parts += (key, len(value).to_bytes(4, "big"), value)
+        size = len(value)
+        parts += (key, _LENGTHS[size] if size < 256 else size.to_bytes(4, "big"), value)
     body = b"".join(parts)
     head = _HEAD.pack(_MAGIC, len(body), int.from_bytes(events[0][0], "big"), len(events))
-    return b"".join((head, digest(salt + head + body), body))
+    running = begin()
+    running.update(salt + head)
+    running.update(body)
+    return b"".join((head, running.digest(), body))
 
 
 def salt_of(data: bytes) -> bytes | None:

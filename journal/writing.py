@@ -64,15 +64,13 @@ class Writing:
             now = monotonic()
             self._quick = self._quick + 1 if now - self._before < PAUSE else 0
             self._before = now
-        if small is None or not log.ready or self._quick < QUICK:
+        commit = encode_logged(*small, log.salt) if small is not None and log.ready and self._quick >= QUICK else None
+        if small is None or commit is None or not log.fits(commit):
             self._small += small is not None
             self._to_data(batch)
             if log.ready and self._last is not None:
                 log.answered(self._last)
             return
-        commit = encode_logged(*small, log.salt)
-        if not log.fits(commit):
-            self.settle()
         log.append(commit)
         self.ahead.add(*small)
         self._last += len(small[0])

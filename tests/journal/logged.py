@@ -23,13 +23,14 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.record import GENESIS, Chain, decode_records
 from journeyman.journal.store import Items, Store, Table
-from journeyman.journal.wal import WAL, Logged, decode_log, read_log
+from journeyman.journal.wal import SMALL, WAL, Logged, decode_log, read_log
 from journeyman.kernel.events import TaskSubmitted
 from tests.journal.driver import Driver
 
 ROOT = Path(__file__).parents[2]
 ALL = 1_000_000
 ARGUMENTS = b"arguments"
+MANY = SMALL // 100  # tasks of this module in a commit that is not small
 
 
 class Submitter(Driver):
@@ -213,13 +214,13 @@ def leave(path: str, settled: int, logged: int, seed: int) -> None:
     driver = Submitter(store, seed)
     for _ in range(settled):
         driver.commit()
-    driver.commit(40)  # not small: the log goes with it
+    driver.commit(MANY)  # not small: the log goes with it
     for _ in range(logged):
         driver.commit()
     assert bool(store._writing.ahead) == (logged > 0)
     print(driver.journal.sealed, flush=True)
     for line in sys.stdin:
-        print(driver.commit(40 if line == "large\n" else 1), flush=True)
+        print(driver.commit(MANY if line == "large\n" else 1), flush=True)
 
 
 def commit(path: str, seed: int) -> None:
@@ -228,7 +229,7 @@ def commit(path: str, seed: int) -> None:
     dice = random.Random(seed)
     driver = Submitter(open_store(path, examine_first="never"), seed)
     while True:
-        print(driver.commit(dice.choice((1, 1, 1, 1, 2, 3, 15, 40))), flush=True)
+        print(driver.commit(dice.choice((1, 1, 1, 1, 2, 3, 15, 40, MANY))), flush=True)
         if dice.random() < 0.05:
             time.sleep(0.005)
 

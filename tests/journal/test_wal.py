@@ -18,7 +18,7 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.journal.opening import open_store
 from journeyman.journal.store import Batch, Store, Table
-from journeyman.journal.wal import ACKED, WAL, WAL_BYTES, decode_log, read_log
+from journeyman.journal.wal import ACKED, SMALL, WAL, WAL_BYTES, decode_log, read_log
 from tests.journal.logged import ask, check_reads, child, killed, picture, proven, said
 from tests.journal.store_contract import StoreContract, append, numbered, outcome
 
@@ -102,7 +102,11 @@ class TestWithLog(StoreContract):
 
 def test_empty_payloads_are_found_by_get_many_as_by_get(tmp_path: Path, unsettled: None) -> None:
     store = with_log(tmp_path)
-    append(store, (Table.EVENTS, numbered(1, 20), True), (Table.PAYLOADS, [(key(n), b"") for n in range(1, 21)], True))
+    append(
+        store,
+        (Table.EVENTS, [(key(n), bytes(SMALL // 20 + 1)) for n in range(1, 21)], True),
+        (Table.PAYLOADS, [(key(n), b"") for n in range(1, 21)], True),
+    )
     append(store, (Table.EVENTS, numbered(21, 25), True), (Table.PAYLOADS, [(key(n), b"") for n in range(21, 26)], True))
     assert in_log(store) == 5
     keys = [key(n) for n in range(1, 26)]
@@ -121,10 +125,10 @@ def test_whatever_happens_it_reads_as_a_store_in_memory(seed: int, tmp_path: Pat
     def batch() -> Batch:
         nonlocal newest
         made = Batch()
-        kind = dice.choice(("small", "small", "small", "small", "many", "large", "meta", "both", "drop", "drop too"))
+        kind = dice.choice(("small", "small", "small", "small", "crowd", "many", "large", "meta", "both", "drop", "drop too"))
         if kind not in ("meta", "drop"):
-            count = dice.randrange(17, 40) if kind == "many" else dice.randrange(1, 6)
-            size = 6_000 if kind == "large" else 300
+            count = dice.randrange(17, 70) if kind == "crowd" else SMALL // 100 if kind == "many" else dice.randrange(1, 6)
+            size = SMALL if kind == "large" else 300
             seqs = range(newest + 1, newest + count + 1)
             newest += count
             made.put(Table.EVENTS, [(key(seq), dice.randbytes(dice.randrange(1, size))) for seq in seqs], append=True)
@@ -180,7 +184,7 @@ def test_readers_beside_it_see_whatever_was_acknowledged(
         reader.start()
         end = time.monotonic() + 4
         while time.monotonic() < end and not failures and other.poll() is None:
-            many = dice.choice((1, 1, 1, 2, 3, 8, 20))
+            many = dice.choice((1, 1, 1, 2, 3, 8, 20, 60, SMALL // 200))
             rows = [(key(n), bytes(dice.randrange(1, 400))) for n in range(seq + 1, seq + many + 1)]
             append(store, (Table.EVENTS, rows, True), (Table.PAYLOADS, rows, True))
             seq += many
@@ -246,6 +250,27 @@ def test_only_the_owner_may_read_it(tmp_path: Path, unsettled: None) -> None:
     finally:
         os.umask(before)
     assert {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in (WAL, ACKED)} == {WAL: 0o600, ACKED: 0o600}
+    store.close()
+
+
+def test_a_crowd_shares_a_commit_of_the_log(tmp_path: Path, unsettled: None) -> None:
+    store = with_log(tmp_path)
+    append(store, (Table.EVENTS, numbered(1, 64), True), (Table.PAYLOADS, numbered(1, 64), True))
+    assert (in_log(store), len(decode_log(read_log(str(tmp_path))))) == (64, 1)
+    append(store, (Table.EVENTS, [(key(65), bytes(SMALL + 1))], True))
+    assert (in_log(store), store.newest_in_data()) == (0, 65)
+    store.close()
+
+
+def test_a_full_log_goes_to_data_with_the_commit_that_it_has_no_room_for(tmp_path: Path, unsettled: None) -> None:
+    store, newest = with_log(tmp_path), 0
+    while not newest or in_log(store):
+        assert in_log(store) == newest, "nothing went before it was full"
+        newest += 1
+        append(store, (Table.EVENTS, [(key(newest), bytes(SMALL // 2))], True))
+    assert store.newest_in_data() == newest == WAL_BYTES // (SMALL // 2)
+    append(store, (Table.EVENTS, numbered(newest + 1, newest + 1), True))
+    assert (in_log(store), store.newest_in_data()) == (1, newest)
     store.close()
 
 
