@@ -3,7 +3,7 @@
 Problem.  LMDB puts new pages behind the end of its file.  To flush those, the file system must record in its own journal that the file has
 grown and where its new blocks lie, which is a flush more: a commit of 64 submits took 380 us, and takes 240 where the blocks are there.
 Choice: when little is left between LMDB's last page and the end of the file, the writer thread writes zeros behind the end, after a commit
-has been answered, and flushes them there and then.  Only ever behind the end, so nothing that LMDB wrote can be touched, and a crash leaves
+to data.mdb has been answered, and flushes them there and then.  Only ever behind the end, so nothing that LMDB wrote can be touched, and a crash leaves
 a file that is too long, which LMDB does not mind.  A close in good order gives the room back.
 
 Who gets none: a journal that has not grown by `MATURE` since it was opened (a small one stays small), one that grows by `LARGE` a commit or
@@ -25,10 +25,10 @@ from journeyman.journal.errors import JournalError
 
 MATURE: Final = 64 << 10  # bytes of growth since the open, before which nothing is added
 LEAST: Final = 64 << 10  # bytes added at a time: as many as the journal has grown since the open, in these bounds
-MOST: Final = 256 << 10
-LARGE: Final = MOST // 4  # bytes of growth a commit from which on it is not worth while
-DISK_FREE: Final = 64 * MOST  # bytes that must be free
-PATIENCE: Final = 64  # commits from one look to the next at most
+MOST: Final = 512 << 10
+LARGE: Final = MOST // 2  # bytes of growth a commit from which on it is not worth while; a full log (wal.py) comes to less
+DISK_FREE: Final = 16 << 20  # bytes that must be free
+PATIENCE: Final = 8  # commits from one look to the next at most: with a log in use they become ten times as large at once
 _ZEROS: Final = memoryview(bytes(MOST))
 
 

@@ -122,7 +122,8 @@ class LmdbStore:
             self._try(self._writing.make_durable, batch)
             done(self.failure)
             if self.failure is None:
-                self._headroom.after_commit()
+                if not self._writing.ahead:  # else data.mdb has not grown
+                    self._headroom.after_commit()
                 self._try(self._writing.prepare)
             del work, batch, done
         self._try(self._writing.finish)

@@ -15,7 +15,7 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.store import Batch, Table
 from tests.journal.driver import commit
 
-ROW = bytes(range(200))
+ROW = bytes(range(200)) * 3  # 64 of them are too much for the write-ahead log
 GROWING = """
 import os, signal, sys
 from journeyman.journal.lmdb_store import LmdbStore
@@ -79,6 +79,24 @@ def test_what_a_killed_process_left_ahead_is_no_harm(place: Path) -> None:
     store.close()
     assert size(place) == used
     assert len(rows(place)) == 401 * 64
+
+
+def test_full_logs_find_room_in_the_file(place: Path) -> None:
+    """Commits that go to the log are no sign that data.mdb grows slowly."""
+    store, grown = LmdbStore(str(place)), list[int]()
+    commit = store._writing._commit
+
+    def watched(batches: list[Batch]) -> None:
+        before = size(place)
+        commit(batches)
+        grown.append(size(place) - before)
+
+    store._writing._commit = watched
+    fill(store, 1, 600, rows=20)
+    store.close()
+    late = grown[len(grown) // 2 :]
+    assert len(late) > 20
+    assert not any(late), "by LMDB, in a commit"
 
 
 def test_a_small_journal_stays_small(place: Path) -> None:
