@@ -1,10 +1,10 @@
 """Headroom: data.mdb is longer than what it holds, so that a commit need not make it longer.
 
-Problem.  LMDB puts new pages behind the end of its file.  To flush those, the file system must record in its own journal that the file has
-grown and where its new blocks lie, which is a flush more: a commit of 64 submits took 380 us, and takes 240 where the blocks are there.
-Choice: when little is left between LMDB's last page and the end of the file, the writer thread writes zeros behind the end, after a commit
-to data.mdb has been answered, and flushes them there and then.  Only ever behind the end, so nothing that LMDB wrote can be touched, and a crash leaves
-a file that is too long, which LMDB does not mind.  A close in good order gives the room back.
+Problem.  LMDB puts new pages behind the end of its file.  To flush those, the file system must record in its own journal that the file
+has grown and where its new blocks lie, which is a flush more: a commit of 64 submits took 380 us, and takes 240 where the blocks are
+there. Choice: when little is left between LMDB's last page and the end of the file, the writer thread writes zeros behind the end, after
+a commit to data.mdb has been answered, and flushes them there and then.  Only ever behind the end, so nothing that LMDB wrote can be
+touched, and a crash leaves a file that is too long, which LMDB does not mind.  A close in good order gives the room back.
 
 Who gets none: a journal that has not grown by `MATURE` since it was opened (a small one stays small), one that grows by `LARGE` a commit or
 more (the zeros would double what is written, and beside such a commit the flush is little), and any on a disk that is nearly full.

@@ -3,8 +3,9 @@
 Problem.  A commit of LMDB waits for two barriers (its pages, then the page that says which pages count) and rewrites six to eight pages
 for one event of 150 bytes. Who submits one task at a time, or runs one at a time, waits for all of that, and so do 64 who submit at once.
 Choice: the writer thread appends a small commit to the file `wal`, flushes it, and answers; the next larger commit, one for which the log
-has no room, or a moment without work takes everything in the log into data.mdb, in one transaction that is flushed as ever.  So data.mdb is sound by itself at every instant, and is behind by what
-the log holds; readers add that (ahead.py), recovery needs nothing of its own, and a close in good order leaves no log.
+has no room, or a moment without work takes everything in the log into data.mdb, in one transaction that is flushed as ever.  So data.mdb
+is sound by itself at every instant, and is behind by what the log holds; readers add that (ahead.py), recovery needs nothing of its own,
+and a close in good order leaves no log.
 
 What makes it safe.
 - The log is written out in zeros before it is used, so that a flush has no metadata to wait for (headroom.py tells why that matters).
