@@ -101,9 +101,9 @@ class Recorder:
         journal.next_seq = first + len(events)
         step.items += zip(range(first, journal.next_seq), events, strict=True)
         step.payloads += zip(range(first, journal.next_seq), payloads, strict=True)
-        actor.fresh.keep_new([event.task for event in events], payloads, step.effects)
+        actor.fresh.keep_new([event[4] for event in events], payloads, step.effects)
         actor.shell.world.last_at = max(actor.shell.world.last_at, events[0].at)
-        actor.figures.tasks_submitted([event.handler for event in events], events[0].at)
+        actor.figures.tasks_submitted([event[5] for event in events], events[0].at)
 
     def take_fired(self, event: TaskEvent | QueueEvent, payload: bytes, step: Step) -> None:
         """As `take`, for what a schedule's fire came to: a new task brings its arguments along."""

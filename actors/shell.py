@@ -267,7 +267,7 @@ class Shell:
             if type(answer) is Refused:  # another took the id, or the unique key, between the call and now
                 self.log.warning("a task from ctx.submit was not recorded: %s", answer.message, extra={"queue": shown_name(actor.name)})
             elif type(answer) is Accepted and submission.told:
-                step.effects += [(handle.name, answer.task) for handle in submission.told]
+                step.effects += [(handle.name, answer.task or command.task) for handle in submission.told]
             actor.wake()
 
     def record_journal_event(self, event: Event, step: Step) -> int:

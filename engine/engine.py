@@ -38,7 +38,7 @@ from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
 from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
-from journeyman.kernel.commands import Accepted, Refused
+from journeyman.kernel.commands import NEW, Accepted, Refused
 from journeyman.kernel.duration import Seconds, microseconds, patience, seconds
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
@@ -72,6 +72,8 @@ class Door(Bulk, Schedules):
         keepsake = session.keepsake(actor, command.task) if actor.drops_at_once else None
         call = actor.submit(command, payload)
         answer = await call.wait()
+        if answer is NEW:
+            return Handle(self, command.task, None, keepsake)
         if type(answer) is Refused:
             raise refusal(answer)
         assert type(answer) is Accepted

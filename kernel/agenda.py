@@ -107,7 +107,7 @@ class Agenda:
         self.waiting += len(tasks)
         self.pending.add_all(tasks)
         handlers = self.handlers
-        if handlers is None or all(task.handler in handlers for task in tasks):
+        if handlers is None or {task.handler for task in tasks}.issubset(handlers):
             self.ready.push_all(tasks)
         else:
             for task in tasks:

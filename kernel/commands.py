@@ -7,7 +7,7 @@ whatever the kernel saw when it refused (law 3).  An outcome is what ended an at
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from journeyman.kernel.events import DUE_BY_DURATION, Error, Event, Options
 
@@ -262,11 +262,14 @@ class Env(NamedTuple):
 
 class Accepted(NamedTuple):
     """`existing`: no new task, `task` is the one that was there: the id was known, with the same handler and payload, or its unique key
-    was taken.  `count`: how many tasks a bulk command touched."""
+    was taken.  `count`: how many tasks a bulk command touched.  Of a submit that was taken in as it is, nothing is left to say (`NEW`)."""
 
     task: bytes | None = None
     existing: bool = False
     count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nobody calls on an answer
+
+
+NEW: Final = Accepted()
 
 
 class Refused(NamedTuple):
@@ -289,7 +292,7 @@ class Decision(NamedTuple):
 
 
 __all__ = [
-    "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
+    "NEW", "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
     "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule",
     "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
 ]  # fmt: skip

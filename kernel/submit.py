@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from journeyman.kernel.commands import Accepted, Answer, Decision, Env, Refused, Submit
+from journeyman.kernel.commands import NEW, Accepted, Answer, Decision, Env, Refused, Submit
 from journeyman.kernel.conditions import Conditions
 from journeyman.kernel.events import DUE_BY_DURATION, Event, TaskSubmitted
 from journeyman.kernel.ids import id_text
@@ -87,7 +87,7 @@ def submit(state: QueueState, commands: Sequence[Submit], now: int, env: Env) ->
             room = None if room is None else room + len(entry.replaced) + (entry.failed is not None and not internal)
         if sources is not None:
             sources += [len(answers)] * (len(events) - len(sources))
-        answers.append(_new(Accepted, (id, False, 0)))
+        answers.append(NEW)
     mixed = conditions is not None and conditions.mixed
     return _new(Decision, (events, answers, sources if mixed else None))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from journeyman.kernel.apply import apply, apply_new
-from journeyman.kernel.commands import Accepted, Env, Refused, Submit, Succeeded
+from journeyman.kernel.commands import NEW, Accepted, Env, Refused, Submit, Succeeded
 from journeyman.kernel.events import DUE_BY_DURATION, DUE_BY_INSTANT, TaskSubmitted
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Policy, Retention
@@ -16,7 +16,7 @@ def test_a_submit_is_recorded_as_it_was_asked() -> None:
     assert lane.event == TaskSubmitted(
         SECOND, "q", 3, 1, tid(1), "send", 10, 5 * SECOND, DUE_BY_INSTANT, 4, b"x" * 16, 2, "k1", {"tags": ["a"]}
     )
-    assert lane.answers == [Accepted(tid(1))]
+    assert lane.answers == [NEW]
     assert lane[1].state is State.SCHEDULED
 
 

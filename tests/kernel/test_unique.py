@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from journeyman.kernel.claims import Hold
-from journeyman.kernel.commands import Accepted, Cancel, Failed, Refused, Retry, Snoozed, Submit
+from journeyman.kernel.commands import NEW, Accepted, Cancel, Failed, Refused, Retry, Snoozed, Submit
 from journeyman.kernel.events import ClockStepped, JournalCompacted, TaskCancelled, TaskRescheduled, TasksPruned, TaskSubmitted
 from journeyman.kernel.explain import explain
 from journeyman.kernel.lifecycle import State
@@ -33,8 +33,10 @@ def pushed(n: int, after: int, key: str = "k", max_wait: int | None = None, dige
 
 
 def named(lane: Lane, *numbers: int) -> None:
-    """The answers name these tasks."""
-    assert [answer.task if isinstance(answer, Accepted) else answer.error for answer in lane.answers] == [tid(n) for n in numbers]
+    """These are the tasks of the answers: new ones, in order, and those that were there."""
+    new = (event.task for event in lane.last if isinstance(event, TaskSubmitted))
+    found = [next(new) if answer is NEW else answer.task if isinstance(answer, Accepted) else answer.error for answer in lane.answers]
+    assert found == [tid(n) for n in numbers]
 
 
 # --- return, raise, replace -----------------------------------------------------------------------------------------------
