@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from journeyman.actors import budget, executor, gate, housekeeper, limiters, queue_actor, recorder, shell, slots, starter, timer
+from journeyman.actors import budget, executor, gate, limiters, queue_actor, recorder, shell, slots, starter, timer
 from journeyman.engine import bulk, limits, questions, reading, scope, session
 from journeyman.journal import catalog, checkpoint, prune
 from journeyman.kernel import (
@@ -47,6 +47,7 @@ from journeyman.kernel import limiters as kernel_limiters
 from tests.sim import workloads
 from tests.sim.bug import Bug as Bug
 from tests.sim.planted_links import LINKS
+from tests.sim.planted_room import ROOM
 from tests.sim.planted_schedules import SCHEDULES
 
 SEEDS = 2_000
@@ -84,6 +85,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
     *LINKS,
+    *ROOM,
     *SCHEDULES,
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
@@ -309,8 +311,6 @@ BUGS = (
         ),
         seed=0,
     ),
-    Bug("prune leaves a record", ((prune.Pruner.prune, "for seq in task.seqs]", "for seq in task.seqs[:-1]]"),), seed=8),
-    Bug("never pruned", ((housekeeper.Housekeeper.prune_expired, "if self._doubtful_step", "if True"),), seed=20),
     Bug("expired shown", ((shell.Shell._has_expired, "<= self.now()", "<= self.now() - 30_000_000"),), seed=111),
     Bug("expired listed", ((reading.expired, "task.expires_at <= now", "False"),), seed=141),
     Bug("arguments dropped too early", ((recorder.Recorder._ended, "if not task.keep_payload:", "if True:"),), seed=0),
