@@ -1,6 +1,7 @@
 # Everything a contributor runs.  `make help` lists it.  Only Python 3.11 or newer with venv is needed; the rest goes into .venv.
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/null && echo yes),python$(v))) python3)
+VERSIONS ?= $(foreach v,3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/null && echo yes),python$(v)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -8,7 +9,7 @@ LAYERS := kernel journal actors engine sim cli
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup links demo test check static format bench crash crash-quick damage sim sim-quick clean
+.PHONY: help setup links demo test versions check static format bench crash crash-quick damage sim sim-quick clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,13 @@ demo: setup ## a durable checksum run over thousands of files, killed half way a
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest -q
+
+# For Pythons that are not found by name: make versions VERSIONS="/opt/python3.12/bin/python3.12 python3.13".
+versions: ## the test suite with every newer Python there is here, one after another, each in a venv of its own (slow)
+	@for python in $(VERSIONS); do \
+	    echo "== $$($$python --version)"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit 1; \
+	done
 
 check: static test ## format, lint, types (two checkers), tests
 
@@ -68,4 +76,4 @@ sim-quick: setup ## three hundred seeds, each run twice, and every run that once
 	$(BIN)/python -m pytest -q tests/sim/test_replay.py -k stays_mended
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis sim-failures
+	rm -rf $(VENV) .venv-* .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis sim-failures
