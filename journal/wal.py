@@ -40,6 +40,8 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from itertools import islice
+from operator import lt
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -79,7 +81,7 @@ class Logged(NamedTuple):
 def loggable(batch: Batch, seq: int) -> tuple[Items, Items] | None:
     """The events and payloads of a commit that may go into the log when the newest event before it is `seq`; None for any other.
 
-    That keys ascend is what a put that appends promises, so the first and the last tell of all.
+    One whose keys do not ascend is for LMDB to refuse, before anybody is told of it: the log would number its events anew.
     """
     puts = batch.puts
     if batch.deletes or not puts or len(puts) > 2:
@@ -87,16 +89,27 @@ def loggable(batch: Batch, seq: int) -> tuple[Items, Items] | None:
     table, events, append = puts[0]
     if table is not Table.EVENTS or not append:
         return None
-    if events[0][0] != (seq + 1).to_bytes(8, "big") or events[-1][0] != (seq + len(events)).to_bytes(8, "big"):
+    first, last = (seq + 1).to_bytes(8, "big"), (seq + len(events)).to_bytes(8, "big")
+    size = _rising(events, first, last)
+    if size is None or events[0][0] != first or events[-1][0] != last:
         return None
-    size = sum([len(value) for _, value in events])
     if len(puts) == 1:
         return (events, []) if size <= SMALL else None
     table, payloads, append = puts[1]
-    if table is not Table.PAYLOADS or not append or not events[0][0] <= payloads[0][0] <= payloads[-1][0] <= events[-1][0]:
+    if table is not Table.PAYLOADS or not append or (more := _rising(payloads, first, last)) is None:
         return None
-    size += sum([len(value) for _, value in payloads])
-    return (events, payloads) if size <= SMALL else None
+    return (events, payloads) if size + more <= SMALL else None
+
+
+def _rising(items: Items, first: bytes, last: bytes) -> int | None:
+    """The bytes of their values, if their keys are seqs from `first` to `last` at most, each greater than the one before it."""
+    if len(items) == 1:
+        [(key, value)] = items
+        return len(value) if first <= key <= last and len(key) == 8 else None
+    keys = [key for key, _ in items]
+    if keys[0] < first or keys[-1] > last or not all(map(lt, keys, islice(keys, 1, None))) or set(map(len, keys)) != {8}:
+        return None
+    return sum([len(value) for _, value in items])
 
 
 def encode_logged(events: Items, payloads: Items, salt: bytes) -> bytes:
