@@ -29,7 +29,7 @@ class Call(Generic[T]):
         self._error: BaseException | None = None
         self.settled = False
         self.answer: Any = None  # what the actor decided; becomes visible when settled
-        self.keepsake: Any = None  # of the task that the answer names, where that is another than the one submitted
+        self.keepsake: Any = None  # of the task that the answer is about, where its queue drops it at once
 
     def settle(self) -> None:
         """Let the caller go with `answer`."""

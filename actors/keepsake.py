@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 from journeyman.kernel.state import TaskState
 
 
@@ -20,3 +22,17 @@ class Keepsake:
 
     def keep_result(self, result: bytes) -> None:
         self.result = result
+
+
+class Keepsakes(WeakValueDictionary[bytes, Keepsake]):
+    """By task id, for as long as a handle holds them."""
+
+    def of(self, task: bytes) -> Keepsake:
+        """For a handle of a task that its queue may drop the moment it ends."""
+        return self.setdefault(task, Keepsake())
+
+    def another_life(self, task: bytes) -> None:
+        """A task with this id begins.  What is kept of one that had it before is for the handles of that one."""
+        former = self.get(task)
+        if former is not None and former.task is not None:
+            del self[task]

@@ -306,10 +306,10 @@ class QueueActor:
                 while j < n and mailbox[j][0] == _SUBMIT:
                     j += 1
                 _, calls, commands, payloads = zip(*mailbox[i:j], strict=True)
-                for call, answer in zip(calls, self.submit_many(commands, payloads, now, step), strict=True):
+                for call, command, answer in zip(calls, commands, self.submit_many(commands, payloads, now, step), strict=True):
                     call.answer = answer
-                    if self.drops_at_once and type(answer) is Accepted and answer.existing and answer.task is not None:
-                        call.keepsake = self.shell.keepsake(answer.task)  # from this moment on, for it may end in the next
+                    if self.drops_at_once and type(answer) is Accepted:
+                        call.keepsake = self.shell.keepsakes.of(answer.task or command.task)  # at once: it may end in the next moment
                     step.effects.append((Call.settle, call))
                 i = j
                 continue

@@ -101,7 +101,10 @@ class Recorder:
         journal.next_seq = first + len(events)
         step.items += zip(range(first, journal.next_seq), events, strict=True)
         step.payloads += zip(range(first, journal.next_seq), payloads, strict=True)
-        actor.fresh.keep_new([event[4] for event in events], payloads, step.effects)
+        ids = [event[4] for event in events]
+        actor.fresh.keep_new(ids, payloads, step.effects)
+        for id in ids if actor.shell.keepsakes else ():
+            actor.shell.keepsakes.another_life(id)
         actor.shell.world.last_at = max(actor.shell.world.last_at, events[0].at)
         actor.figures.tasks_submitted([event[5] for event in events], events[0].at)
 
@@ -129,6 +132,7 @@ class Recorder:
         step.payloads.append((self.take(event, step), payload))
         if actor.state.waits.on:
             actor.shell.dependencies.linked(actor, [event], step)
+        actor.shell.keepsakes.another_life(event.task)
         actor.fresh.keep_new([event.task], [payload], step.effects)
         actor.figures.tasks_submitted([event.handler], event.at)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import trio
 
@@ -17,7 +16,7 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.call import Call
 from journeyman.actors.clock import KernelClock
 from journeyman.actors.dependencies import Dependencies, names
-from journeyman.actors.keepsake import Keepsake
+from journeyman.actors.keepsake import Keepsakes
 from journeyman.actors.limiters import Limiters
 from journeyman.actors.logs import LOG
 from journeyman.actors.queue_actor import QueueActor
@@ -84,7 +83,7 @@ class Shell:
         self.slots = Slots(max_concurrency, self._claimants)
         self.limiters = Limiters(self.actors.values)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
-        self.keepsakes: WeakValueDictionary[bytes, Keepsake] = WeakValueDictionary()  # held by handles
+        self.keepsakes = Keepsakes()
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision
         self.boot = 0
         self.stopping = False
@@ -175,10 +174,6 @@ class Shell:
                 if task is not None:
                     found[command.task] = task
         return found
-
-    def keepsake(self, task_id: bytes) -> Keepsake:
-        """For a handle of a task that its queue may drop the moment it ends."""
-        return self.keepsakes.setdefault(task_id, Keepsake())
 
     def foreseen(self, wanted: Submission, promised: Sequence[Submission]) -> Answer:
         """What a task from `ctx.submit`, beside those promised already, would come to if the attempt succeeded now."""

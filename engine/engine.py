@@ -69,17 +69,14 @@ class Door(Bulk, Schedules):
         if chosen is not None and await session.forget_expired([chosen]):
             session = self._opened()
         actor, command, payload, _ = prepare(session, handler, args, kwargs)
-        keepsake = session.keepsake(actor, command.task) if actor.drops_at_once else None
         call = actor.submit(command, payload)
         answer = await call.wait()
         if answer is NEW:
-            return Handle(self, command.task, None, keepsake)
+            return Handle(self, command.task, None, call.keepsake)
         if type(answer) is Refused:
             raise refusal(answer)
         assert type(answer) is Accepted
-        if answer.task != command.task and answer.task is not None:  # its unique key was taken
-            return Handle(self, answer.task, None, call.keepsake)
-        return Handle(self, command.task, None, keepsake)
+        return Handle(self, answer.task or command.task, None, call.keepsake)  # another's, where its unique key was taken
 
     async def submit_many(self, items: Iterable[Item]) -> list[Handle[Any]]:
         """Record many tasks, over any number of queues, in one commit: all or none.  Handles come in the order of the items.

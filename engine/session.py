@@ -95,7 +95,7 @@ class Session:
 
     def keepsake(self, actor: QueueActor, task_id: bytes) -> Keepsake | None:
         """For a handle of a task whose queue may drop it the moment it ends."""
-        return self.shell.keepsake(task_id) if actor.drops_at_once else None
+        return self.shell.keepsakes.of(task_id) if actor.drops_at_once else None
 
     def task(self, task: TaskState, called: Callable[[str], str], result: bytes | None = None) -> Task:
         """The public form of a task, with its arguments, its result (if at hand: its bytes) and the progress of this very moment.

@@ -87,7 +87,8 @@ class Headroom:
 
     def _forget(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
             self._fd = -1
 
     def _room(self) -> bool:

@@ -27,6 +27,7 @@ from journeyman.journal.findings import mended
 from journeyman.journal.joining import check_chain
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
+from journeyman.journal.log_mending import mended_log
 from journeyman.journal.migrate import append_now
 from journeyman.journal.pages import Loss, PageFile
 from journeyman.journal.record import Ignored, decode_records
@@ -34,7 +35,7 @@ from journeyman.journal.row import decode_columns, decode_named
 from journeyman.journal.scan import NO_SEQ, payload_of, right_record
 from journeyman.journal.store import Batch, Items, Table
 from journeyman.journal.vouched import CONTRADICTED, vouched
-from journeyman.journal.wal import Logged, decode_log, stragglers
+from journeyman.journal.wal import FILE, FRONT, WAL_FLAG, Logged, decode_log, stragglers
 from journeyman.kernel.events import Event, JournalCompacted, TasksPruned, TaskSubmitted
 from journeyman.kernel.taskstate import ROW
 
@@ -122,6 +123,10 @@ def _read_records(file: PageFile, found: Salvage, tell: Tell) -> None:
 
 def _read_log(log: bytes, found: Salvage) -> Items:
     """Records that are in the log alone, because they are the newest or because data.mdb has lost them; their payloads."""
+    salt = found.meta.get(WAL_FLAG, {}).get("salt")
+    if salt is not None and len(log) > FRONT:
+        log = FILE + salt + log[FRONT:]
+    log, turned = mended_log(log)
     newest = found.store.last(Table.EVENTS)
     ranges = [(loss.low, loss.high) for loss in found.losses.get("events", ())]
     known = decode_log(log)
@@ -137,6 +142,7 @@ def _read_log(log: bytes, found: Salvage) -> Items:
         _account(found, decode_records(new))
         found.records += _put(found.store, Table.EVENTS, new)
         kept = {key for key, _ in new}
+        found.mended |= {seq: f"byte {offset} of the log" for seq, offset in turned if seq_key(seq) in kept}
         payloads += [pair for pair in logged.payloads if pair[0] in kept]
     return payloads
 

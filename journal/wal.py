@@ -58,10 +58,10 @@ WAL_BYTES: Final = 128 << 10
 SMALL: Final = WAL_BYTES // 4  # bytes of a commit; what is larger goes to data.mdb at once
 WAL_FLAG: Final = b"wal"  # in META while there is a log: {"salt": ...}
 FRONT: Final = 16  # where commits begin
-_FILE: Final = b"JWAL"
-_MAGIC: Final = b"JCMT"
-_HEAD: Final = Struct(">4sIQI")
-_BODY_AT: Final = _HEAD.size + 16
+FILE: Final = b"JWAL"
+MAGIC: Final = b"JCMT"
+HEAD: Final = Struct(">4sIQI")
+BODY_AT: Final = HEAD.size + 16
 _LENGTHS: Final = tuple(n.to_bytes(4, "big") for n in range(256))
 
 
@@ -122,7 +122,7 @@ def encode_logged(events: Items, payloads: Items, salt: bytes) -> bytes:
         size = len(value)
         parts += (key, _LENGTHS[size] if size < 256 else size.to_bytes(4, "big"), value)
     body = b"".join(parts)
-    head = _HEAD.pack(_MAGIC, len(body), int.from_bytes(events[0][0], "big"), len(events))
+    head = HEAD.pack(MAGIC, len(body), int.from_bytes(events[0][0], "big"), len(events))
     running = begin()
     running.update(salt + head)
     running.update(body)
@@ -131,7 +131,7 @@ def encode_logged(events: Items, payloads: Items, salt: bytes) -> bytes:
 
 def salt_of(data: bytes) -> bytes | None:
     """The salt of a log; None for what is none (any more)."""
-    return data[len(_FILE) : FRONT] if data.startswith(_FILE) and len(data) >= FRONT else None
+    return data[len(FILE) : FRONT] if data.startswith(FILE) and len(data) >= FRONT else None
 
 
 def decode_log(data: bytes) -> list[Logged]:
@@ -140,7 +140,7 @@ def decode_log(data: bytes) -> list[Logged]:
     if salt_of(data) is None:
         return found
     at, seq = FRONT, 0
-    while (logged := _decode_at(data, at)) is not None and (not found or logged.first == seq + 1):
+    while (logged := decode_at(data, at)) is not None and (not found or logged.first == seq + 1):
         found.append(logged)
         at, seq = logged.end, logged.last
     return found
@@ -149,23 +149,24 @@ def decode_log(data: bytes) -> list[Logged]:
 def stragglers(data: bytes, known: list[Logged]) -> Iterator[Logged]:
     """Whole commits further back in the file that are newer than those that were reached: between them something is damaged."""
     at, seq = (known[-1].end, known[-1].last) if known else (FRONT, 0)
-    while (at := data.find(_MAGIC, at)) >= 0:
-        logged = _decode_at(data, at)
+    while (at := data.find(MAGIC, at)) >= 0:
+        logged = decode_at(data, at)
         if logged is not None and logged.first > seq:
             yield logged
             seq = logged.last
         at += 1 if logged is None else logged.end - at
 
 
-def _decode_at(data: bytes, at: int) -> Logged | None:
-    if len(data) - at < _BODY_AT:
+def decode_at(data: bytes, at: int) -> Logged | None:
+    """The commit that begins at `at`; None where none does that is whole."""
+    if len(data) - at < BODY_AT:
         return None
-    magic, length, first, count = _HEAD.unpack_from(data, at)
-    end = at + _BODY_AT + length
-    if magic != _MAGIC or end > len(data) or not 0 < count <= length:
+    magic, length, first, count = HEAD.unpack_from(data, at)
+    end = at + BODY_AT + length
+    if magic != MAGIC or end > len(data) or not 0 < count <= length:
         return None
-    body = data[at + _BODY_AT : end]
-    if digest(data[len(_FILE) : FRONT] + data[at : at + _HEAD.size] + body) != data[at + _HEAD.size : at + _BODY_AT]:
+    body = data[at + BODY_AT : end]
+    if digest(data[len(FILE) : FRONT] + data[at : at + HEAD.size] + body) != data[at + HEAD.size : at + BODY_AT]:
         return None
     events: Items = []
     payloads: Items = []
@@ -234,8 +235,8 @@ class WriteAheadLog:
         fd = open_plain(os.path.join(self._directory, WAL), os.O_RDWR | os.O_CREAT)
         try:
             os.fchmod(fd, 0o600)
-            self.salt = os.urandom(FRONT - len(_FILE))
-            _write(fd, (_FILE + self.salt).ljust(WAL_BYTES, b"\0"), 0)
+            self.salt = os.urandom(FRONT - len(FILE))
+            _write(fd, (FILE + self.salt).ljust(WAL_BYTES, b"\0"), 0)
             os.fsync(fd)
             sync_directory(self._directory)
             self._acked = EnteredMarks(os.path.join(self._directory, ACKED))
@@ -270,7 +271,8 @@ class WriteAheadLog:
             self._acked.close()
             self._acked = None
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):  # whatever was answered for was flushed; the journal must be given back all the same
+                os.close(self._fd)
             self._fd = -1
         if in_order and os.path.exists(os.path.join(self._directory, WAL)):
             with contextlib.suppress(OSError), open(os.path.join(self._directory, "data.mdb"), "rb") as data:
@@ -284,6 +286,6 @@ def _write(fd: int, data: bytes, at: int) -> None:
 
 
 __all__ = [
-    "ACKED", "FRONT", "WAL", "WAL_FLAG", "Logged", "WriteAheadLog", "acknowledged", "adopt_log", "decode_log", "encode_logged",
-    "forget_log", "loggable", "read_log", "salt_of", "stragglers",
+    "ACKED", "BODY_AT", "FILE", "FRONT", "HEAD", "MAGIC", "SMALL", "WAL", "WAL_FLAG", "Logged", "WriteAheadLog", "acknowledged",
+    "adopt_log", "decode_at", "decode_log", "encode_logged", "forget_log", "loggable", "read_log", "salt_of", "stragglers",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from tests.journal.driver import Driver
 ROOT = Path(__file__).parents[2]
 ALL = 1_000_000
 ARGUMENTS = b"arguments"
+CROWD = 100  # tasks in one commit of the log
 MANY = SMALL // 100  # tasks of this module in a commit that is not small
 
 
@@ -220,7 +221,7 @@ def leave(path: str, settled: int, logged: int, seed: int) -> None:
     assert bool(store._writing.ahead) == (logged > 0)
     print(driver.journal.sealed, flush=True)
     for line in sys.stdin:
-        print(driver.commit(MANY if line == "large\n" else 1), flush=True)
+        print(driver.commit({"large\n": MANY, "crowd\n": CROWD}.get(line, 1)), flush=True)
 
 
 def commit(path: str, seed: int) -> None:

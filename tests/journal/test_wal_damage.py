@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -310,6 +312,23 @@ def test_what_comes_seldom_is_not_written_twice(tmp_path: Path, monkeypatch: pyt
         assert store.newest_in_data() == n
     assert read_log(str(tmp_path)) and not log_of(tmp_path)
     store.close()
+
+
+def test_a_journal_is_given_back_although_its_files_cannot_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "SOON", 0)
+    monkeypatch.setattr(writing, "QUICK", 0)
+    store = cast("LmdbStore", open_store(tmp_path / "jobs", examine_first="never"))
+    driver = Submitter(store, 1)
+    last = [driver.commit() for _ in range(5)][-1]
+    assert read_log(str(tmp_path / "jobs"))
+    os.close(store._writing._log._fd)
+    os.close(store._headroom._fd)
+    with pytest.raises(JournalError):
+        driver.commit()
+    store.close()
+    again = open_store(tmp_path / "jobs")
+    assert again.get(Table.EVENTS, last.to_bytes(8, "big")) is not None
+    again.close()
 
 
 # --- what stands in a file's place --------------------------------------------------------------------------------------------
