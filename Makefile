@@ -9,7 +9,7 @@ LAYERS := kernel journal actors engine sim cli
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup links demo test versions check static format bench crash crash-quick damage sim sim-quick clean
+.PHONY: help setup links demo test versions check static format bench bench-sim crash crash-quick damage sim sim-quick clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,10 @@ format: setup ## rewrite the files as ruff wants them
 	$(BIN)/ruff format .
 
 bench: setup ## measure, with fsync at every commit, against sqlite3 and huey
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py --without simulation
+
+bench-sim: setup ## measure the simulator: crashes, tasks and a week of virtual time
+	$(BIN)/python bench/run.py --only simulation
 
 crash: setup ## the whole crash suite: kills, power cuts, torn writes, failing calls, damaged files
 	$(BIN)/python tests/crash/run.py

@@ -1,6 +1,7 @@
-"""`make bench`: measure every row of the speed table beside its baselines, and say whether the minimums hold.
+"""`make bench`, `make bench-sim`: measure rows of the speed table beside their baselines, and say whether the minimums hold.
 
-    python bench/run.py [--quick] [--only NAME ...] [--json OUT] [--plot SVG] [--record] [--dir DIR] [--allow-tmpfs] [--no-gate]
+    python bench/run.py [--quick] [--only NAME ...] [--without NAME ...] [--json OUT] [--plot SVG] [--record] [--dir DIR] [--allow-tmpfs]
+                        [--no-gate]
 
 Exit code 1: a minimum was missed (not with --no-gate). 2: the benchmark could not be run here.
 """
@@ -27,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="run this row only (may be repeated; --list names them)"
     )
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="run every row but this one (may be repeated)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every round of every figure here")
     parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the picture here (default: var/bench.svg)")
@@ -37,14 +39,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(names: list[str]) -> list[Row]:
+def chosen(names: list[str], without: list[str]) -> list[Row]:
     from rows import ROWS  # after the arguments: --help needs no engine
 
     known = {row.name: row for row in ROWS}
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in (*names, *without) if name not in known]
     if unknown:
         raise SystemExit(f"no row named {', '.join(unknown)}; there are: {', '.join(known)}")
-    return [known[name] for name in names] or list(ROWS)
+    return [known[name] for name in names or known if name not in without]
 
 
 def run(rows: list[Row], place: ground.Ground, console: Console, *, quick: bool) -> list[Result]:
@@ -76,11 +78,11 @@ def run(rows: list[Row], place: ground.Ground, console: Console, *, quick: bool)
 
 def main() -> int:
     asked = arguments()
-    if asked.record and (asked.quick or asked.only):
-        raise SystemExit("--record wants a full run: leave out --quick and --only")
+    if asked.record and (asked.quick or asked.only or asked.without):
+        raise SystemExit("--record wants a full run: leave out --quick, --only and --without")
     console = Console() if sys.stdout.isatty() else Console(width=140)
     if asked.list:
-        for row in chosen([]):
+        for row in chosen([], []):
             console.print(f"[bold]{row.name:14}[/]{row.title}")
         return 0
     try:
@@ -89,7 +91,7 @@ def main() -> int:
         console.print(f"[bold red]not measured:[/] {unfit}")
         return 2
     facts = report.machine()
-    results = run(chosen(asked.only), place, console, quick=asked.quick)
+    results = run(chosen(asked.only, asked.without), place, console, quick=asked.quick)
     console.print(report.table(results))
     console.print(place.durability(), style="dim")
     if place.restless():
