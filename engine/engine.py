@@ -177,10 +177,11 @@ class Door(Bulk, Schedules):
                 "a task from ctx.submit exists only once this attempt has succeeded; to wait for a task in here use ctx.engine.submit"
             )
         session, task = await self._found(task_id)
+        if keepsake is not None and keepsake.task is not None and (task is None or task.seq != keepsake.task.seq):
+            await self._seen(session)  # dropped, and perhaps its id is another's by now
+            return session.task(keepsake.task, keepsake.result).read()
         if task is None:
             await self._seen(session)
-            if keepsake is not None and keepsake.task is not None:
-                return session.task(keepsake.task, keepsake.result).read()
             raise TaskNotFound(f"no task {id_text(task_id)}: it was never submitted here, or retention has dropped it")
         if task.state in TERMINAL:
             seen = session.task(task)

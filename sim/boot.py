@@ -104,7 +104,7 @@ class Boot:
     def forget_ends(self) -> None:
         """A power cut took back a commit: what handles remember of tasks that ended in this boot may never have happened."""
         session = self.engine._session
-        for keepsake in list(session.shell.keepsakes.values()) if session is not None else ():
+        for keepsake in session.shell.keepsakes.all() if session is not None else ():
             keepsake.task = None
 
     @property

@@ -238,7 +238,7 @@ class SimEngine(Engine):
             try:
                 alive = self._alive()
                 # What a handle keeps of an end is memory of the process that made it, and a power cut may have taken that end back.
-                kept = keepsake if alive.engine._opened().shell.keepsakes.get(task_id) is keepsake else None
+                kept = keepsake if keepsake and alive.engine._opened().shell.keepsakes.knows(task_id, keepsake) else None
                 waiting = functools.partial(Door.wait_for, door, task_id, None, pending_in, kept)
                 task: Task = await self._call(alive, "wait", waiting)
                 return task

@@ -33,7 +33,10 @@ async def test_the_next_task_of_an_id_is_not_told_of_with_what_was_kept_of_the_f
         with trio.fail_after(10):
             while not await gone(engine):  # noqa: ASYNC110 - nobody tells of a prune
                 await trio.sleep(0.01)
+        await engine.pause("lane")
         second = await submit(engine, 2, id=ID)
+        assert [await again.result(), await first.result()] == ["first", "first"], "while the second waits"
+        await engine.resume("lane")
         assert [await second.result(), await second.result()] == [None, None]
         assert [await again.result(), await first.result()] == ["first", "first"]
 
