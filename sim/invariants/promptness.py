@@ -47,14 +47,17 @@ class StartsPromptly(Invariant):
             cause = max(cause, tat_at - (rate[2] - min(work.cost, rate[2])) * -(-rate[1] // rate[0]))
         if (token := key_token_at(lane, work)) is not None:
             cause = max(cause, token)
-        if cause < (room_at := self._room_at()):
+        if cause < (room_at := self._room_at(event.at)):
             cause = room_at
             self.witness.reach("a start that waited for room on the disk")
         if event.at - cause > self._patience_us:
             self.broken(f"{work} is started at seq {seq}, {(event.at - cause) / 1e6:g} s after anything that it waited for")
 
-    def _room_at(self) -> int:
-        """Since when the disk has had room, kernel time; 0 if it has never been full, or is full now: then it excuses nothing."""
+    def _room_at(self, at: int) -> int:
+        """Since when the disk has had room, kernel time; 0 if it has never been full, or is full now: then it excuses nothing.
+
+        `at`: of an event that is heard of now, perhaps after its engine has died.
+        """
         witness = self.witness
         since: float = witness.world.time() - witness.disk.full_until
-        return 0 if since < 0.0 or witness.disk.full_until < 0.0 else witness.kernel_now - round(since * 1e6)
+        return 0 if since < 0.0 or witness.disk.full_until < 0.0 else max(witness.kernel_now, at) - round(since * 1e6)
