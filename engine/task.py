@@ -7,7 +7,7 @@ part of the picture until somebody looks: they are read then, once (DECISIONS 22
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -146,40 +146,47 @@ class Task:
         options = task.options or _NO_OPTIONS
         ppm, message = (task.progress_ppm, task.message) if progress is None else progress
         owner, parent, fired = options.get("owner"), options.get("parent"), options.get("schedule")
-        return cls(
-            id=id_text(task.id),
-            seq=task.seq,
-            queue=task.queue if queue is None else queue,
-            handler=task.handler,
-            state=observed(task.state, task.due_at, now),
-            attempt=task.attempt,
-            failures=task.failures,
-            max_attempts=task.budget(attempts),
-            crashes=task.crashes,
-            priority=task.priority,
-            key=options.get("key"),
-            unique=options.get("unique"),
-            owner=None if owner is None else (owner[0], owner[1]),
-            source=options.get("source"),
-            tags=tuple(options.get("tags") or ()),
-            parent=None if parent is None else id_text(parent),
-            progress=None if ppm is None else ppm / PPM,
-            message=message,
-            error=_failure(task),
-            reason=task.reason,
-            submitted_at=instant_of(task.submitted_at),
-            due_at=instant_of(task.due_at),
-            started_at=_instant(task.started_at),
-            finished_at=_instant(task.finished_at),
-            expires_at=_instant(task.expires_at),
-            deadline_at=_instant(options.get("deadline_at")),
-            meta=FrozenMap(options.get("meta") or {}),
-            schedule=None if fired is None else (fired[0], instant_of(fired[1])),
-            after=tuple(map(id_text, options.get("after") or ())),
-            waits_for=tuple(map(id_text, sorted(task.waits_for or ()))),
-            _payload=_nothing() if payload is None else Later(payload),
-            _result=_nothing() if result is None else Later(result),
-        )
+        facts: dict[str, Any] = {
+            "id": id_text(task.id),
+            "seq": task.seq,
+            "queue": task.queue if queue is None else queue,
+            "handler": task.handler,
+            "state": observed(task.state, task.due_at, now),
+            "attempt": task.attempt,
+            "failures": task.failures,
+            "max_attempts": task.budget(attempts),
+            "crashes": task.crashes,
+            "priority": task.priority,
+            "key": options.get("key"),
+            "unique": options.get("unique"),
+            "owner": None if owner is None else (owner[0], owner[1]),
+            "source": options.get("source"),
+            "tags": tuple(options.get("tags") or ()),
+            "parent": None if parent is None else id_text(parent),
+            "progress": None if ppm is None else ppm / PPM,
+            "message": message,
+            "error": _failure(task),
+            "reason": task.reason,
+            "submitted_at": instant_of(task.submitted_at),
+            "due_at": instant_of(task.due_at),
+            "started_at": _instant(task.started_at),
+            "finished_at": _instant(task.finished_at),
+            "expires_at": _instant(task.expires_at),
+            "deadline_at": _instant(options.get("deadline_at")),
+            "meta": FrozenMap(options.get("meta") or {}),
+            "schedule": None if fired is None else (fired[0], instant_of(fired[1])),
+            "after": tuple(map(id_text, options.get("after") or ())),
+            "waits_for": tuple(map(id_text, sorted(task.waits_for or ()))),
+            "_payload": _nothing() if payload is None else Later(payload),
+            "_result": _nothing() if result is None else Later(result),
+        }
+        picture = object.__new__(cls)
+        for name, put in _FIELDS:  # what cls(**facts) does, in half the time: a list of a thousand tasks is mostly this
+            put(picture, facts[name])
+        return picture
+
+
+_FIELDS: Final = tuple((each.name, getattr(Task, each.name).__set__) for each in fields(Task))
 
 
 def _instant(us: int | None) -> datetime | None:
