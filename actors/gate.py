@@ -37,14 +37,13 @@ class Gate:
             self._tat = min(self._tat, trio.current_time() + burst * interval)  # what an older rate put off is not owed to this one
 
     def resume(self, ahead: float) -> None:
-        """After an open: the journal's limiter stands `ahead` seconds from now (negative: it has run out).
+        """The journal's limiter stands `ahead` seconds from now (negative: it has run out), by starts of an earlier boot.
 
-        The last entries before the close came after their journalled starts; they are taken to have come `ENTRY_LAG` after them.  That none
-        can have come later than now is no bound to go by: what the last one cost, and so what it owes, is not known any more.
+        Their entries came after them; the last ones are taken to have come `ENTRY_LAG` after their starts.  That none can have come later
+        than now is no bound to go by: what the last one cost, and so what it owes, is not known any more.
         """
-        if self._interval:
-            lag = min(ENTRY_LAG, self._interval)
-            self._tat = max(self._tat, trio.current_time() + max(0.0, ahead + lag))
+        lag = min(ENTRY_LAG, self._interval or ENTRY_LAG)
+        self._tat = max(self._tat, trio.current_time() + max(0.0, ahead + lag))
 
     async def hold(self, attempt: Attempt) -> None:
         """Wait for this entry's turn.  Returns early when the attempt is cancelled or stopped meanwhile (its `why` is then set).

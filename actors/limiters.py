@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 class SharedLimiter:
-    """One of them.  `actors`: all queues of the engine, for any may have used it."""
+    """One of them.  `actors`: all queues of the engine, for any may have used it, in an earlier boot too."""
 
-    def __init__(self, name: str, actors: Callable[[], Iterable[QueueActor]]) -> None:
+    def __init__(self, name: str, actors: Callable[[], Iterable[QueueActor]], now: Callable[[], int]) -> None:
         self.name = name
         self.gate = Gate()
         self._actors = actors
+        self._now = now
         self._turns: Turns[QueueActor] = Turns()
 
     @property
@@ -32,6 +33,11 @@ class SharedLimiter:
         """Its theoretical arrival time."""
         name = self.name
         return max((actor.state.limiters.get(name) for actor in self._actors()), default=0)
+
+    def resume(self) -> None:
+        """Entries go on where the journal says that starts stand."""
+        if tat_at := self.tat_at:
+            self.gate.resume((tat_at - self._now()) / 1_000_000)
 
     def tokens(self, actor: QueueActor, now: int) -> int | None:
         """How much cost `actor` may start now; None: as much as conforms, for nobody else waits."""
@@ -87,11 +93,10 @@ class Tap:
         if limiter is None or actor.lane is not None:  # one that is only stored starts nothing, and its numbers may be old
             self.gate.set(*(policy.rate or (0, 1, 1)))
 
-    def resume(self, now: int) -> None:
-        """The queue has been opened: entries go on where the journal says."""
-        tat_at = self._actor.state.tat_at if self.limiter is None else self.limiter.tat_at
-        if tat_at:
-            self.gate.resume((tat_at - now) / 1_000_000)
+    def resume(self) -> None:
+        """At a boot: the queue's own entries go on where the journal says that its starts stand."""
+        if tat_at := self._actor.state.tat_at:
+            self._own.resume((tat_at - self._actor.shell.now()) / 1_000_000)
 
     def used(self, cost: int, wants_more: bool = False) -> None:
         """See `SharedLimiter.used`."""
@@ -102,8 +107,9 @@ class Tap:
 class Limiters:
     """All of them, by namespace and name."""
 
-    def __init__(self, actors: Callable[[], Iterable[QueueActor]]) -> None:
+    def __init__(self, actors: Callable[[], Iterable[QueueActor]], now: Callable[[], int]) -> None:
         self._actors = actors
+        self._now = now
         self._named: dict[tuple[str, str], SharedLimiter] = {}
 
     def of(self, name: str, queue: str) -> SharedLimiter:
@@ -111,9 +117,15 @@ class Limiters:
         namespace = namespace_of(queue)
         found = self._named.get((namespace, name))
         if found is None:
-            found = SharedLimiter(name, lambda: (actor for actor in self._actors() if namespace_of(actor.name) == namespace))
+            found = SharedLimiter(name, lambda: (actor for actor in self._actors() if namespace_of(actor.name) == namespace), self._now)
             self._named[namespace, name] = found
+            found.resume()
         return found
+
+    def resume(self) -> None:
+        """At a boot, when all queues are there: any may have been the last to use a limiter that others use now."""
+        for limiter in self._named.values():
+            limiter.resume()
 
     def forget(self, actor: QueueActor) -> None:
         for limiter in self._named.values():

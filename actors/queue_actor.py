@@ -393,7 +393,6 @@ class QueueActor:
         if self.lane is not None:
             step.extras.append(parameters_batch(self.name, self.lane.parameters))
         self.tap.regulate()
-        self.tap.resume(now)
         self.recurrence.rebuild()
         self.shell.writer.record(step)
         self.shell.dependencies.tell(step)

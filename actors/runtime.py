@@ -99,7 +99,9 @@ class Runtime:
         names = set(shell.world.queues) | set(self._lanes)
         for name in sorted(names):
             self.add(name)
+        shell.limiters.resume()
         for actor in shell.actors.values():
+            actor.tap.resume()
             shell.dependencies.look_again(actor)
 
     def add(self, name: str) -> QueueActor:

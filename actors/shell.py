@@ -81,7 +81,7 @@ class Shell:
         self.actors: dict[str, QueueActor] = {}
         self.dependencies = Dependencies(self)
         self.slots = Slots(max_concurrency, self._claimants)
-        self.limiters = Limiters(self.actors.values)
+        self.limiters = Limiters(self.actors.values, self.now)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
         self.keepsakes = Keepsakes()
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision

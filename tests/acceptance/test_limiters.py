@@ -134,6 +134,41 @@ def test_row_82_a_shared_limiter_survives_crashes(seed: int) -> None:
     simulate(scenario, seed=seed, faults=Faults(crash=0.002, restart=3.0, disk_latency=(0.0, 0.02)), converge=True)
 
 
+# row 82
+@pytest.mark.parametrize("at_run_time", [False, True])
+def test_row_82_a_limiter_that_another_queue_takes_over_keeps_its_entries(at_run_time: bool) -> None:
+    """Only a queue that no longer uses it has used it (FOUND 209): the entries of the boot before count all the same."""
+    entries: list[float] = []
+
+    def boot(a: Rate | None, b: Rate | None) -> list[Queue]:
+        made = [Queue("a", rate=a), Queue("b", rate=b)]
+        for queue in made:
+
+            @queue.handler(name=f"{queue.name}.call")
+            async def call() -> None:
+                entries.append(trio.current_time())
+
+        return made
+
+    async def scenario(world: World) -> None:
+        entries.clear()
+        rate = Rate(2, per=1.0, name="llm")
+        async with world.engine(queues=boot(None, rate)) as engine:
+            await engine.pause("a")
+            await engine.submit_many([("b.call",)] * 2 + [("a.call",)])
+            await trio.sleep(0.65)
+        async with world.engine(queues=boot(None if at_run_time else rate, None)) as engine:
+            if at_run_time:
+                await engine.configure("a", rate=rate)
+            await engine.resume("a")
+            await engine.drain()
+        assert len(entries) == 3
+        assert all(later - earlier >= 0.5 - 1e-5 for earlier, later in pairwise(entries)), entries
+
+    for seed in range(10):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.04)))
+
+
 # row 16
 async def test_row_16_entries_are_spaced_over_all_queues_of_a_limiter(autojump_clock: trio.testing.MockClock) -> None:
     """Commits take their time: journalled starts are spaced by the kernel, entries by the gate that the queues share."""
