@@ -30,6 +30,17 @@ class AttemptTimeout(Exception):
     """The attempt ran longer than its time-out, or was silent for longer than its heartbeat."""
 
 
+def timed_out(why: str | None, elapsed_us: int, cleanup: BaseException | None) -> AttemptTimeout:
+    """The error of an attempt that a time-out or a lost heartbeat has ended.  `cleanup`: what its clean-up raised, which is attached."""
+    text = f"the {why} of the attempt struck after {elapsed_us / 1e6:.3f} s"
+    if cleanup is None or isinstance(cleanup, AttemptTimeout):
+        return AttemptTimeout(text)
+    kind, message, _, _ = describe(cleanup)
+    error = AttemptTimeout(f"{text}; then its clean-up raised {kind}: {message}")
+    error.__cause__ = cleanup
+    return error
+
+
 def describe(error: BaseException) -> Error:
     """Type name, message, traceback and the names along the MRO: bounded text, whatever the exception does."""
     kind = type(error)
@@ -121,7 +132,8 @@ def outcome_of(
         return Snoozed(elapsed_us, microseconds(error.delay, "delay"), None, options)
     if isinstance(error, RetryLater):
         cause = error.cause if isinstance(error.cause, BaseException) else error
-        return Failed(elapsed_us, describe(cause), "retry_later", True, microseconds(error.delay, "delay"), options, error.scope == "queue")
+        delay_us = None if error.delay is None else microseconds(error.delay, "delay")
+        return Failed(elapsed_us, describe(cause), "retry_later", True, delay_us, options, error.scope == "queue")
     if isinstance(error, Fatal):
         cause = error.__cause__ if error.__cause__ is not None and not str(error) else error
         return Failed(elapsed_us, describe(cause), "fatal", False, None, options)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from journeyman.actors.attempt import Attempt, current_attempt
-from journeyman.actors.ending import CANCEL, STOP, AttemptTimeout, describe, leaves, outcome_of
+from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT, describe, leaves, outcome_of, timed_out
 from journeyman.actors.logs import about
 from journeyman.journal.digest import digest
 from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
@@ -107,7 +107,8 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
             return Stopped(elapsed_us, None, None, words), b""
         if why == STOP:
             return Released(elapsed_us, "stop", words), b""
-        raised = AttemptTimeout(f"the {why} of the attempt struck after {elapsed_us / 1e6:.3f} s")
+    if raised is None or why in (TIMEOUT, HEARTBEAT):
+        raised = timed_out(why, elapsed_us, raised)
     return outcome_of(raised, why=why, elapsed_us=elapsed_us, on=attempt.actor.retry_on, options=words), b""
 
 

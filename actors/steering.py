@@ -17,7 +17,7 @@ class Steering(Exception):
 
 
 class RetryLater(Steering):
-    """This run failed; run again after exactly `delay` seconds.  The delay wins over the backoff and over its cap.
+    """This run failed; run again after exactly `delay` seconds, which win over the backoff and over its cap, or without one after the backoff.
 
     `cause` is the error, or a text, that the failure records.  It spends one of the task's attempts, whatever `on=` says.
 
@@ -28,7 +28,7 @@ class RetryLater(Steering):
     def __init__(
         self,
         cause: BaseException | str = "retry later",
-        delay: float | timedelta = 0.0,
+        delay: float | timedelta | None = None,
         *,
         scope: Literal["task", "queue"] = "task",
     ) -> None:
@@ -36,7 +36,7 @@ class RetryLater(Steering):
             raise ValueError(f'scope must be "task" or "queue", not {scope!r}')
         super().__init__(str(cause))
         self.cause = cause
-        self.delay = microseconds(delay, "delay") / 1_000_000
+        self.delay = None if delay is None else microseconds(delay, "delay") / 1_000_000
         self.scope: Literal["task", "queue"] = scope
 
 

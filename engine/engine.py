@@ -7,6 +7,7 @@ engine/session.py, the reads in engine/reading.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import get_ident
@@ -210,17 +211,22 @@ class Door(Bulk, Schedules):
         """Wait until nothing is left that can move by itself: pending, running, retrying and snoozed tasks; not what is
         scheduled, paused, parked, or waits for such a task.
 
-        Raises trio.TooSlowError after `timeout` (seconds, or a timedelta); ValueError for one that is no duration.
+        Raises trio.TooSlowError after `timeout` (seconds, or a timedelta); ValueError for one that is no duration; RuntimeError inside a
+        handler of one of these queues, for it would wait for itself.
         """
         session, limit = self._opened(), patience(timeout)
-        with trio.CancelScope() if limit is None else trio.fail_after(limit):
-            while True:
+        inside = current_attempt.get()
+        if inside is not None and any(actor is inside.actor for actor in session.queues()):
+            raise RuntimeError("drain() from inside a handler would wait for the handler itself; drain from outside")
+        deadline = math.inf if limit is None else trio.current_time() + limit
+        while True:
+            with trio.fail_at(deadline):
                 session = await self._sound(session)
                 if not any(actor.moving() for actor in session.queues()):
                     break
                 await session.shell.next_news()
-                session = self._opened()
-            await self._seen(session)
+            session = self._opened()
+        await self._seen(session)
 
     # --- queues -------------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class Submittable(Generic[P, R_co]):
         """The options so far."""
         raise NotImplementedError
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R_co]:
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R_co]:
         """A typed call for `Engine.submit_many`.  The arguments are checked when it is submitted."""
         return BoundCall(self.spec, args, kwargs)
 
@@ -192,7 +192,7 @@ class SubmitSpec(Submittable[P, R_co]):
         if more:
             options = {**(options or {}), **more}
         if self.deadline_us is not None:
-            options = {**(options or {}), "deadline_at": now + self.deadline_us}
+            options = {**(options or {}), "deadline_at": now + self.deadline_us, "deadline_kind": DUE_BY_DURATION}
         elif self.deadline_at is not None:
             options = {**(options or {}), "deadline_at": self.deadline_at}
         task = task if self.task is None else self.task
@@ -210,6 +210,7 @@ Item = tuple[Submittable[..., Any] | str, Sequence[Any], Mapping[str, Any]]
 
 def _changed(spec: SubmitSpec[P, R_co], changed: dict[str, Any], fixed: Mapping[str, Any]) -> SubmitSpec[P, R_co]:
     """`spec` with these changes.  ValueError for options that contradict each other."""
+    named = "after" in changed  # perhaps no tasks at all: a program's list of them may be empty today
     if fixed:
         changed["fixed"] = {**(spec.fixed or {}), **fixed}
     if not changed:
@@ -217,7 +218,7 @@ def _changed(spec: SubmitSpec[P, R_co], changed: dict[str, Any], fixed: Mapping[
     made = replace(spec, **changed)
     options = made.fixed or {}
     check_unique(options, made.on_conflict, due=made.delay_us is not None or made.at_us is not None, after=bool(made.after))
-    if "after_failure" in options and not made.after:
+    if options.get("after_failure") == "run" and not made.after and not named:
         raise ValueError("after_failure says how after= is meant: give after= as well")
     return made
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from itertools import count
 from struct import Struct
 from typing import Final
 
@@ -28,6 +29,7 @@ from journeyman.journal.plain import open_plain, read_plain
 
 LOCK_NAME: Final = "owner.lock"
 FLOCK: Final = Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
+TRIES: Final = 5
 _OWNS, _SOUND, _WRITES = range(3)  # the bytes of the file that its owner locks
 
 
@@ -39,19 +41,30 @@ class OwnerLock:
         self._data = os.path.join(directory, "data.mdb")
         self._fd = open_plain(self.path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as failure:
-            # The system knows who has it; the text in the file may still be the last owner's, for the new one looks at the data first.
-            pid = owner_of(directory) or _pid_in(os.pread(self._fd, 200, 0))
+            self._take(directory)
+        except JournalLocked:
             os.close(self._fd)
-            owner = "another engine" if pid is None else f"the engine of process {pid}" + (" (this process)" if pid == os.getpid() else "")
-            raise JournalLocked(
-                f"the journal at {directory} is open in {owner}: one engine per journal; stop that one or use another path", pid
-            ) from failure
+            raise
         self._last = os.pread(self._fd, 200, 0)
         self._say(_OWNS)
         os.fchmod(self._fd, 0o600)
         abandon_after_fork(self)
+
+    def _take(self, directory: str) -> None:
+        for tries in count(1):
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as failure:
+                pid = owner_of(directory)
+                if not pid and tries < TRIES:
+                    continue  # nobody that can be seen has it: its owner may have closed just now
+                # The system knows who has it; the text in the file may still be the last owner's, for the new one looks at the data first.
+                pid = pid or _pid_in(os.pread(self._fd, 200, 0))
+                here = " (this process)" if pid == os.getpid() else ""
+                owner = "another engine" if pid is None else f"the engine of process {pid}{here}"
+                raise JournalLocked(
+                    f"the journal at {directory} is open in {owner}: one engine per journal; stop that one or use another path", pid
+                ) from failure
 
     @property
     def suspicious(self) -> bool:

@@ -317,8 +317,12 @@ def _retried(state: QueueState, event: TaskRetried, seq: int) -> None:
     task.later += (seq,)
     task.last_seq = seq
     task.waits_for = None
+    options = {**(task.options or {}), "place": seq}  # behind those that are due at this very instant, too
+    options.pop("deadline_at", None)  # whoever retries by hand wants it run
+    options.pop("deadline_kind", None)
+    task.options = options
     state.claims.take(task)
-    if task.options is not None and "schedule" in task.options:
+    if "schedule" in options:
         state.note_unfinished(task)
     state.agenda.wait(task)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from journeyman.kernel.events import DUE_BY_DURATION, Error, Event, Options
+from journeyman.kernel.events import DUE_BY_DURATION, Error, Event, Options, deadline_moved
 
 if TYPE_CHECKING:
     from journeyman.kernel.state import TaskState
@@ -36,9 +36,12 @@ class Submit(NamedTuple):
 
     def moved(self, delta_us: int) -> Submit:
         """The same after kernel time has jumped by `delta_us`: a delay is as long as before, an instant is that instant."""
+        moved = self
+        if self.options is not None and "deadline_kind" in self.options:
+            moved = moved._replace(options=deadline_moved(self.options, delta_us))
         if self.due_at is None or self.due_kind != DUE_BY_DURATION:
-            return self
-        return self._replace(due_at=self.due_at + delta_us)
+            return moved
+        return moved._replace(due_at=self.due_at + delta_us)
 
 
 class Cancel(NamedTuple):

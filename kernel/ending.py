@@ -78,7 +78,7 @@ def finish(state: QueueState, command: Finish, now: int, env: Env) -> Decision:
     else:
         event = _ENDINGS[type(outcome)](state, task, outcome, now, env)
     if type(outcome) is Failed and outcome.parks:
-        return Decision([event, *_parking(state, task, outcome, now)], [Accepted(id)])
+        return Decision([event, *_parking(state, task, outcome, now, env)], [Accepted(id)])
     return _new(Decision, ([event], [_new(Accepted, (id, False, 0))]))
 
 
@@ -141,21 +141,26 @@ def _failed(state: QueueState, task: TaskState, outcome: Failed, now: int, env: 
         return _dead(state, task, outcome, failures, "not retryable", options, now)
     if failures >= task.budget(policy.attempts):
         return _dead(state, task, outcome, failures, "attempts", options, now)
-    if outcome.delay_us is not None:
-        delay = min(max(outcome.delay_us, 0), DURATION_MAX_US)
-    else:
-        delay, warning = delay_us(policy.backoff, failures, env.backoff)
-        delay = jittered(delay, policy.jitter_ppm, task.id, failures)
-        if warning is not None:
-            options["warning"] = warning
+    delay, warning = _pause(state, task, outcome, failures, env)
+    if warning is not None:
+        options["warning"] = warning
     return AttemptFailed(
         now, state.name, state.qseq + 1, state.epoch, task.id, task.attempt, outcome.elapsed_us, failures, now + delay, outcome.error,
         options or None,
     )  # fmt: skip
 
 
-def _parking(state: QueueState, task: TaskState, outcome: Failed, now: int) -> list[Event]:
-    until_at = now + min(max(outcome.delay_us or 0, 0), DURATION_MAX_US)
+def _pause(state: QueueState, task: TaskState, outcome: Failed, failures: int, env: Env) -> tuple[int, str | None]:
+    """Until the next run: what the handler asked for, else the backoff; and a warning about that."""
+    if outcome.delay_us is not None:
+        return min(max(outcome.delay_us, 0), DURATION_MAX_US), None
+    policy = state.policy
+    delay, warning = delay_us(policy.backoff, failures, env.backoff)
+    return jittered(delay, policy.jitter_ppm, task.id, failures), warning
+
+
+def _parking(state: QueueState, task: TaskState, outcome: Failed, now: int, env: Env) -> list[Event]:
+    until_at = now + _pause(state, task, outcome, task.failures + 1, env)[0]
     if until_at <= max(state.parked_until, now):
         return []
     by = {"task": task.id, "attempt": task.attempt}

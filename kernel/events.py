@@ -16,6 +16,7 @@ task.  Tags are never reused.  A new field is appended with a default, never ins
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from journeyman.kernel.queue_events import (
@@ -67,12 +68,17 @@ DUE_BY_DURATION: Final = 0  # now, delay, backoff, snooze: moves with a stepped 
 DUE_BY_INSTANT: Final = 1  # `at=` or a cron fire time: stays where the wall clock says
 
 
+def deadline_moved(options: Mapping[str, Any], delta_us: int) -> dict[str, Any]:
+    """The options of a task whose deadline came from a duration, after kernel time has jumped by `delta_us`."""
+    return {**options, "deadline_at": options["deadline_at"] + delta_us}
+
+
 class TaskSubmitted(NamedTuple):
     """A task exists from now on.  `due_at` is also its first due instant, by which it keeps its place.
 
     `options`: key, unique, unique_for_us, unique_states, owner [kind, id], source, tags, attempts, timeout_us, heartbeat_us, deadline_at,
-    after (ids), after_failure, waits_for (those of `after` that had not ended), debounce_us, max_wait_us, latest_at, meta, root, parent,
-    group, schedule [name, fire_at], origin.
+    deadline_kind (as `due_kind`; absent: an instant), after (ids), after_failure, waits_for (those of `after` that had not ended),
+    debounce_us, max_wait_us, latest_at, meta, root, parent, group, schedule [name, fire_at], origin.
     """
 
     at: int

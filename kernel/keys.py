@@ -40,7 +40,7 @@ def key_of(task: TaskState) -> str | None:
 
 
 def _place(task: TaskState) -> Place:
-    return (task.first_due, task.seq, task)
+    return (task.first_due, task.place, task)
 
 
 class Line:

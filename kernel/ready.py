@@ -2,8 +2,8 @@
 
 Problem.  The best of 200,000 must be found at once, the usual order (all of one priority, by submission) must cost no more than a
 list, and `decide` may only look.
-Choice: tasks have places (rank, first due instant, seq), rank being -priority, and stand in two parts.  One whose place is behind that of
-the last in `_line`, a deque, joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.
+Choice: tasks have places (rank, first due instant, seq of the submission or of a retry by hand), rank being -priority, and stand in two
+parts.  One whose place is behind that of the last in `_line`, a deque, joins its end (the usual case: O(1) in, O(1) out); any other goes to `_heap`.  The best is the smaller head.
 What stands for a task, its entry in the heap or its ticket in the deque, is `task.entry` while it is alive.  A task that leaves from the
 middle only loses that; dead heads are cleared at once, so the heads are always alive, and when the dead outnumber the living all are swept.
 `best` walks the deque from its left and the heap from its root, and changes neither.
@@ -48,7 +48,7 @@ class Ready:
         """Its place in the order: higher priority, then earlier first due instant, then earlier submission; never a tie."""
         aging = self._aging_us
         rank = -task.priority if aging is None else task.first_due - task.priority * aging
-        return (rank, task.first_due, task.seq)
+        return (rank, task.first_due, task.place)
 
     def __len__(self) -> int:
         """Entries kept, dead ones included: what it costs, not how many wait here (that is `count`)."""
@@ -57,8 +57,8 @@ class Ready:
     def push(self, task: TaskState) -> None:
         """`task` joins the line at its place."""
         aging = self._aging_us
-        due = task.first_due
-        place = (-task.priority if aging is None else due - task.priority * aging, due, task.seq)
+        due, seq = task.first_due, task.seq if task.options is None else task.place
+        place = (-task.priority if aging is None else due - task.priority * aging, due, seq)
         line = self._line
         if not line or self._last < place:
             ticket = task.entry = object()
@@ -74,8 +74,8 @@ class Ready:
         """As `push`, for each: written out again, for replay lives on the one and bulk submits on the other."""
         aging, last, line, tickets = self._aging_us, self._last, self._line, self._tickets
         for task in tasks:
-            due = task.first_due
-            place = (-task.priority if aging is None else due - task.priority * aging, due, task.seq)
+            due, seq = task.first_due, task.seq if task.options is None else task.place
+            place = (-task.priority if aging is None else due - task.priority * aging, due, seq)
             if not line or last < place:
                 ticket = task.entry = object()
                 line.append(task)

@@ -107,7 +107,7 @@ def _submit(schedule: ScheduleState, fire_at: int, id: bytes, now: int) -> Submi
     spec = schedule.spec
     options: dict[str, Any] = {**(spec["options"] or {}), "schedule": [schedule.name, fire_at]}
     if spec["deadline_us"] is not None:
-        options["deadline_at"] = now + spec["deadline_us"]
+        options |= {"deadline_at": now + spec["deadline_us"], "deadline_kind": DUE_BY_DURATION}
     return Submit(
         id, spec["handler"], spec["priority"], None, DUE_BY_DURATION, len(spec["payload"]), spec["digest"], 0, None, options
     )  # fmt: skip

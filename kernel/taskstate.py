@@ -61,7 +61,7 @@ class TaskState:
     codec: int
     key_id: str | None
     keep_payload: bool
-    options: Options  # as submitted
+    options: Options  # as submitted, but for what time and a retry make of them: deadline_at, place
     result_len: int
     result_digest: bytes
     result_codec: int
@@ -127,6 +127,12 @@ class TaskState:
     def fence(self) -> tuple[int, int]:
         """(epoch, attempt) of the last run."""
         return (self.epoch, self.attempt)
+
+    @property
+    def place(self) -> int:
+        """Its turn among those with one first due instant: that of its submission, or of the `retry` that sent it to the back."""
+        place: int = self.seq if self.options is None else self.options.get("place", self.seq)
+        return place
 
     @property
     def deadline_at(self) -> int | None:

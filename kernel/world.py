@@ -17,6 +17,7 @@ from journeyman.kernel.events import (
     EngineClosed,
     Event,
     JournalCompacted,
+    deadline_moved,
 )
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.schedule import schedules_stepped
@@ -112,13 +113,17 @@ def _stepped(state: JournalState, event: ClockStepped, seq: int) -> None:
 
 
 def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
-    """Move the due instants that came from durations, the end of a parking and the rate limiter by `delta_us`."""
+    """Move the due instants and deadlines that came from durations, the end of a parking and the rate limiter by `delta_us`."""
     for task in queue.tasks.values():
-        if task.state not in TERMINAL and task.due_kind == DUE_BY_DURATION:
+        if task.state in TERMINAL:
+            continue
+        if task.due_kind == DUE_BY_DURATION:
             task.due_at += delta_us
             task.first_due += delta_us
-        if task.latest_at is not None and task.state not in TERMINAL:
+        if task.latest_at is not None:
             task.latest_at += delta_us
+        if task.options is not None and "deadline_kind" in task.options:
+            task.options = deadline_moved(task.options, delta_us)
     if queue.parked_until:
         queue.parked_until += delta_us
         queue.parked_seq = seq

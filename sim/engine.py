@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -77,6 +78,7 @@ class SimEngine(Engine):
             raise
         if failed:
             self._wanted = False
+            self._boot = None
             raise failed[0]
         return self
 
@@ -102,6 +104,7 @@ class SimEngine(Engine):
     async def _live(self, failed: list[BaseException]) -> None:
         """Boot after boot, until the engine is left."""
         world = self._world
+        entered = False
         with self._life:
             while self._wanted:
                 try:
@@ -116,6 +119,7 @@ class SimEngine(Engine):
                     listen(boot.engine, captured, self)
                 world.nursery.start_soon(boot.run)
                 await boot.started.wait()
+                entered = entered or boot.failure is None
                 self._tell()
                 await boot.over.wait()
                 if world.failure is not None:
@@ -125,7 +129,8 @@ class SimEngine(Engine):
                     if not boot.fault_of_ours:
                         failed.append(error_of(boot))
                         self._tell()
-                        world.give_up(error_of(boot))
+                        if entered:  # before that it is for the scenario, which enters
+                            world.give_up(error_of(boot))
                         return
                 elif not boot.dead:
                     return  # stopped in good order
@@ -217,38 +222,38 @@ class SimEngine(Engine):
         self, door: Door, task_id: bytes, timeout: float | None, pending_in: Attempt | None, keepsake: Keepsake | None
     ) -> Task:
         """Of `door`, this engine or one of its namespaces."""
-        if timeout is None:
-            return await self._wait(door, task_id, pending_in, keepsake)
-        with trio.fail_after(timeout):
-            return await self._wait(door, task_id, pending_in, keepsake)
-
-    async def _wait(self, door: Door, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+        deadline = math.inf if timeout is None else trio.current_time() + timeout
         asked = self._world.asked(self, "wait", (task_id,), {}, door)
         try:
-            task = await self._ended(door, task_id, pending_in, keepsake)
+            task = await self._ended(door, task_id, deadline, pending_in, keepsake)
         except BaseException:
             self._world.abandoned(asked)
             raise
         self._world.answered(asked, task, None)
         return task
 
-    async def _ended(self, door: Door, task_id: bytes, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
+    async def _ended(
+        self, door: Door, task_id: bytes, deadline: float, pending_in: Attempt | None, keepsake: Keepsake | None
+    ) -> Task:
+        """Until it has ended, in this boot or a later one.  `deadline` is on trio's clock, and as in production a limit on waiting only."""
         while True:
             boot = self._boot
             try:
                 alive = self._alive()
                 # What a handle keeps of an end is memory of the process that made it, and a power cut may have taken that end back.
                 kept = keepsake if keepsake and alive.engine._opened().shell.keepsakes.knows(task_id, keepsake) else None
-                waiting = functools.partial(Door.wait_for, door, task_id, None, pending_in, kept)
+                left = None if deadline == math.inf else max(0.0, deadline - trio.current_time())
+                waiting = functools.partial(Door.wait_for, door, task_id, left, pending_in, kept)
                 task: Task = await self._call(alive, "wait", waiting)
                 return task
             except (EngineCrashed, EngineStopped, JournalError):
-                if boot is not None and boot.store.failed:
-                    await boot.over.wait()
-                elif not self._wanted or (boot is not None and boot.open):
+                if not (boot is not None and boot.store.failed) and (not self._wanted or (boot is not None and boot.open)):
                     raise
-                if not self.up:
-                    await self._news.wait()
+                with trio.fail_at(deadline):
+                    if boot is not None and boot.store.failed:
+                        await boot.over.wait()
+                    if not self.up:
+                        await self._news.wait()
 
 
 class SimNamespace(Namespace):
@@ -266,7 +271,7 @@ def _guarded(name: str) -> Callable[..., Any]:
     production = getattr(Engine, name)
 
     @functools.wraps(production)
-    async def call(self: SimEngine | SimNamespace, *args: Any, **kwargs: Any) -> Any:
+    async def call(self: SimEngine | SimNamespace, /, *args: Any, **kwargs: Any) -> Any:
         engine = self if isinstance(self, SimEngine) else self._engine
         boot = engine._alive()
         if name == "create_queue":

@@ -163,6 +163,8 @@ class Oracle:
         if work is not None:
             work.state, work.due_at, work.first_due, work.due_kind = "pending", event.at, event.at, 0
             work.failures = work.crashes = 0
+            work.place = seq
+            work.options = {name: value for name, value in work.options.items() if name not in ("deadline_at", "deadline_kind")}
             work.waits_for = set()
             work.finished_at = work.expires_at = work.reason = work.cancel = work.message = work.ppm = None
             work.events.append((seq, event))
@@ -285,6 +287,8 @@ class Oracle:
                     work.first_due += event.delta_us
                 if work.latest_at is not None:
                     work.latest_at += event.delta_us
+                if "deadline_kind" in work.options:
+                    work.options = {**work.options, "deadline_at": work.options["deadline_at"] + event.delta_us}
                 work.events.append((seq, event))
 
     def compacted(self, seq: int, event: Any, work: Work | None) -> None:

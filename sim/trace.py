@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from journeyman.kernel.taskstate import ROW
+
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{4,}")
 _VOLATILE: Final = frozenset({"pid", "python", "host"})
 _DULL: Final = frozenset({"at", "qseq", "payload_digest", "result_digest", "codec", "key_id"})
@@ -113,11 +115,15 @@ def described(event: Any) -> str:
     task = fields.pop("task", None)
     if task is not None:
         parts.append(task.hex()[-12:])
-    error = fields.get("error")
-    if error is not None:
-        fields["error"] = error[:2]
-    parts += [f"{name}={in_words(value)}" for name, value in fields.items() if value not in (None, b"", "") and name not in _DULL]
+    if "row" in fields:  # of a task that is retried by hand
+        fields["row"] = dict(zip(ROW, fields["row"], strict=False))
+    parts += [f"{name}={_named(name, value)}" for name, value in fields.items() if value not in (None, b"", "") and name not in _DULL]
     return " ".join(parts)
+
+
+def _named(name: object, value: Any) -> str:
+    """A value under its name.  Of an error its type and text: a traceback holds the paths of this machine."""
+    return in_words(value[:2] if name == "error" and isinstance(value, (list, tuple)) else value)
 
 
 def in_words(value: Any) -> str:
@@ -125,7 +131,7 @@ def in_words(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {in_words(value[key])}" for key in sorted(value, key=str) if key not in _VOLATILE) + "}"
+        return "{" + ", ".join(f"{key}: {_named(key, value[key])}" for key in sorted(value, key=str) if key not in _VOLATILE) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(in_words, value)) + "]"
     return str(value)

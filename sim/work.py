@@ -15,13 +15,13 @@ class Work:
 
     __slots__ = (
         "attempt", "cancel", "cost", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at",
-        "first_due", "handler", "id", "keep_payload", "latest_at", "message", "options", "payload_seq", "ppm", "priority", "pruned_seq",
-        "queue", "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state", "submitted_at",
-        "waits_for",
+        "first_due", "handler", "id", "keep_payload", "latest_at", "message", "options", "payload_seq", "place", "ppm", "priority",
+        "pruned_seq", "queue", "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state",
+        "submitted_at", "waits_for",
     )  # fmt: skip
 
     def __init__(self, seq: int, event: Any) -> None:
-        self.seq = self.payload_seq = seq
+        self.seq = self.place = self.payload_seq = seq
         self.id: bytes = event.task
         self.queue: str = event.queue
         self.handler: str = event.handler

@@ -74,7 +74,7 @@ class KeysInOrder(Invariant):
     def _before(self, mate: Work, work: Work, now: int, relaxed: bool) -> bool:
         if mate.state == "running":
             return True
-        if mate.waits_for or (mate.first_due, mate.seq) > (work.first_due, work.seq):
+        if mate.waits_for or (mate.first_due, mate.place) > (work.first_due, work.place):
             return False
         if relaxed:
             return mate.due_at <= now and not self.witness.parked(mate)

@@ -151,7 +151,7 @@ class BestFirst(Invariant):
     def _place(self, work: Work) -> tuple[int, int, int]:
         aging = self.oracle.lane(work.queue).policy.get("aging_us")
         rank = -work.priority if aging is None else work.first_due - work.priority * aging
-        return (rank, work.first_due, work.seq)
+        return (rank, work.first_due, work.place)
 
     def started(self, seq: int, event: Any, work: Work | None) -> None:
         if work is None:

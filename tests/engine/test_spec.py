@@ -56,7 +56,7 @@ def test_everything_else() -> None:
     assert (command.priority, type(command.priority)) == (10, int)
     assert command.options == {
         "owner": ["user", "7"], "source": "api", "tags": ["a", "b"], "attempts": 3, "timeout_us": 1_500_000, "heartbeat_us": 0,
-        "meta": {"trace": "x", "n": 1}, "deadline_at": NOW + 10_000_000,
+        "meta": {"trace": "x", "n": 1}, "deadline_at": NOW + 10_000_000, "deadline_kind": DUE_BY_DURATION,
     }  # fmt: skip
     assert submitted(deadline=datetime(2030, 1, 1, tzinfo=UTC)).options == {"deadline_at": 1_893_456_000_000_000}
 

@@ -8,6 +8,7 @@ made twice, in two different shapes, to go unseen.
 from __future__ import annotations
 
 from collections.abc import Collection
+import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -64,6 +65,7 @@ class Oracle:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.tasks: list[Work] = []
+        self._turn = itertools.count().__next__
         self.paused = False
         self.epoch = 1
         self.starts: list[tuple[int, int]] = []  # (when, interval of the rate then), all of them, for ever
@@ -92,7 +94,7 @@ class Oracle:
         if self.rules.max_pending is not None and sum(w.state == "waiting" for w in self.tasks) >= self.rules.max_pending:
             return [("full", n)]
         due = max(due, now)
-        self.tasks.append(Work(n, len(self.tasks), handler, priority, due, due, deadline, key, why="later" if due > now else "due"))
+        self.tasks.append(Work(n, self._turn(), handler, priority, due, due, deadline, key, why="later" if due > now else "due"))
         return [("submitted", n, due)]
 
     def cancel(self, n: int, running: bool, now: int) -> Said:
@@ -117,6 +119,8 @@ class Oracle:
         work.state, work.why, work.due, work.first, work.ends = "waiting", "due", now, now, None
         work.failures = work.crashes = 0
         work.wish = False
+        work.deadline = None
+        work.place = self._turn()
         return [("retried", n)]
 
     def clear(self, now: int) -> Said:
