@@ -134,11 +134,17 @@ class Attempt:
             if self.scope is not None:
                 self.scope.cancel()
 
-    def stop(self) -> None:
-        """The engine is closing and waits no longer."""
+    def ask_to_stop(self) -> None:
+        """The engine is closing: an async handler is cancelled, a thread sees `ctx.cancelled` and is waited for, for a while."""
         if self.why is None or (self.why == CANCEL and self.handler.threaded):
             self.why = STOP
         self.cancel_requested = True
+        if self.scope is not None and not self.handler.threaded:
+            self.scope.cancel()
+
+    def stop(self) -> None:
+        """The engine is closing and waits no longer."""
+        self.ask_to_stop()
         if self.scope is not None:
             self.scope.cancel()
 

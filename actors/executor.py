@@ -93,8 +93,8 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
     elapsed_us = attempt.elapsed_us()
     words = attempt.last_words()
     if raised is None and not scope.cancelled_caught:
-        if attempt.cancel_requested and attempt.saw_cancel and attempt.handler.threaded and value is None and attempt.why != STOP:
-            return Stopped(elapsed_us, None, None, words), b""
+        if attempt.cancel_requested and attempt.saw_cancel and attempt.handler.threaded and value is None:  # it has given up
+            return Released(elapsed_us, "stop", words) if attempt.why == STOP else Stopped(elapsed_us, None, None, words), b""
         return _encoded(attempt, value, elapsed_us, words)
     why = attempt.struck()
     if why is None and attempt.cancel_requested:

@@ -1,7 +1,7 @@
 """The life of one opened engine: boot, run, stop.
 
     boot:  EngineBooted, ClockStepped if need be, `Open` to every queue (recovery is an ordinary command), one commit; then the
-    actors start. stop:  no new starts; wait `grace`; tell the rest to end, uncharged; drain; EngineClosed; a last checkpoint if
+    actors start. stop:  no new starts; wait `grace`; tell the rest to end, uncharged; wind up; EngineClosed; a last checkpoint if
     the tail is long; close.
 
 Problem.  The block that opened the engine may be cancelled from outside or hit by Ctrl-C at any moment, and what runs must
@@ -31,6 +31,7 @@ from journeyman.kernel.events import ClockStepped, EngineBooted, EngineClosed
 from journeyman.kernel.state import QueueState
 
 CLEANUP_SECONDS: Final = 5.0  # for handlers that were told to end, and for a stop after a cancel
+THREAD_SECONDS: Final = 1.0  # of these, for threads: one that has not ended by then is a straggler
 
 
 class Runtime:
@@ -172,15 +173,26 @@ class Runtime:
                 await shell.next_ending()
         # What was never entered had nothing to finish; it may still be on its way back.
         finished = not any(attempt.entered for actor in shell.actors.values() for attempt in actor.attempts.values())
-        for actor in shell.actors.values():
-            actor.stop_attempts()
-        with trio.move_on_after(CLEANUP_SECONDS):
-            while shell.running:
-                await shell.next_ending()
+        await self._tell_to_end()
         if self.failure is None:
             await self._wind_up()
         self._closing.set()
         return finished and not shell.straggling and self.failure is None
+
+    async def _tell_to_end(self) -> None:
+        """What still runs is told to end, threads are left behind when they do not, and clean-ups have their time."""
+        shell = self.shell
+        attempts = [attempt for actor in shell.actors.values() for attempt in actor.attempts.values()]
+        for attempt in attempts:
+            attempt.ask_to_stop()
+        with trio.move_on_after(CLEANUP_SECONDS):
+            with trio.move_on_after(THREAD_SECONDS):
+                while any(attempt.current for attempt in attempts if attempt.handler.threaded):
+                    await shell.next_ending()
+            for actor in shell.actors.values():
+                actor.stop_attempts()
+            while shell.running:
+                await shell.next_ending()
 
     async def _wind_up(self) -> None:
         """Everything said so far becomes durable, then the boot ends on the record."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from journeyman.engine import Constant, Context, Engine, JournalLocked, Queue, Rate, Retry, Task
+from journeyman.engine import Constant, Context, Engine, JournalLocked, Queue, Rate, Retry, State, Task
 from tests.acceptance.virtual import TrioClock, told, until
 
 NO_PAUSE = Constant(0.0)
@@ -296,3 +297,29 @@ async def test_row_32_a_thread_still_running_at_stop_is_given_back_uncharged(tmp
         await until(finished)
     finally:
         go.set()
+
+
+# row 32, row 55
+@pytest.mark.parametrize(("ending", "state"), [("value", State.SUCCEEDED), ("nothing", State.PENDING), ("error", State.PENDING)])
+async def test_row_32_a_thread_that_sees_the_stop_may_end_in_order(tmp_path: Path, ending: str, state: State) -> None:
+    """And the journal is free at once, for no thread is left behind (FOUND 215)."""
+    queue, entered = Queue("q"), threading.Event()
+
+    @queue.handler
+    def watchful(ctx: Context) -> str | None:
+        entered.set()
+        while not ctx.cancelled:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        if ending == "error":
+            raise ValueError("stopped half-way")
+        return "done" if ending == "value" else None
+
+    async with Engine(tmp_path / "j", [queue]) as engine:
+        handle = await engine.submit(watchful)
+        await told(entered)
+        assert await engine.stop(grace=0.01) is False
+    async with Engine(tmp_path / "j", [Queue("q")]) as engine:
+        task = await engine.get(handle.id)
+        assert (task.state, task.failures, task.crashes) == (state, 0, 0)
+        assert task.result == ("done" if ending == "value" else None)
