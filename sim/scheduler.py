@@ -21,8 +21,10 @@ import gc
 import inspect
 import math
 import sys
+import threading
 import types
 from collections.abc import Awaitable, Callable, Iterator
+from random import Random
 from typing import Any, Final, TypeVar
 
 import outcome
@@ -37,6 +39,7 @@ _threads: Any = sys.modules["trio._threads"]
 _start_thread_soon: Final = _threads.start_thread_soon
 _FOR_EVER: Final = 1e9
 _FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+_one_at_a_time: Final = threading.RLock()
 _YOUNG: Final = 200_000  # objects made and not freed between two looks of the collector: some 40 MB
 
 
@@ -46,17 +49,43 @@ class SchedulerChanged(ImportError):
 
 @contextlib.contextmanager
 def _orderly(seed: int) -> Iterator[None]:
-    """Within the block trio's order hangs on `seed` alone, and a simulated loop starts no thread."""
-    before, state = getattr(_run, _FLAG), _run._r.getstate()
-    setattr(_run, _FLAG, True)
-    _run._r.seed(seed)
-    _threads.start_thread_soon = _at_once
-    try:
-        yield
-    finally:
-        setattr(_run, _FLAG, before)
-        _run._r.setstate(state)
-        _threads.start_thread_soon = _start_thread_soon
+    """Within the block trio's order hangs on `seed` alone, and a simulated loop starts no thread.
+
+    These are switches of the process: a simulation in another thread waits for this one to end.
+    """
+    with _one_at_a_time:
+        before, others = getattr(_run, _FLAG), _run._r
+        setattr(_run, _FLAG, True)
+        _run._r = _Shuffler(seed, others)
+        _threads.start_thread_soon = _at_once
+        try:
+            yield
+        finally:
+            setattr(_run, _FLAG, before)
+            _run._r = others
+            _threads.start_thread_soon = _start_thread_soon
+
+
+class _Shuffler:
+    """In place of trio's generator, which every loop of the process draws from: this thread's loop has one of its own, so that a server in
+    the background changes nothing here.
+    """
+
+    __slots__ = ("_others", "_own", "_thread")
+
+    def __init__(self, seed: int, others: Any) -> None:
+        self._own = Random(seed)
+        self._others = others
+        self._thread = threading.get_ident()
+
+    def shuffle(self, batch: list[Any]) -> None:
+        (self._own if threading.get_ident() == self._thread else self._others).shuffle(batch)
+
+    def random(self) -> float:
+        return float((self._own if threading.get_ident() == self._thread else self._others).random())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._others, name)
 
 
 def _at_once(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]], object], name: str | None = None) -> None:

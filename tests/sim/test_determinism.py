@@ -9,12 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from journeyman.engine import Engine, Namespace
+from journeyman.engine import Engine, Namespace, Queue
+from journeyman.sim import Faults, World, simulate
 from journeyman.sim.batch import run_seed, run_seeds
 from journeyman.sim.engine import CALLS, SimEngine, SimNamespace
 from tests.sources import ROOT, sources
@@ -135,3 +138,50 @@ def test_the_engine_is_given_its_seams_as_parameters() -> None:
     assert len(made) == 1
     assert {keyword.arg for keyword in made[0].keywords} == {"store", "clock", "threads", "entropy", None}
     assert {"store", "clock", "threads", "entropy"} <= inspect.signature(Engine).parameters.keys()
+
+
+async def _stalls(world: World) -> None:
+    queue = Queue("q", concurrency=5)
+
+    @queue.handler
+    async def work() -> None:
+        await trio.sleep(0.1)
+
+    async with world.engine([queue]) as engine:
+        await engine.submit_many([work.bind() for _ in range(20)])
+        await engine.drain()
+
+
+def _digests() -> list[str]:
+    return [simulate(_stalls, seed=seed, faults=Faults(stall=0.05)).digest for seed in range(12)]
+
+
+def test_simulations_in_threads_of_one_process_do_not_meet() -> None:
+    want, got = _digests(), dict[int, list[str]]()
+    threads = [threading.Thread(target=lambda n=n: got.setdefault(n, _digests())) for n in range(3)]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [got[n] for n in range(3)] == [want] * 3
+
+
+def test_a_loop_in_the_background_changes_nothing() -> None:
+    want, over = _digests(), threading.Event()
+
+    async def server() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(busy)
+
+    async def busy() -> None:
+        while not over.is_set():
+            await trio.lowlevel.checkpoint()
+
+    thread = threading.Thread(target=trio.run, args=(server,))
+    thread.start()
+    try:
+        assert [_digests() for _ in range(3)] == [want] * 3
+    finally:
+        over.set()
+        thread.join()
