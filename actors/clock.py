@@ -3,7 +3,7 @@
 Problem.  Due instants are wall-clock instants, but a wall clock steps; a queue that trusts it fires early, late or twice.
 Choice: kernel time is the wall clock as read at boot plus monotonic time since.  It does not go back within a boot.  When it and the
 wall clock have drifted apart by more than `STEP_US`, either way, the difference becomes an event (`ClockStepped`), and only then does
-kernel time move over.  Rejected: reading the wall clock for every decision (NTP steps and suspends become early starts), and
+kernel time move over; where an instant by the calendar is waited for, less is enough (actors/following.py).  Rejected: reading the wall clock for every decision (NTP steps and suspends become early starts), and
 monotonic time alone (it stops in suspend and means nothing after a restart).
 """
 
@@ -65,10 +65,10 @@ class KernelClock:
         """What the wall clock says now: up to `STEP_US` from kernel time, either way, and more until a step is journalled."""
         return self._clock.wall()
 
-    def drift(self) -> int:
-        """How far the wall clock is ahead of kernel time, in microseconds, when that is more than `STEP_US`; else 0."""
+    def drift(self, apart_us: int = STEP_US) -> int:
+        """How far the wall clock is ahead of kernel time, in microseconds, when that is more than `apart_us`; else 0."""
         gap = self._clock.wall() - self.now()
-        return gap if abs(gap) > STEP_US else 0
+        return gap if abs(gap) > apart_us else 0
 
     def move(self, delta_us: int) -> None:
         """Follow the wall clock; the caller journals `ClockStepped(delta_us)` in the same step."""

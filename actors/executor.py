@@ -17,9 +17,10 @@ import trio
 
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT, describe, leaves, outcome_of, timed_out
+from journeyman.actors.following import follow_for_named
 from journeyman.actors.logs import about
 from journeyman.journal.digest import digest
-from journeyman.kernel.commands import Failed, Outcome, Released, Stopped, Succeeded
+from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped, Succeeded
 
 if TYPE_CHECKING:
     from journeyman.actors.shell import Shell
@@ -68,6 +69,8 @@ async def run_attempt(shell: Shell, attempt: Attempt) -> None:
     finally:
         if slot >= 0:
             shell.leave(slot)
+        if type(outcome) is Snoozed and outcome.until_at is not None:
+            follow_for_named(shell)
         attempt.actor.finished(attempt, outcome, result)
 
 

@@ -20,6 +20,7 @@ from typing import Final
 
 import trio
 
+from journeyman.actors.following import follow, follow_for_waiting
 from journeyman.actors.shell import Shell
 from journeyman.actors.snapshotter import Snapshotter
 from journeyman.actors.writer import Step
@@ -28,7 +29,6 @@ from journeyman.journal.errors import JournalFull
 from journeyman.journal.prune import Pruner
 from journeyman.journal.store import Batch
 from journeyman.kernel.bounds import CHECKPOINT_QUIET_EVENTS, COMPACT_RECORDS, OPERATION_CHUNK, PRUNE_TASKS
-from journeyman.kernel.events import ClockStepped
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import TaskState
 
@@ -136,20 +136,12 @@ class Housekeeper:
 
     def _follow_clock(self) -> None:
         """Journal a step of the wall clock.  After a large step forward, prune only when a second look confirms it."""
-        shell = self._shell
-        drift = shell.clock.drift()
-        if not drift:
-            self._doubtful_step = False
-            return
+        drift = follow(self._shell)
         self._doubtful_step = drift > 0
-        self._to_prune.cut_short()  # what has expired by the new time is looked for at once, or where that is in doubt a minute later
-        step = Step()
-        shell.clock.move(drift)
-        shell.record_journal_event(ClockStepped(shell.now(), "", 0, shell.boot, drift), step)
-        shell.writer.record(step)
-        shell.timer.clock_moved()
-        for actor in shell.actors.values():
-            actor.clock_moved(drift)
+        if drift:
+            self._to_prune.cut_short()  # what has expired by the new time is looked for at once, or where that is in doubt a minute later
+        else:
+            follow_for_waiting(self._shell)
 
     def _mind_the_schedules(self) -> None:
         """The wall clock may have drifted from kernel time, a little: alarms for cron are set anew."""

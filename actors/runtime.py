@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import trio
 
+from journeyman.actors.following import follow_for_waiting
 from journeyman.actors.housekeeper import Housekeeper
 from journeyman.actors.lane import Lane
 from journeyman.actors.queue_actor import QueueActor
@@ -104,6 +105,7 @@ class Runtime:
         for actor in shell.actors.values():
             actor.tap.resume()
             shell.dependencies.look_again(actor)
+        follow_for_waiting(shell)  # the clock may have been set back while nobody was here, by less than it takes to say so above
 
     def add(self, name: str) -> QueueActor:
         """Give a queue its actor and let it take charge."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
+from journeyman.actors.following import follow_for_named
 from journeyman.engine.aim import due_of, no_task
 from journeyman.engine.errors import NotCancellable, NotWaiting, TaskNotFound
 from journeyman.engine.names import check_words
@@ -62,6 +63,8 @@ class Operations(Questions):
         """
         check_words(reason, by)
         delay_us, due_at = due_of(delay, at)
+        if due_at is not None:
+            follow_for_named(self._opened().shell)
         await self._change(id, lambda task: Reschedule(task, delay_us, due_at, reason, by))
 
     async def reprioritise(self, id: str, priority: int, *, reason: str = "", by: str = "api") -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from journeyman.actors.attempt import Attempt
+from journeyman.actors.following import NAMED_US, follow_for_named
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.submission import Submission
@@ -42,6 +43,8 @@ def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[st
         raise PayloadTooLarge(size, limit)
     whole = session.session
     shell = whole.shell
+    if not spec.plain and parent is None and by_calendar(spec):
+        follow_for_named(shell)
     now = shell.now()
     more: dict[str, Any] | None = None
     if parent is not None:
@@ -64,6 +67,9 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
     With the ids that callers chose: whoever hands the submissions over says so of each (`Shell.choose`).  Raises ValueError beyond
     SUBMIT_MANY_MAX items.
     """
+    items = items if isinstance(items, (list, tuple)) else list(islice(items, SUBMIT_MANY_MAX + 1))
+    if session.shell.clock.drift(NAMED_US) and any(by_calendar(getattr(call_of(item)[0], "spec", None)) for item in items):
+        follow_for_named(session.shell)
     ids = session.ids
     now = session.shell.now()
     found: list[Submission] = []
@@ -72,7 +78,6 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
     last: Any = None
     places: Places | None = None
     shared: tuple[SubmitSpec[..., Any], QueueActor, Callable[..., bytes], int] | None = None
-    items = items if isinstance(items, (list, tuple)) else list(islice(items, SUBMIT_MANY_MAX + 1))
     for item in items:
         target, args, kwargs = call_of(item)
         if shared is None or target is not last:
@@ -97,6 +102,11 @@ def prepare_many(session: Scope, items: Iterable[Any]) -> tuple[list[Submission]
     for actor, total in sizes.items():
         admit(session, actor, total, lambda: max(len(submission.payload) for submission in found))
     return found, chosen
+
+
+def by_calendar(spec: SubmitSpec[..., Any] | None) -> bool:
+    """Whether it names an instant."""
+    return spec is not None and not spec.plain and (spec.at_us is not None or spec.deadline_at is not None)
 
 
 def admit(session: Scope, actor: QueueActor, payload_bytes: int, largest: Callable[[], int] | None = None) -> None:

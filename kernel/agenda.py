@@ -24,6 +24,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from journeyman.kernel.bounds import STALE_MIN
+from journeyman.kernel.events import DUE_BY_INSTANT
 from journeyman.kernel.keyrates import KeyTokens
 from journeyman.kernel.keys import Keys, key_of
 from journeyman.kernel.lifecycle import TERMINAL, WAITING, State
@@ -263,6 +264,12 @@ class Agenda:
             heappop(later)
             self._dead_later -= 1
         return later[0][0] if later else None
+
+    def waits_by_calendar(self) -> bool:
+        """Whether a task waits for an instant that somebody named: until it is due, or as its deadline.  Looks at all that wait."""
+        if any(due[2].entry is due and due[2].due_kind == DUE_BY_INSTANT for due in self.later):
+            return True
+        return any("deadline_kind" not in (due[2].options or ()) for due in self._live_deadlines.values())
 
     def next_deadline(self) -> int | None:
         """The earliest deadline of a task that waits."""

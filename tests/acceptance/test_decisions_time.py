@@ -25,6 +25,7 @@ from journeyman.engine import (
 )
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.kernel.events import ClockStepped
+from journeyman.sim import World, simulate
 from tests.acceptance.stores import events_in
 from tests.acceptance.virtual import TrioClock
 
@@ -86,6 +87,82 @@ async def test_decision_01_small_steps_are_not_followed(seconds: int, autojump_c
         await trio.sleep(2 * HOUR)
     assert seen == [("delay", pytest.approx(HOUR, abs=0.2))]
     assert not any(isinstance(event, ClockStepped) for event in events_in(store))
+
+
+# decision 1
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("step", [-3500, -1800, -60, 60, 1800, 3500])
+@pytest.mark.parametrize("how", ["at before", "at after", "batch", "until", "reschedule"])
+def test_decision_01_a_small_step_is_followed_for_whoever_waits_by_the_calendar(how: str, step: int, crash: bool) -> None:
+    """After a step or a suspend of under an hour too, `at` is at most a minute late, never early, and delays stay (FOUND 212)."""
+    late: list[float] = []
+    lasted: list[float] = []
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q", concurrency=3)
+        at = world.now() + timedelta(seconds=3 * HOUR)
+
+        @queue.handler
+        async def named(ctx: Context, until: bool = False) -> None:
+            if until and ctx.attempt == 1:
+                raise Snooze(until=at)
+            late.append((world.now() - at).total_seconds())
+
+        @queue.handler
+        async def lasting() -> None:
+            lasted.append(trio.current_time())
+
+        async with world.engine([queue]) as engine:
+            began = trio.current_time()
+            await engine.submit(lasting.using(delay=4 * HOUR))
+            handle = await engine.submit(named.using(at=at)) if how == "at before" else None
+            await trio.sleep(100)
+            world.step_clock(step)
+            await trio.sleep(1000)
+            if how == "at after":
+                handle = await engine.submit(named.using(at=at))
+            elif how == "batch":
+                (_, handle) = await engine.submit_many([lasting.using(delay=5 * HOUR).bind(), named.using(at=at).bind()])
+            elif how == "until":
+                handle = await engine.submit(named, True)
+            elif how == "reschedule":
+                handle = await engine.submit(named.using(delay=5 * HOUR))
+                await engine.reschedule(handle.id, at=at)
+            await trio.sleep(1)
+            if crash:
+                await world.crash()
+                await engine.ready()
+            assert handle is not None
+            assert (await handle.wait()).attempt == 1 + (how == "until")
+            await trio.sleep(2 * HOUR)
+            assert lasted[0] - began == pytest.approx(4 * HOUR, abs=2)
+
+    simulate(scenario)
+    assert 0 <= late[0] <= 61
+
+
+# decision 1
+def test_decision_01_a_small_step_while_nobody_was_here() -> None:
+    late: list[float] = []
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q")
+        at = world.now() + timedelta(seconds=HOUR)
+
+        @queue.handler
+        async def named() -> None:
+            late.append((world.now() - at).total_seconds())
+
+        async with world.engine([queue]) as engine:
+            await engine.submit(named.using(at=at))
+            await trio.sleep(HOUR - 300)
+            await engine.submit(named.using(delay=2 * HOUR))  # the newest instant in the journal
+        world.step_clock(-1800)
+        async with world.engine([queue]) as engine:
+            await trio.sleep(HOUR)
+
+    simulate(scenario)
+    assert late == [pytest.approx(0, abs=0.1)]
 
 
 # decision 1

@@ -333,3 +333,23 @@ def test_the_wall_clock_shows_no_time_before_1970() -> None:
     simulate(scenario, faults=Faults(clock_step=(1.0, 3e9)))  # back as far as it goes, now and then
     with pytest.raises(ValueError, match="start must leave its clock room.* from 1971"):
         simulate(scenario, start=datetime(1969, 12, 31, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("drift", [-100_000, -20_000, 20_000, 100_000])
+def test_a_clock_that_drifts_far_breaks_no_promise_of_schedules(drift: float) -> None:
+    """Its alarm is set anew once a minute, so a fire may be late by what a minute drifts (FOUND 219)."""
+
+    async def scenario(world: World) -> None:
+        queue, fired = Queue("q"), list[float]()
+
+        @queue.handler
+        async def tick() -> None:
+            fired.append(trio.current_time())
+
+        async with world.engine([queue]) as engine:
+            await engine.schedule("c", tick, cron="* * * * *")
+            await engine.schedule("e", tick, every=60)
+            await world.advance(minutes=30)
+        assert len(fired) > 50
+
+    simulate(scenario, faults=Faults(clock_drift=drift))
