@@ -1,13 +1,13 @@
 """When kernel time follows the wall clock (DECISIONS 1).
 
-Problem.  An hour apart, the two are brought together and the difference is an event: what came from durations stays as far away, and what was
-named by the calendar stays where the calendar says.  Below that kernel time goes its own way, as few programs care whether their clock was
-set or their machine slept for ten minutes; but a task that waits until `at=`, or for a deadline by the calendar, would be late, or early, by
-just that much until the engine is opened again.  Choice: where somebody waits for an instant by the calendar, or names one, a second apart is
-enough.  Where nobody does, nothing is written.
+Problem.  An hour apart, the two are brought together and the difference is an event: what came from durations stays as far away, and what
+was named by the calendar stays where the calendar says.  Below that kernel time goes its own way, as few programs care whether their clock
+was set or their machine slept for ten minutes; but a task that waits until `at=`, or for a deadline by the calendar, would be late, or
+early, by just that much until the engine is opened again.  Choice: where somebody waits for an instant by the calendar, or names one, a
+second apart is enough.  Where nobody does, nothing is written.
 
-Rejected: reading the wall clock for such tasks only (two times in one queue: what is due before what would change by itself); following every
-small step (an event, and all waiting tasks walked, for nobody).
+Rejected: reading the wall clock for such tasks only (two times in one queue: what is due before what would change by itself); following
+every small step (an event, and all waiting tasks walked, for nobody).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class Steering(Exception):
 
 
 class RetryLater(Steering):
-    """This run failed; run again after exactly `delay` seconds, which win over the backoff and over its cap, or without one after the backoff.
+    """This run failed; run again after exactly `delay` seconds, which win over the backoff and its cap, or without one after the backoff.
 
     `cause` is the error, or a text, that the failure records.  It spends one of the task's attempts, whatever `on=` says.
 

@@ -232,9 +232,7 @@ class SimEngine(Engine):
         self._world.answered(asked, task, None)
         return task
 
-    async def _ended(
-        self, door: Door, task_id: bytes, deadline: float, pending_in: Attempt | None, keepsake: Keepsake | None
-    ) -> Task:
+    async def _ended(self, door: Door, task_id: bytes, deadline: float, pending_in: Attempt | None, keepsake: Keepsake | None) -> Task:
         """Until it has ended, in this boot or a later one.  `deadline` is on trio's clock, and as in production a limit on waiting only."""
         while True:
             boot = self._boot

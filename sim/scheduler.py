@@ -39,6 +39,7 @@ _threads: Any = sys.modules["trio._threads"]
 _start_thread_soon: Final = _threads.start_thread_soon
 _FOR_EVER: Final = 1e9
 _FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+_GENERATOR: Final = "_r"
 _one_at_a_time: Final = threading.RLock()
 _YOUNG: Final = 200_000  # objects made and not freed between two looks of the collector: some 40 MB
 
@@ -54,15 +55,15 @@ def _orderly(seed: int) -> Iterator[None]:
     These are switches of the process: a simulation in another thread waits for this one to end.
     """
     with _one_at_a_time:
-        before, others = getattr(_run, _FLAG), _run._r
+        before, others = getattr(_run, _FLAG), getattr(_run, _GENERATOR)
         setattr(_run, _FLAG, True)
-        _run._r = _Shuffler(seed, others)
+        setattr(_run, _GENERATOR, _Shuffler(seed, others))
         _threads.start_thread_soon = _at_once
         try:
             yield
         finally:
             setattr(_run, _FLAG, before)
-            _run._r = others
+            setattr(_run, _GENERATOR, others)
             _threads.start_thread_soon = _start_thread_soon
 
 

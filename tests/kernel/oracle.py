@@ -7,8 +7,8 @@ made twice, in two different shapes, to go unseen.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil

@@ -108,7 +108,12 @@ def test_the_task_is_submitted_in_the_same_decision_and_says_where_it_comes_from
     clock.then(TaskSubmitted, ScheduleFired)
     submitted, fired = clock.last
     assert isinstance(submitted, TaskSubmitted)
-    assert submitted.options == {"tags": ["nightly"], "schedule": ["s", HOUR + MINUTE], "deadline_at": HOUR + MINUTE + 9 * SECOND, "deadline_kind": 0}
+    assert submitted.options == {
+        "tags": ["nightly"],
+        "schedule": ["s", HOUR + MINUTE],
+        "deadline_at": HOUR + MINUTE + 9 * SECOND,
+        "deadline_kind": 0,
+    }
     assert (submitted.priority, submitted.due_at, submitted.payload_len) == (20, clock.now, 3)
     assert isinstance(fired, ScheduleFired)
     assert fired.submitted == submitted.task
