@@ -59,3 +59,13 @@ def test_mended_nothing_is_found(name: str, seed: int) -> None:
     simulate(scenario, seed=seed)
     if name in ("sim_charges_twice", "sim_rate_limit"):  # their scenarios expect crashes
         simulate(scenario, seed=seed, faults=Faults(crash=0.001))
+
+
+def test_each_is_a_test_that_pytest_finds_and_that_fails_with_the_mistake() -> None:
+    for name in MENDED:
+        module = example(name)
+        (kept,) = [member for title, member in vars(module).items() if title.startswith("test_")]
+        kept()
+        module.mended = module.mistaken
+        with pytest.raises((AssertionError, PromiseBroken)):
+            kept()
