@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from journeyman.actors.following import NAMED_US
+from journeyman.kernel.events import DUE_BY_INSTANT
 from journeyman.kernel.lifecycle import TRANSITIONS
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.oracle import Work
 
+LOOK_SECONDS: Final = 62  # between two looks of the engine at the clock, and a little more
 _MAY: Final = frozenset((None if state is None else state.value, kind) for state, kind in TRANSITIONS)
 
 
@@ -64,7 +67,7 @@ class OneLiveAttempt(Invariant):
 
 
 class StartsWhenDue(Invariant):
-    """Nothing starts before its due instant, or after its deadline."""
+    """Nothing starts before its due instant, or after its deadline; where the calendar names that instant, kernel time is not off."""
 
     name = "nothing starts before it is due"
 
@@ -76,6 +79,18 @@ class StartsWhenDue(Invariant):
         deadline = work.options.get("deadline_at")
         if deadline is not None and event.at > deadline:
             self.broken(f"{work} is started {event.at - deadline} us after its deadline at seq {seq}")
+        if work.due_kind == DUE_BY_INSTANT and event.at - work.due_at < NAMED_US and "parent" not in work.options:
+            self._by_the_calendar(seq, work)
+
+    def _by_the_calendar(self, seq: int, work: Work) -> None:
+        """It has waited until just now, and the engine has looked at the clock since that was disturbed, or when the instant was named."""
+        witness = self.witness
+        if (shell := witness.shell) is None:
+            return
+        apart_us = abs(shell.clock.wall() - shell.now())
+        drifted_us = abs(witness.world.faults.clock_drift) * LOOK_SECONDS  # between two looks
+        if apart_us > NAMED_US + drifted_us and witness.quiet_seconds() > LOOK_SECONDS:
+            self.broken(f"{work} is started at seq {seq} when the wall clock is {apart_us} us from kernel time")
 
 
 class StaleWordsChangeNothing(Invariant):

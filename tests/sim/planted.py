@@ -274,7 +274,7 @@ BUGS = (
     # serialization keys
     Bug("a key let go during the backoff", ((keys.Keys.holds, "return self.strict and task.attempt > 0", "return False"),), seed=237),
     Bug("one too many of a key", ((keys.Keys.leave, "len(line.front) < self.per_key", "len(line.front) <= self.per_key"),), seed=2),
-    Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.seq, task)", "(task.seq, 0, task)"),), seed=42),
+    Bug("a key's line in order of submission", ((keys._place, "(task.first_due, task.place, task)", "(task.seq, 0, task)"),), seed=42),
     Bug("a key kept by the dead", ((agenda.Agenda.ended, "if key is not None:", "if False:"),), seed=2),
     Bug("aging forgotten", tuple((line, "-task.priority if aging is None else", "-task.priority if True else") for line in LINES), seed=2),
     # time
@@ -285,7 +285,7 @@ BUGS = (
     ),
     Bug("lost wake-up", ((timer.Timer.set, "if self._wanted.get(sleeper) == due_at:", "if sleeper in self._wanted:"),), seed=20),
     Bug("clock step not rebased", ((world.rebase, "task.due_at += delta_us", "task.due_at += 0"),), seed=100),
-    Bug("clock step moves named instants", ((world.rebase, " and task.due_kind == DUE_BY_DURATION", ""),), seed=650),
+    Bug("clock step moves named instants", ((world.rebase, "if task.due_kind == DUE_BY_DURATION:", "if True:"),), seed=1192),
     Bug(
         "deadline ignored",
         (

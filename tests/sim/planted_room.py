@@ -1,8 +1,8 @@
-"""Bugs planted into what makes room: prunes, and the standstill on a full disk (tests/sim/planted.py)."""
+"""Bugs planted into the housekeeper and what waits for it: prunes, the clock, standstills on full disks (tests/sim/planted.py)."""
 
 from __future__ import annotations
 
-from journeyman.actors import housekeeper, standstill
+from journeyman.actors import following, housekeeper, standstill
 from journeyman.journal import prune
 from tests.sim.bug import Bug
 
@@ -13,5 +13,13 @@ ROOM = (
         "starts held for room are forgotten",
         ((standstill.Standstill.holds, "shell.timer.set(self, shell.now() + _AGAIN_US)", "pass"),),
         seed=1875,
+    ),
+    Bug(
+        "small steps are not followed",
+        (
+            (housekeeper.Housekeeper._follow_clock, "follow_for_waiting(self._shell)", "pass"),
+            (following.follow_for_named, "follow(shell, NAMED_US)", "pass"),
+        ),
+        seed=150,
     ),
 )
