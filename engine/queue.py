@@ -62,7 +62,8 @@ class Queue:
 
     name: 1 to 128 bytes of UTF-8.  concurrency: attempts at once.  retry: how often a task may fail and be lost, and the pauses between.
     on_crash: "retry", or "interrupt" to never run again what was running when the process died.  rate: starts per time.  timeout: seconds
-    for an attempt.  heartbeat: seconds without `ctx.heartbeat()` that fail an attempt.  retention: how long ended tasks are kept.
+    for an attempt.  heartbeat: seconds without `ctx.heartbeat()` that fail an attempt (an async handler that swallows the cancellation and
+    returns has succeeded all the same).  retention: how long ended tasks are kept.
     max_pending: waiting tasks, beyond which submits raise QueueFull.  max_payload: bytes of a task's encoded arguments, inclusive.
     per_key: attempts at once of tasks with one serialization key (`using(key=)`).  key_order: "strict" (first in, first out per key,
     whatever retries and snoozes) or "relaxed" (later tasks of a key pass one that waits for its backoff or snooze).  aging: seconds of

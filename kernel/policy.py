@@ -80,7 +80,7 @@ class Retention:
     """How long ended tasks are kept, in seconds per terminal state: None for ever, 0 dropped at once.
 
     `payload`: keep the arguments after the end (True, False, or "failed": only where a retry by hand is likely, that is for failed
-    and interrupted tasks).  `result`: keep the result.
+    and interrupted tasks).  `result`: keep the result; without it `Handle.result` gives None.
     """
 
     succeeded: Seconds | None = 3600.0
