@@ -33,7 +33,7 @@ from journeyman.sim.plan import Plan
 from journeyman.sim.scripts import policy_of
 from journeyman.sim.simulate import simulate
 from journeyman.sim.trace import Trace
-from journeyman.sim.world import Queues, World, asks_for_world
+from journeyman.sim.world import Queues, World, asks_for_world, of_each_boot
 
 Call = tuple[Any, tuple[Any, ...]]  # (handler or handler.using(...), arguments)
 Action = tuple[str, Any]
@@ -153,7 +153,7 @@ class Scenario:
         """
 
         async def scenario(world: World) -> None:
-            made = self.queues(world) if asks_for_world(self.queues) else self.queues()
+            made = of_each_boot(world, self.queues) if asks_for_world(self.queues) else self.queues()
             async with world.engine(queues=made) as engine:
                 handles: list[Any] = []
                 for verb, value in self.workload:
@@ -195,8 +195,10 @@ def scenarios(
 ) -> SearchStrategy[Scenario]:
     """Workloads of `calls` on `queues()`, under faults, each with a seed of its own.
 
-    queues: called once for each world, as `queues(world)` if it wants one argument.  It returns queues, or a callable that does, called
-    at each boot.  save_to: the folder for the smallest failing example, which `journeyman sim replay FILE` runs again; None: nowhere.
+    queues: `queues(world)` is called at each boot, and a `world.invariant` made in it holds until the next.  `queues()` is called once for
+    each world; it returns queues, or a callable that does, called at each boot.
+
+    save_to: the folder for the smallest failing example, which `journeyman sim replay FILE` runs again; None: nowhere.
     """
     drawn = fault_plans() if faults is None else faults
     return st.builds(Scenario, st.just(queues), workloads(calls, most=most), drawn, seeds(), st.just(save_to))

@@ -301,16 +301,17 @@ def asks_for_world(function: Callable[..., object]) -> bool:
     return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in _parameters(function))
 
 
-def of_each_boot(world: World, make: Callable[..., Iterable[Queue]]) -> Callable[[], tuple[Queue, ...]]:
+def of_each_boot(world: World, make: Callable[..., Queues]) -> Callable[[], tuple[Queue, ...]]:
     """`make()` or `make(world)` for `world.engine(queues=)`.  The invariants that it adds are about a process, and end with it."""
     of_the_last: list[Callable[[], object]] = []
 
     def queues() -> tuple[Queue, ...]:
         world.watch.drop(of_the_last)
         before = len(world.watch.checks)
-        made = tuple(make(world) if asks_for_world(make) else make())
+        made = make(world) if asks_for_world(make) else make()
+        found = tuple(made() if callable(made) else made)
         of_the_last[:] = world.watch.checks[before:]
-        return made
+        return found
 
     return queues
 
