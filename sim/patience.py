@@ -34,11 +34,12 @@ async def come_to_rest(world: World, engine: Any) -> None:
     await engine.ready()
     world.calm()
     with trio.move_on_after(HANGING if world.dice.struck["handler_hang"] else math.inf):
-        while True:
+        for _ in range(TRIES):  # who has stopped the engine is told so each time, for ever: then nothing moves either
             try:
                 await engine.drain()
             except CUT_SHORT:  # what broke before the world was calm may be noticed only now
                 await engine.ready()
+                await trio.sleep(1)
             else:
                 return
 

@@ -114,6 +114,17 @@ def test_a_check_that_is_always_cut_short_fails_in_the_end() -> None:
     assert any(f"cut short like this {TRIES} times" in note for note in caught.value.__notes__)
 
 
+def test_an_engine_that_a_check_has_stopped_is_not_waited_for() -> None:
+    """The example did not end, and no clock could end it: the engine was asked again and again in one instant."""
+
+    async def stop(world: World, engine: Any) -> None:
+        await engine.stop()
+
+    machine = run(stop)
+    assert machine.trace is not None
+    assert machine.trace.seconds < 2 * TRIES
+
+
 def test_checks_come_through_a_bad_day() -> None:
     done: list[int] = []
 
