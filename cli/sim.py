@@ -25,6 +25,7 @@ from rich.table import Table
 from journeyman.cli.failures import Exit
 from journeyman.sim.batch import SeedResult, Tally, run_seeds
 from journeyman.sim.replay import Failure, Recording, examine
+from journeyman.sim.reproduce import replay_file
 from journeyman.sim.shrink import shrink
 from journeyman.sim.swarm import swarm
 
@@ -83,14 +84,13 @@ def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file that `sim run` or a test has saved.")],
     lines: Annotated[int, typer.Option(min=0, help="How much of the end of the trace to show.")] = SHOWN,
 ) -> None:
-    """Run a saved plan again, bit for bit, and say whether it still fails in the same way (then the exit code is 1)."""
+    """Run a saved plan or example again, bit for bit, and say whether it still fails in the same way (then the exit code is 1)."""
     console = Console(highlight=False)
     logging.disable(logging.CRITICAL)
     try:
-        recording = Recording.load(file)
+        again = replay_file(file)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
-    again = recording.replay()
     if lines:
         console.print(again.outcome.trace.render(last=lines), markup=False, no_wrap=True, overflow="crop")
     console.print(again.verdict, markup=False, soft_wrap=True)

@@ -21,35 +21,31 @@ called.  Results are not known while rules run; what depends on them goes into `
 Rejected: trio in guest mode, turned by hand between rules (the clock's autojump then depends on when the host lets it look);
 a thread that holds the world open (two threads, one of them trio's: no order that a seed decides).
 
-When an example fails, its seed, faults and commands are written to `save_to`, so that the smallest one, which Hypothesis runs last, is
-what is left in the file.  This module needs the extra `sim`.
+When an example fails it is written to `save_to` (sim/examples.py), so that the smallest one, which Hypothesis runs last, is what is left
+in the file; `journeyman sim replay FILE` runs it again.  This module needs the extra `sim`.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import trio
-from hypothesis import note, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from journeyman.engine import EngineStopped, JournalError, JourneymanError, Queue
-from journeyman.sim.errors import EngineCrashed
+from journeyman.engine import JourneymanError, Queue
+from journeyman.sim.examples import FOLDER, Outline, cut_off, play
 from journeyman.sim.faults import Faults
-from journeyman.sim.replay import FORMAT, HEADER, Failure
+from journeyman.sim.patience import CUT_SHORT, Command, come_to_rest, insist
 from journeyman.sim.simulate import simulate
 from journeyman.sim.strategies import CLIENT_WAITS, PHASES, fault_plans, seeds
 from journeyman.sim.trace import Trace
-from journeyman.sim.world import World
-
-HANGING = 86_400.0  # virtual seconds
-Command = Callable[[World, Any], Awaitable[object]]
+from journeyman.sim.world import World, of_each_boot
 
 
 class SimulationMachine(RuleBasedStateMachine):
@@ -61,7 +57,7 @@ class SimulationMachine(RuleBasedStateMachine):
     """
 
     fault_strategy: ClassVar[SearchStrategy[Faults]] = fault_plans()
-    save_to: ClassVar[Path | str | None] = Path("sim-failures")
+    save_to: ClassVar[Path | str | None] = FOLDER
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,11 +70,13 @@ class SimulationMachine(RuleBasedStateMachine):
         self.faults = Faults.none()
         self.trace: Trace | None = None
         self.handles: dict[str, Any] = {}  # by label, while the world runs
-        self._commands: list[tuple[str, Command]] = []
+        self._commands: list[tuple[str, Callable[[World, Any, Command], Awaitable[None]], Command]] = []  # what, how to do it, it
         self._invariants: list[Callable[[World], object]] = []
 
-    def queues(self) -> Iterable[Queue]:
-        """What the engine is opened with, at each boot."""
+    def queues(self, *args: Any, **kwargs: Any) -> Iterable[Queue]:
+        """What the engine is opened with, at each boot: `def queues(self)`, or `def queues(self, world)` for handlers that want
+        `world.effects` or `world.random`.  A `world.invariant` made in it holds until the next boot.
+        """
         return ()
 
     async def finish(self, world: World, engine: Any) -> None:
@@ -127,8 +125,13 @@ class SimulationMachine(RuleBasedStateMachine):
         self._add("crash", command)
 
     def then(self, command: Command, what: str = "") -> None:
-        """Anything else: `await command(world, engine)`."""
-        self._add(what or getattr(command, "__name__", "then"), command)
+        """Anything else, checks above all: `await command(world, engine)`.
+
+        What it raises fails the example: forgiven is only what the calls above are refused.  Where the engine goes down under it
+        (EngineCrashed, EngineStopped, JournalError) it is begun again when the engine is up, at most a hundred times; then that is
+        raised.  So a submit in it wants an `id=`, and one that kills the process itself awaits `engine.ready()` after that.
+        """
+        self._commands.append((what or getattr(command, "__name__", "then"), insist, command))
 
     def promise(self, check: Callable[[World], object]) -> None:
         """Have `check(world)` called after every commit of this example; it raises AssertionError or returns False."""
@@ -142,70 +145,32 @@ class SimulationMachine(RuleBasedStateMachine):
         self._add(what, command)
 
     def _add(self, what: str, command: Command) -> None:
-        self._commands.append((what, command))
+        self._commands.append((what, self._do, command))
 
     # --- the world ----------------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
         """Hypothesis has called all the rules of this example: now they happen."""
-        if not self._commands:
+        if not self._commands or cut_off():  # an example that was given up says nothing, and costs a world
             return
-        try:
-            self.trace = simulate(self._scenario, seed=self.seed, faults=self.faults)
-        except Exception as error:
-            self._save(error)
-            raise
+        outline = Outline(self.seed, self.faults.facts(), [what for what, _, _ in self._commands])
+        run = partial(simulate, self._scenario, seed=self.seed, faults=self.faults)
+        self.trace = play(run, outline, self.save_to, type(self))
 
     async def _scenario(self, world: World) -> None:
         for check in self._invariants:
             world.invariant(lambda check=check: check(world))
-        async with world.engine(queues=lambda: tuple(self.queues())) as engine:
-            for _, command in self._commands:
-                await self._do(world, engine, command)
-            await engine.ready()
-            world.calm()
-            await self._settled(world, engine)
+        async with world.engine(queues=of_each_boot(world, self.queues)) as engine:
+            for _, do, command in self._commands:
+                await do(world, engine, command)
+            await come_to_rest(world, engine)
             await self.finish(world, engine)
 
     async def _do(self, world: World, engine: Any, command: Command) -> None:
-        """One command; that the process is down, and what the engine refuses, is part of a client's day."""
+        """One command of ours; that the process is down, and what the engine refuses, is part of a client's day."""
         try:
             await command(world, engine)
-        except (EngineCrashed, EngineStopped, JournalError):
+        except CUT_SHORT:
             await engine.ready()
         except (JourneymanError, trio.TooSlowError) as refused:
             world.note("refused", f"{type(refused).__name__}: {refused}")
-
-    async def _settled(self, world: World, engine: Any) -> None:
-        """Nothing moves any more.  A time limit would keep a deadlock from being seen, so there is one only where a fault made a handler
-        hang: without a time-out of its own it hangs until its process ends, and that is nobody's mistake.
-        """
-        with trio.move_on_after(HANGING if world.dice.struck["handler_hang"] else math.inf):
-            while True:
-                try:
-                    await engine.drain()
-                except (EngineCrashed, EngineStopped, JournalError):  # what broke before the world was calm may be noticed only now
-                    await engine.ready()
-                else:
-                    return
-
-    def _save(self, error: Exception) -> None:
-        """What failed, for reading: the last one written is the smallest, as Hypothesis runs that one last."""
-        failure = Failure.of(error)
-        note(f"simulated with seed={self.seed}, faults={self.faults.facts()}")
-        if self.save_to is None:
-            return
-        facts = {
-            HEADER: FORMAT,
-            "machine": type(self).__qualname__,
-            "failure": {"kind": failure.kind, "promise": failure.promise, "text": failure.text},
-            "seed": self.seed,
-            "faults": self.faults.facts(),
-            "commands": [what for what, _ in self._commands],
-        }
-        folder = Path(self.save_to)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{type(self).__name__}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        except OSError as trouble:  # never in the place of what the test has found
-            error.add_note(f"the example could not be saved in {folder}: {trouble}")

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from journeyman.sim.errors import PromiseBroken
 from journeyman.sim.plan import Plan
@@ -85,7 +85,7 @@ class Recording:
 
     @classmethod
     def make(cls, plan: Plan, outcome: Outcome, note: str = "") -> Self:
-        return cls(plan, outcome.digest, outcome.failure, note, _version())
+        return cls(plan, outcome.digest, outcome.failure, note, version_of_journeyman())
 
     def save(self, path: str | Path) -> Path:
         """Write it; the folder is made if need be."""
@@ -102,24 +102,30 @@ class Recording:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read one.  ValueError for a file that is none, of a later format, or with a part that is not as it should be."""
-        try:
-            facts: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not a {HEADER} file: {error}") from None
-        if not isinstance(facts, dict) or HEADER not in facts:
-            raise ValueError(f"{path} is not a {HEADER} file: it has no header")
-        if facts[HEADER] != FORMAT:
-            raise ValueError(f"{path} has format {facts[HEADER]!r}, and this version reads {FORMAT}: it was saved by a newer Journeyman")
+        facts = facts_in(path)
         if "plan" not in facts:
-            raise ValueError(f"{path} is an example of the state machine {facts.get('machine')}, whose code it needs: run that test again")
+            raise ValueError(f"{path} is an example of a state machine or a test, and no plan: `journeyman sim replay` runs it")
         try:
-            plan, failure = _plan_of(facts["plan"]), _failure_of(facts.get("failure"))
+            plan, failure = _plan_of(facts["plan"]), failure_of(facts.get("failure"))
         except ValueError as error:
             raise ValueError(f"{path} cannot be run: {error}") from None
         return cls(plan, facts.get("digest", ""), failure, facts.get("note", ""), facts.get("journeyman", ""))
 
     def replay(self) -> Replay:
         return Replay(self, examine(self.plan))
+
+
+def facts_in(path: str | Path) -> dict[str, Any]:
+    """What the file holds, of which so far only the header is known to be right.  ValueError for a file that is none of ours."""
+    try:
+        facts: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a {HEADER} file: {error}") from None
+    if not isinstance(facts, dict) or HEADER not in facts:
+        raise ValueError(f"{path} is not a {HEADER} file: it has no header")
+    if facts[HEADER] != FORMAT:
+        raise ValueError(f"{path} has format {facts[HEADER]!r}, and this version reads {FORMAT}: it was saved by a newer Journeyman")
+    return facts
 
 
 def _plan_of(facts: Any) -> Plan:
@@ -131,7 +137,8 @@ def _plan_of(facts: Any) -> Plan:
     return plan
 
 
-def _failure_of(facts: Any) -> Failure | None:
+def failure_of(facts: Any) -> Failure | None:
+    """From the file's part of that name.  ValueError if it is none."""
     if not facts:
         return None
     if not isinstance(facts, dict) or facts.keys() != set(Failure.__slots__) or not all(isinstance(said, str) for said in facts.values()):
@@ -153,11 +160,21 @@ def run_or_save(plan: Plan, path: str | Path) -> Outcome:
     return outcome
 
 
+class Saved(Protocol):
+    """What was saved of a run: a Recording, or an example of Hypothesis's."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def failure(self) -> Failure | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A recording beside what came of it this time."""
+    """What was saved, beside what came of it this time."""
 
-    recording: Recording
+    recording: Saved
     outcome: Outcome
 
     @property
@@ -178,7 +195,8 @@ class Replay:
         return f"it fails in another way: {now} (then: {before}); {exactly}"
 
 
-def _version() -> str:
+def version_of_journeyman() -> str:
+    """Of this one, "" if nobody installed it."""
     try:
         return version("journeyman")
     except PackageNotFoundError:  # run from a folder that nobody installed

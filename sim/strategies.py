@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -22,15 +24,16 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from journeyman.engine import EngineStopped, JournalError, JourneymanError
+from journeyman.engine import JourneymanError
 from journeyman.sim import odds
-from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.examples import FOLDER, Outline, play
 from journeyman.sim.faults import SIZED, Faults
+from journeyman.sim.patience import CUT_SHORT, come_to_rest, insist
 from journeyman.sim.plan import Plan
 from journeyman.sim.scripts import policy_of
 from journeyman.sim.simulate import simulate
 from journeyman.sim.trace import Trace
-from journeyman.sim.world import Queues, World
+from journeyman.sim.world import Queues, World, asks_for_world, of_each_boot
 
 Call = tuple[Any, tuple[Any, ...]]  # (handler or handler.using(...), arguments)
 Action = tuple[str, Any]
@@ -130,29 +133,37 @@ def workloads(calls: SearchStrategy[Call], *, most: int = 20, crash: bool = True
 
 @dataclass(frozen=True)
 class Scenario:
-    """A workload on your queues, under faults.  `run(check)` simulates it; `check(world, engine)` is awaited when all is done."""
+    """A workload on your queues, under faults.  `run(check)` simulates it."""
 
-    queues: Callable[[], Queues]
+    queues: Callable[..., Queues]
     workload: list[Action]
     faults: Faults
     seed: int
+    save_to: Path | str | None = FOLDER  # the folder for the smallest failing example; None: nowhere
 
     def __repr__(self) -> str:
         return f"Scenario(seed={self.seed}, faults={self.faults.facts()}, workload={self.workload})"
 
     def run(self, check: Callable[[World, Any], Any] | None = None, **options: Any) -> Trace:
-        """The trace.  Raises what `simulate` raises; options are its."""
+        """The trace.  Raises what `simulate` raises; options are its.
+
+        `check(world, engine)` is awaited when the faults have stopped and nothing moves any more; what it raises is raised here.  A handler
+        that waits for ever ends the run before that with Deadlock, unless `Faults(handler_hang=...)` made it hang: then `check` is awaited
+        after a virtual day.
+        """
 
         async def scenario(world: World) -> None:
-            async with world.engine(queues=self.queues()) as engine:
+            made = of_each_boot(world, self.queues) if asks_for_world(self.queues) else self.queues()
+            async with world.engine(queues=made) as engine:
                 handles: list[Any] = []
                 for verb, value in self.workload:
                     await _act(world, engine, handles, verb, value)
                 if check is not None:
-                    await engine.ready()
-                    await check(world, engine)
+                    await come_to_rest(world, engine)
+                    await insist(world, engine, check)
 
-        return simulate(scenario, seed=self.seed, faults=self.faults, **options)
+        outline = Outline(self.seed, self.faults.facts(), [f"{verb} {value!r}" for verb, value in self.workload])
+        return play(partial(simulate, scenario, seed=self.seed, faults=self.faults, **options), outline, self.save_to)
 
 
 async def _act(world: World, engine: Any, handles: list[Any], verb: str, value: Any) -> None:
@@ -168,17 +179,29 @@ async def _act(world: World, engine: Any, handles: list[Any], verb: str, value: 
         elif handles:
             handle = handles[-1 - value % len(handles)]
             await (handle.wait(CLIENT_WAITS) if verb == "wait" else handle.cancel())
-    except (EngineCrashed, EngineStopped, JournalError):
+    except CUT_SHORT:
         await engine.ready()
     except (JourneymanError, trio.TooSlowError):
         pass
 
 
 def scenarios(
-    queues: Callable[[], Queues], calls: SearchStrategy[Call], *, faults: SearchStrategy[Faults] | None = None, most: int = 20
+    queues: Callable[..., Queues],
+    calls: SearchStrategy[Call],
+    *,
+    faults: SearchStrategy[Faults] | None = None,
+    most: int = 20,
+    save_to: Path | str | None = FOLDER,
 ) -> SearchStrategy[Scenario]:
-    """Workloads of `calls` on `queues()`, under faults, each with a seed of its own."""
-    return st.builds(Scenario, st.just(queues), workloads(calls, most=most), fault_plans() if faults is None else faults, seeds())
+    """Workloads of `calls` on `queues()`, under faults, each with a seed of its own.
+
+    queues: `queues(world)` is called at each boot, and a `world.invariant` made in it holds until the next.  `queues()` is called once for
+    each world; it returns queues, or a callable that does, called at each boot.
+
+    save_to: the folder for the smallest failing example, which `journeyman sim replay FILE` runs again; None: nowhere.
+    """
+    drawn = fault_plans() if faults is None else faults
+    return st.builds(Scenario, st.just(queues), workloads(calls, most=most), drawn, seeds(), st.just(save_to))
 
 
 def plans(*, most: int = 12) -> SearchStrategy[Plan]:

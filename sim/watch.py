@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._checks: list[Callable[[], object]] = []
+        self.checks: list[Callable[[], object]] = []  # of the user's own, in the order in which they were added
         self._witnesses: dict[Disk, Witness] = {}
         self._facts = Facts(world)
         self._policies: dict[Policy, None] = {}  # of the queues of all boots
 
     def add(self, check: Callable[[], object]) -> None:
-        self._checks.append(check)
+        self.checks.append(check)
+
+    def drop(self, checks: Sequence[Callable[[], object]]) -> None:
+        """Ask these no more."""
+        self.checks = [check for check in self.checks if not any(check is gone for gone in checks)]
 
     def witness(self, disk: Disk) -> Witness:
         found = self._witnesses.get(disk)
@@ -63,7 +67,7 @@ class Watch:
         world.trace.add_events(world.time(), records, events)
         self.witness(boot.machine.disk).written(boot, batch, records, events)
         self._facts.written(boot, events)
-        if self._checks:
+        if self.checks:
             self._ask()
 
     def boots(self, queues: Sequence[Queue]) -> None:
@@ -137,7 +141,7 @@ class Watch:
         reached.update({f"fault {name}": n for name, n in self._world.dice.struck.items() if n})
 
     def _ask(self) -> None:
-        for check in self._checks:
+        for check in self.checks:
             try:
                 said = check()
                 name = getattr(check, "__name__", repr(check))

@@ -156,8 +156,7 @@ class World:
         """
         if inspect.iscoroutinefunction(check):
             raise TypeError("an invariant is a plain function: it is asked between two steps of the engine and cannot await")
-        wants_world = any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in _parameters(check))
-        self.watch.add(functools.wraps(check)(functools.partial(check, self)) if wants_world else check)
+        self.watch.add(functools.wraps(check)(functools.partial(check, self)) if asks_for_world(check) else check)
         return check
 
     def calm(self) -> None:
@@ -295,6 +294,26 @@ class World:
 
 def _constant(queues: tuple[Queue, ...]) -> Callable[[], Iterable[Queue]]:
     return lambda: queues
+
+
+def asks_for_world(function: Callable[..., object]) -> bool:
+    """Whether it must be given an argument, which then is the world."""
+    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in _parameters(function))
+
+
+def of_each_boot(world: World, make: Callable[..., Queues]) -> Callable[[], tuple[Queue, ...]]:
+    """`make()` or `make(world)` for `world.engine(queues=)`.  The invariants that it adds are about a process, and end with it."""
+    of_the_last: list[Callable[[], object]] = []
+
+    def queues() -> tuple[Queue, ...]:
+        world.watch.drop(of_the_last)
+        before = len(world.watch.checks)
+        made = make(world) if asks_for_world(make) else make()
+        found = tuple(made() if callable(made) else made)
+        of_the_last[:] = world.watch.checks[before:]
+        return found
+
+    return queues
 
 
 def _parameters(check: Callable[..., object]) -> list[inspect.Parameter]:

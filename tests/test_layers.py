@@ -32,7 +32,7 @@ PLACES = {
     "textual": ("cli/live.py",),
     "matplotlib": ("cli/plots.py",),
     "plotly": ("cli/plots.py",),
-    "hypothesis": ("sim/strategies.py", "sim/machine.py"),
+    "hypothesis": ("sim/strategies.py", "sim/machine.py", "sim/examples.py", "sim/reproduce.py"),
 }
 # Law 4: time and chance enter the kernel as values.
 NOT_IN_THE_KERNEL = {"time", "random", "os", "secrets", "uuid", "threading", "socket", "subprocess", "io", "pathlib", "logging"}
