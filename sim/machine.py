@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import trio
 from hypothesis import settings
@@ -38,7 +38,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from journeyman.engine import JourneymanError, Queue
+from journeyman.engine import HandlerNotFound, InvalidPayload, JourneymanError, PayloadTooLarge, Queue, QueueNotFound
 from journeyman.sim.examples import FOLDER, Outline, cut_off, play
 from journeyman.sim.faults import Faults
 from journeyman.sim.patience import CUT_SHORT, Command, come_to_rest, insist
@@ -46,6 +46,8 @@ from journeyman.sim.simulate import simulate
 from journeyman.sim.strategies import CLIENT_WAITS, PHASES, fault_plans, seeds
 from journeyman.sim.trace import Trace
 from journeyman.sim.world import World, of_each_boot
+
+MISTAKES: Final = (HandlerNotFound, QueueNotFound, InvalidPayload, PayloadTooLarge)
 
 
 class SimulationMachine(RuleBasedStateMachine):
@@ -167,10 +169,14 @@ class SimulationMachine(RuleBasedStateMachine):
             await self.finish(world, engine)
 
     async def _do(self, world: World, engine: Any, command: Command) -> None:
-        """One command of ours; that the process is down, and what the engine refuses, is part of a client's day."""
+        """One command of ours; that the process is down, and what the engine refuses, is part of a client's day.  A call that no engine
+        with these queues could take is a mistake in the machine.
+        """
         try:
             await command(world, engine)
         except CUT_SHORT:
             await engine.ready()
+        except MISTAKES:
+            raise
         except (JourneymanError, trio.TooSlowError) as refused:
             world.note("refused", f"{type(refused).__name__}: {refused}")

@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis.stateful import rule
 
-from journeyman.engine import Context, JourneymanError, Queue, Retry, TaskFailed
+from journeyman.engine import Context, HandlerNotFound, JourneymanError, Queue, Retry, TaskFailed
 from journeyman.sim import EngineCrashed, Faults, World
 from journeyman.sim.machine import SimulationMachine
 from journeyman.sim.patience import TRIES
@@ -74,7 +74,9 @@ def test_what_a_command_is_refused_is_part_of_the_day() -> None:
     machine = Chores()
     machine.submit("one", take_long)
     machine.wait("one", timeout=1)
-    machine.submit("two", "nobody")
+    machine.submit("two", fail)
+    machine.sleep(2000)
+    machine.cancel("one")  # it has ended
     machine.teardown()
     assert machine.trace is not None
     assert machine.trace.counts["refused"] == 2
@@ -220,3 +222,12 @@ def test_an_invariant_of_queues_made_at_a_boot_ends_with_that_boot() -> None:
     machine.teardown()
     assert set(asked) == {1, 2}
     assert asked == sorted(asked)
+
+
+@pytest.mark.parametrize(("name", "args", "error"), [("fial", (), HandlerNotFound), ("fail", (object(),), TypeError)])
+def test_a_call_that_no_engine_could_take_is_a_mistake_in_the_machine(name: str, args: tuple[object, ...], error: type[Exception]) -> None:
+    machine = Chores()
+    machine.faults = Faults.none()
+    machine.submit("it", name, *args)
+    with pytest.raises(error):
+        machine.teardown()
