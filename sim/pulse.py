@@ -2,7 +2,8 @@
 
 A trio instrument sees each task just before it goes on after an await.  Tasks that belong to a boot of a simulated engine (its own and
 those of its handlers) are told from the scenario's by their ancestry.  Each of their steps is a *point*, and so is the moment before and
-after each commit.  A crash strikes at a point drawn by chance, or at the n-th when every one is tried in turn.
+after each commit, and before and after each effect of a handler.  A crash strikes at a point drawn by chance, or at the n-th when every one
+is tried in turn.
 """
 
 from __future__ import annotations
@@ -68,10 +69,16 @@ class Pulse(trio.abc.Instrument):
             self._world.stall()
 
     def news(self) -> None:
-        """Something reached the disk, or a handler was entered or left: to die now is not what it was before."""
+        """Something reached the disk or the world outside, or a handler was entered or left: to die now is not what it was before."""
         self._since = 0
 
-    def point(self, where: str) -> None:
+    def effect(self, where: str) -> None:
+        """A point before or after an effect of a handler.  Chance has a generator of its own for these: a handler that has one effect more
+        moves no other crash of a seed that was saved.
+        """
+        self.point(where, "effect")
+
+    def point(self, where: str, kind: str = "crash") -> None:
         """A place where the process can die.
 
         An idle engine looks around once a minute, and to die in the thousandth of those minutes shows nothing that the first did not: only
@@ -87,6 +94,6 @@ class Pulse(trio.abc.Instrument):
                 self.struck = f"at point {n}, {where}"
                 self._world.note("fault", f"the process dies at point {n}, {where}")
                 self._world.die()
-        elif self._dice.strikes("crash"):
+        elif self._dice.strikes(kind):
             self._world.note("fault", f"the process dies, {where}")
             self._world.die()
