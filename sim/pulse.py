@@ -20,12 +20,12 @@ ALIKE: Final = 40
 
 
 class Pulse(trio.abc.Instrument):
-    def __init__(self, world: World, crash_at: int | None, max_steps: int) -> None:
+    def __init__(self, world: World, crash_at: int | None, limit: int) -> None:
         self._world = world
         self._dice = world.dice
         self._crash_at = crash_at
         self._owner: dict[trio.lowlevel.Task, Boot] = {}
-        self.limit = max_steps
+        self.limit = limit  # beyond so many steps the world is looked at
         self.steps = 0  # of any task
         self.points = 0
         self.worth: list[int] = []  # the points that differ: see `point`
@@ -35,6 +35,10 @@ class Pulse(trio.abc.Instrument):
     def claim(self, boot: Boot) -> None:
         """The current task and its children belong to `boot`."""
         self._owner[trio.lowlevel.current_task()] = boot
+
+    def owner(self, task: trio.lowlevel.Task) -> Boot | None:
+        """The boot that `task` belongs to; None if it is the scenario's."""
+        return self._owner.get(task)
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         nursery = task.parent_nursery
@@ -48,8 +52,7 @@ class Pulse(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1
-        if self.steps > self.limit:
-            self._world.stillness.too_long()
+        if self.steps > self.limit and self._world.bounds.look(task):
             return
         owner = self._owner.get(task)
         if owner is None or owner.dead:

@@ -21,12 +21,12 @@ from journeyman.engine.queue import queues_of
 from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
+from journeyman.sim.bounds import Bounds
 from journeyman.sim.clocks import WorldClock
 from journeyman.sim.dice import Dice
 from journeyman.sim.disk import Disk
 from journeyman.sim.effects import Effects
 from journeyman.sim.engine import SimEngine
-from journeyman.sim.errors import OutOfTime
 from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
@@ -41,7 +41,6 @@ Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
 STALL: float = 10.0
 STEP: float = 7200.0
-MAX_FRUITLESS = 1000
 
 
 class Crashed:
@@ -69,7 +68,8 @@ class World:
         self.random = Random(f"{seed}-world")
         self.trace = Trace(seed)
         self.effects = Effects(self)
-        self.pulse = Pulse(self, crash_at, max_steps)
+        self.bounds = Bounds(self, max_steps)
+        self.pulse = Pulse(self, crash_at, self.bounds.first_look())
         self.watch = Watch(self)
         self.stillness = Stillness(self)
         self.engines: list[SimEngine] = []
@@ -81,7 +81,6 @@ class World:
         self._troubles = Troubles(self)
         self._crashes = 0
         self._ended = False
-        self._fruitless = 0  # boots in a row that ended before they were open
 
     # --- for scenarios ------------------------------------------------------------------------------------------------
 
@@ -178,11 +177,7 @@ class World:
         boot = Boot(self, machine, self.trace.boots + 1, queues)
         self.boots.append(boot)
         self.watch.boots(queues)
-        self._fruitless += 1
-        if self._fruitless > MAX_FRUITLESS:
-            self.give_up(
-                OutOfTime(f"{MAX_FRUITLESS:,} boots in a row ended before they were open: make crash=, torn_commit= or read_error= rarer")
-            )
+        self.bounds.boot(boot.number)
         self.trace.boots += 1
         self._troubles.bring(queues)
         self.note("boot", f"boot {boot.number} on {machine.path!r}")
@@ -193,7 +188,7 @@ class World:
         self._troubles.bring([queue for queue in queues if isinstance(queue, Queue)])  # anything else is refused by the engine
 
     def booted(self, boot: Boot) -> None:
-        self._fruitless = 0
+        self.bounds.opened()
         self.watch.booted(boot)
 
     def closing(self, boot: Boot) -> None:
