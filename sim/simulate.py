@@ -54,6 +54,8 @@ def simulate(
     With crash_at="every": CrashSweepFailed, naming each point that broke something.
     """
     plan = faults if faults is not None else Faults.none()
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("a simulation runs a loop of its own: call simulate() from a plain function or test, not from an async one")
     _check(scenario, seed, plan, crash_at, max_steps)
     _check_start(start)
     if converge is not None and not isinstance(converge, bool):

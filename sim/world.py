@@ -22,7 +22,7 @@ from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
 from journeyman.sim.bounds import Bounds
-from journeyman.sim.clocks import WorldClock
+from journeyman.sim.clocks import LATEST_US, WorldClock
 from journeyman.sim.dice import Dice
 from journeyman.sim.disk import Disk
 from journeyman.sim.effects import Effects
@@ -125,7 +125,7 @@ class World:
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward.
 
-        ValueError if it would show a time before 1970.
+        ValueError if it would show a time before 1970 or after 9500, or if `seconds` is not finite.
         """
         self.clock.step(seconds)
         self.note("fault", f"the wall clock is set by {seconds:+g} s")
@@ -270,7 +270,8 @@ class World:
         while self.dice.possible("clock_step") and self.failure is None:
             await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
-                self.step_clock(max(self.dice.either_way("clock_step", STEP), -self.clock.wall() / 1_000_000))  # 1970 at the earliest
+                wall, step = self.clock.wall(), self.dice.either_way("clock_step", STEP)
+                self.step_clock(min(max(step, -wall / 1_000_000), (LATEST_US - wall) / 1_000_000))  # as far as a clock goes
 
     def end(self, raised: BaseException | None = None) -> None:
         """The scenario is over, and has raised this."""
