@@ -13,6 +13,7 @@ importing anything below `journeyman` imports the engine, and trio with it; both
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,10 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"a number of seeds is a whole number of at least 1, not {text!r}")
+    return int(text)
 
 
 class Simulate:

@@ -6,6 +6,7 @@ added: an engine sees both through the same two readings as in production (actor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 import trio
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9500, 1, 1, tzinfo=UTC)  # that a step may set it to
+LATEST_US: Final = (LATEST - EPOCH) // timedelta(microseconds=1)
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -42,12 +45,17 @@ class WorldClock:
         return wall + round(self._drifted_us + (now - self._drift_since) * self.drift) if self.drift or self._drifted_us else wall
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock by `seconds`, forward or back.  ValueError if it would show a time before 1970."""
+        """Set the wall clock by `seconds`, forward or back.  TypeError for what is no number, ValueError for one that is not finite and for
+        a step that would set it before 1970 or after 9500.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(f"a step of the wall clock is a number of seconds, not {seconds!r}")
+        if not math.isfinite(seconds):
+            raise ValueError(f"a step of the wall clock is a finite number of seconds, forward or back, not {seconds!r}")
         stepped = round(seconds * 1_000_000)
-        if self.wall() + stepped < 0:
-            raise ValueError(
-                f"a step of {seconds:+g} s would set the wall clock before 1970, where an engine tells no time: give a smaller one"
-            )
+        if not 0 <= self.wall() + stepped <= LATEST_US:
+            where = "before 1970, where an engine tells no time" if stepped < 0 else f"after {LATEST:%Y}, which leaves it no room to go on"
+            raise ValueError(f"a step of {seconds:+g} s would set the wall clock {where}: give a smaller one")
         self.stepped_us += stepped
 
     def run_true(self) -> None:

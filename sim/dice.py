@@ -13,13 +13,14 @@ from random import Random
 from journeyman.sim.faults import KINDS, Faults, chance_of, size_of
 
 SLOW = 100.0
+CRASH, EFFECT = "crash", "effect"  # a crash at an effect of a handler is a crash, drawn by itself
 DISTURB = frozenset({"slow_disk", "disk_full", "read_error", "bit_flip", "stall", "clock_step"})  # an engine that is up, in its work
 
 
 class Dice:
     def __init__(self, seed: int, faults: Faults) -> None:
         self._seed = seed
-        self._random = {name: Random(f"{seed}-{name}") for name in (*KINDS, "coin", "latency", "size", "power")}
+        self._random = {name: Random(f"{seed}-{name}") for name in (*KINDS, EFFECT, "coin", "latency", "size", "power")}
         self.struck: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.disturbed = 0  # times that a fault of `DISTURB` has struck
         self.plan(faults)
@@ -27,12 +28,12 @@ class Dice:
     def plan(self, faults: Faults) -> None:
         """Go on with another plan."""
         self.faults = faults
-        self.until = {name: self._gap(name) for name in KINDS}  # opportunities that pass before the next strike
+        self.until = {name: self._gap(name) for name in (*KINDS, EFFECT)}  # opportunities that pass before the next strike
         self._any_latency = faults.disk_latency[1] > 0
 
     def _gap(self, name: str) -> float:
         """How many opportunities pass before the next strike."""
-        chance = chance_of(self.faults, name)
+        chance = chance_of(self.faults, CRASH if name == EFFECT else name)
         if not chance:
             return math.inf
         if chance >= 1:
@@ -46,7 +47,7 @@ class Dice:
             self.until[name] = left - 1
             return False
         self.until[name] = self._gap(name)
-        self.struck[name] += 1
+        self.struck[CRASH if name == EFFECT else name] += 1
         self.disturbed += name in DISTURB
         return True
 

@@ -226,11 +226,17 @@ class BootStore:
             self._arrive(batch, done)
 
 
-def dead_handler_speaks() -> bool:
-    """Whether who asks is a handler of a boot that is dead, being unwound: nobody hears what it does (DECISIONS 37)."""
+def boot_of_handler() -> Boot | None:
+    """The boot whose handler asks, from within or from a thread or task that it has started; None for the scenario."""
     attempt = current_attempt.get()
     store = None if attempt is None else attempt.actor.shell.store
-    return isinstance(store, BootStore) and store._boot.dead
+    return store._boot if isinstance(store, BootStore) else None
+
+
+def dead_handler_speaks() -> bool:
+    """Whether who asks is a handler of a boot that is dead, being unwound: nobody hears what it does (DECISIONS 37)."""
+    boot = boot_of_handler()
+    return boot is not None and boot.dead
 
 
 def _gone() -> EngineCrashed:

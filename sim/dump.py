@@ -30,8 +30,13 @@ def of(world: World, witnesses: Iterable[Witness]) -> str:
     for witness in witnesses:
         lines += _journal(witness)
     lines += _timers(world)
-    lines += ["the scenario waits in", *_stack(world.nursery.parent_task)]
+    lines += waiting(world)
     return "\n".join(line[:WIDTH] for line in lines)
+
+
+def waiting(world: World) -> list[str]:
+    """Where the scenario is."""
+    return ["the scenario waits in", *_stack(world.nursery.parent_task)]
 
 
 def _journal(witness: Witness) -> Iterator[str]:

@@ -1,4 +1,9 @@
-"""What handlers did to the world outside: mails sent, cards charged.  A crash takes none of it back."""
+"""What handlers did to the world outside: mails sent, cards charged.  A crash takes none of it back.
+
+Each effect of a handler is a place where its process can die, before it and after it: of what a `def` handler does, and of what any handler
+does between two awaits, the effects are all that the world outside can see.  Nothing is raised into a handler that dies so.  Its boot is
+dead at once and commits nothing any more; what the handler still does is not heard.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from journeyman.sim.disk import dead_handler_speaks
+from journeyman.sim.disk import boot_of_handler
 from journeyman.sim.errors import PromiseBroken
 
 if TYPE_CHECKING:
@@ -24,16 +29,24 @@ class Effects:
 
     def append(self, key: Hashable) -> None:
         """An effect took place.  `key`: what it was, such as ("charge", order); give the idempotency key where the service takes one.
+        In a handler the process can die before it and after it.
 
         TypeError if it cannot be hashed: two effects are the same when their keys are equal, for good.
         """
         _require_hashable(key)
-        if dead_handler_speaks():
-            return
+        boot = boot_of_handler()
+        if boot is not None:
+            if not boot.dead:
+                self._world.pulse.effect(f"before the effect {key}")
+            if boot.dead:
+                return
         self._keys.append(key)
         self._counts[key] += 1
         self._at.append(self._world.time())
         self._world.note("effect", str(key))
+        if boot is not None:
+            self._world.pulse.news()
+            self._world.pulse.effect(f"after the effect {key}")
 
     def once(self, key: Hashable) -> bool:
         """Record the effect unless it took place before, as a service does that takes idempotency keys; whether it is new."""

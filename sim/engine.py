@@ -20,7 +20,7 @@ from journeyman.actors.attempt import Attempt
 from journeyman.actors.keepsake import Keepsake
 from journeyman.engine import Engine, EngineStopped, Namespace, Queue, Task
 from journeyman.engine.engine import Door
-from journeyman.engine.limits import Terms
+from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.scope import Scope
 from journeyman.journal.errors import JournalError, JournalLocked
 from journeyman.kernel.duration import Seconds
@@ -209,6 +209,10 @@ class SimEngine(Engine):
             boot.calls.discard(scope)
         raise EngineCrashed(f"the process died during {name}(): its outcome is unknown")
 
+    if TYPE_CHECKING:
+
+        def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> SimNamespace: ...
+
     def _plugin(self, terms: Terms) -> SimNamespace:
         return SimNamespace(self, terms)
 
@@ -258,6 +262,10 @@ class SimNamespace(Namespace):
     """A plugin's door to a SimEngine: its calls meet the same fates.  Its queues are gone at each boot, as its code is."""
 
     _engine: SimEngine
+
+    def capture(self) -> contextlib.AbstractContextManager[Captured]:
+        """As `journeyman.sim.capture(namespace)`: what is submitted through this door; not what handlers submit through their context."""
+        return capture(self)
 
     async def wait_for(
         self, task_id: bytes, timeout: float | None, pending_in: Attempt | None = None, keepsake: Keepsake | None = None

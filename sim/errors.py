@@ -29,4 +29,4 @@ class Deadlock(AssertionError):
 
 
 class OutOfTime(AssertionError):
-    """The world did not come to rest within its limit of steps, or its engine never came to be open."""
+    """The world did not come to rest within its limit of steps or of boots, or its virtual time stood still."""

@@ -21,7 +21,7 @@ Chance = float | tuple[float, float]
 @dataclass(frozen=True, slots=True)
 class Faults:
     """
-    crash: at each await of the engine and its handlers, and before and after each commit, the process dies.
+    crash: at each await of the engine and its handlers, before and after each commit and each effect of a handler, the process dies.
     power: the share of crashes in which the machine dies too.  With durability="relaxed" the newest commit may be lost then.
     torn_commit: at each commit, the process dies inside it; the commit is on the disk whole or not at all, by chance.
     restart: seconds until a process that died is started again.

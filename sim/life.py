@@ -69,8 +69,10 @@ class Life:
 
     def assert_ran(self, times: int, *, apart: float | Sequence[float] | None = None, tolerance: float = 0.1) -> Self:
         """So many runs; with `apart`, so many seconds from the end of one to the start of the next, each within a share of `tolerance`
-        (a tenth, like the default jitter) and a millisecond.  A sequence says each pause.
+        (from 0 to 1; a tenth, like the default jitter) and a millisecond.  A sequence says each pause.
         """
+        if not 0 <= tolerance <= 1:
+            raise ValueError(f"tolerance is a share from 0 to 1, where 0.1 is 10 %, not {tolerance!r}")
         if len(self.attempts) != times:
             raise AssertionError(f"it ran {_times(len(self.attempts))}, not {_times(times)}\n{self}")
         if apart is None:

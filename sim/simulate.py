@@ -46,13 +46,16 @@ def simulate(
     seed: decides everything that chance decides.  faults: what may go wrong.  crash_at: die at this one of the points where a process can
     die (`Trace.points` says how many a run has), or at "every" one of them in turn.  start: the wall clock's first instant, aware.
     converge: when the scenario has ended, stop all faults, open its engines once more and require that everything that can move comes to an
-    end; by default where something can go wrong.  max_steps: of tasks, before the run is given up.
+    end; by default where something can go wrong.  max_steps: of tasks, before the run is given up; no more than a tenth of them within one
+    second of virtual time, but a million in any case, and a boot for each two thousand, but five thousand in any case.
 
     Raises what the scenario raises; PromiseBroken when an invariant does not hold; Deadlock when nothing can happen any more; OutOfTime
-    after max_steps, or a thousand boots in a row that died before they were open.  Each carries notes: the seed, and the end of the trace.
+    after these, or a thousand boots in a row that died before they were open.  Each carries notes: the seed, and the end of the trace.
     With crash_at="every": CrashSweepFailed, naming each point that broke something.
     """
     plan = faults if faults is not None else Faults.none()
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("a simulation runs a loop of its own: call simulate() from a plain function or test, not from an async one")
     _check(scenario, seed, plan, crash_at, max_steps)
     _check_start(start)
     if converge is not None and not isinstance(converge, bool):

@@ -56,14 +56,6 @@ class Stillness:
                 return
             still = 0
 
-    def too_long(self) -> None:
-        """The world has taken all the steps it may."""
-        world = self._world
-        if world.over:
-            self.press()
-        else:
-            world.give_up(OutOfTime(f"{world.pulse.limit:,} steps and no end: raise max_steps, or look at the trace for a loop"))
-
     def give_time(self) -> None:
         """From here on the tasks that live have so many steps to end."""
         pulse = self._world.pulse

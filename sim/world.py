@@ -21,12 +21,12 @@ from journeyman.engine.queue import queues_of
 from journeyman.journal.store import Batch
 from journeyman.sim import scheduler
 from journeyman.sim.boot import Boot, Machine
-from journeyman.sim.clocks import WorldClock
+from journeyman.sim.bounds import Bounds
+from journeyman.sim.clocks import LATEST_US, WorldClock
 from journeyman.sim.dice import Dice
 from journeyman.sim.disk import Disk
 from journeyman.sim.effects import Effects
 from journeyman.sim.engine import SimEngine
-from journeyman.sim.errors import OutOfTime
 from journeyman.sim.faults import Faults
 from journeyman.sim.life import Life, life_of
 from journeyman.sim.pulse import Pulse
@@ -41,7 +41,6 @@ Check = TypeVar("Check", bound=Callable[..., object])
 Queues = Iterable[Queue] | Callable[[], Iterable[Queue]]
 STALL: float = 10.0
 STEP: float = 7200.0
-MAX_FRUITLESS = 1000
 
 
 class Crashed:
@@ -69,7 +68,8 @@ class World:
         self.random = Random(f"{seed}-world")
         self.trace = Trace(seed)
         self.effects = Effects(self)
-        self.pulse = Pulse(self, crash_at, max_steps)
+        self.bounds = Bounds(self, max_steps)
+        self.pulse = Pulse(self, crash_at, self.bounds.first_look())
         self.watch = Watch(self)
         self.stillness = Stillness(self)
         self.engines: list[SimEngine] = []
@@ -81,7 +81,6 @@ class World:
         self._troubles = Troubles(self)
         self._crashes = 0
         self._ended = False
-        self._fruitless = 0  # boots in a row that ended before they were open
 
     # --- for scenarios ------------------------------------------------------------------------------------------------
 
@@ -126,7 +125,7 @@ class World:
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock forward or back; what runs on monotonic time does not notice.  A suspend is a step forward.
 
-        ValueError if it would show a time before 1970.
+        ValueError if it would show a time before 1970 or after 9500, or if `seconds` is not finite.
         """
         self.clock.step(seconds)
         self.note("fault", f"the wall clock is set by {seconds:+g} s")
@@ -177,11 +176,7 @@ class World:
         boot = Boot(self, machine, self.trace.boots + 1, queues)
         self.boots.append(boot)
         self.watch.boots(queues)
-        self._fruitless += 1
-        if self._fruitless > MAX_FRUITLESS:
-            self.give_up(
-                OutOfTime(f"{MAX_FRUITLESS:,} boots in a row ended before they were open: make crash=, torn_commit= or read_error= rarer")
-            )
+        self.bounds.boot(boot.number)
         self.trace.boots += 1
         self._troubles.bring(queues)
         self.note("boot", f"boot {boot.number} on {machine.path!r}")
@@ -192,7 +187,7 @@ class World:
         self._troubles.bring([queue for queue in queues if isinstance(queue, Queue)])  # anything else is refused by the engine
 
     def booted(self, boot: Boot) -> None:
-        self._fruitless = 0
+        self.bounds.opened()
         self.watch.booted(boot)
 
     def closing(self, boot: Boot) -> None:
@@ -274,7 +269,8 @@ class World:
         while self.dice.possible("clock_step") and self.failure is None:
             await trio.sleep(60.0)
             if self.dice.strikes("clock_step"):
-                self.step_clock(max(self.dice.either_way("clock_step", STEP), -self.clock.wall() / 1_000_000))  # 1970 at the earliest
+                wall, step = self.clock.wall(), self.dice.either_way("clock_step", STEP)
+                self.step_clock(min(max(step, -wall / 1_000_000), (LATEST_US - wall) / 1_000_000))  # as far as a clock goes
 
     def end(self, raised: BaseException | None = None) -> None:
         """The scenario is over, and has raised this."""

@@ -146,4 +146,4 @@ async def test_a_real_engine() -> None:  # row 69
     async with Engine(None, queues=[queue]) as engine:
         handle = await engine.submit(fail)
         await handle.wait(timeout=10)
-        (await life_of(engine, handle)).assert_ran(2, apart=0.05, tolerance=2.0).then_dead_lettered("busy")
+        (await life_of(engine, handle)).assert_ran(2, apart=0.075, tolerance=1.0).then_dead_lettered("busy")

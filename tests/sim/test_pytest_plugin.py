@@ -75,7 +75,10 @@ def test_a_failure_says_how_to_see_it_again(pytester: pytest.Pytester) -> None:
     again.assert_outcomes(failed=1)
     pytester.runpytest_subprocess(*OPTIONS, "--sim-seeds", "4").assert_outcomes(passed=1)
     pytester.runpytest_subprocess(*OPTIONS, "--sim-seed", "5").assert_outcomes(passed=1)
-    assert pytester.runpytest_subprocess(*OPTIONS, "--sim-seeds", "0").ret == pytest.ExitCode.USAGE_ERROR
+    for wrong in ("0", "-3", "many"):
+        refused = pytester.runpytest_subprocess(*OPTIONS, f"--sim-seeds={wrong}")
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        refused.stderr.fnmatch_lines([f"*--sim-seeds: a number of seeds is a whole number of at least 1, not '{wrong}'"])
 
 
 COMMAND = "*to see it again:  pytest {} --sim-seed 4"
