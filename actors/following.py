@@ -31,6 +31,7 @@ def follow(shell: Shell, apart_us: int = STEP_US) -> int:
     """Bring kernel time to the wall clock if they are more than `apart_us` apart; by how much, in microseconds, 0 for not at all."""
     drift = shell.clock.drift(apart_us)
     if drift:
+        shell.leapt = drift > 0
         step = Step()
         shell.clock.move(drift)
         shell.record_journal_event(ClockStepped(shell.now(), "", 0, shell.boot, drift), step)

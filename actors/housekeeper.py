@@ -132,16 +132,19 @@ class Housekeeper:
 
     async def prune_expired(self) -> int:
         """Prune what has expired by now, unless the clock is in doubt; the count of tasks."""
-        return 0 if self._doubtful_step else await self.prune(self._shell.now())
+        return 0 if self._doubtful_step or self._shell.leapt else await self.prune(self._shell.now())
 
     def _follow_clock(self) -> None:
         """Journal a step of the wall clock.  After a large step forward, prune only when a second look confirms it."""
-        drift = follow(self._shell)
-        self._doubtful_step = drift > 0
-        if drift:
+        shell = self._shell
+        leapt_before, shell.leapt = shell.leapt, False
+        drift = follow(shell)
+        if not drift:
+            follow_for_waiting(shell)
+        self._doubtful_step = leapt_before or shell.leapt
+        if drift or self._doubtful_step:
             self._to_prune.cut_short()  # what has expired by the new time is looked for at once, or where that is in doubt a minute later
-        else:
-            follow_for_waiting(self._shell)
+        shell.leapt = False
 
     def _mind_the_schedules(self) -> None:
         """The wall clock may have drifted from kernel time, a little: alarms for cron are set anew."""

@@ -69,6 +69,7 @@ class Shell:
         self.checkpoint = checkpoint
         self.clock = clock
         self.now = clock.now
+        self.leapt = False  # kernel time has followed a clock that was set forward, and nobody has confirmed that clock yet
         self.threads = threads
         self.context = context
         self.mint = mint  # ids, for tasks that nobody submits

@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import partial
 
 from journeyman.actors.call import Call
+from journeyman.actors.following import follow_for_named
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.surroundings import around
 from journeyman.engine.aim import Aim, Rehearsal, to_cancel, to_prune, to_reprioritise, to_reschedule, to_retry, why_kept
@@ -113,6 +114,8 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
+        if at is not None:
+            follow_for_named(session.shell)
         return await self._aimed(to_reschedule(filters, delay=delay, at=at, reason=reason, by=by), dry_run)
 
     async def reprioritise_all(

@@ -216,7 +216,7 @@ class Door(Bulk, Schedules):
         """
         session, limit = self._opened(), patience(timeout)
         inside = current_attempt.get()
-        if inside is not None and any(actor is inside.actor for actor in session.queues()):
+        if inside is not None and inside.current and any(actor is inside.actor for actor in session.queues()):
             raise RuntimeError("drain() from inside a handler would wait for the handler itself; drain from outside")
         deadline = math.inf if limit is None else trio.current_time() + limit
         while True:

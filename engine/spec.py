@@ -219,7 +219,7 @@ def _changed(spec: SubmitSpec[P, R_co], changed: dict[str, Any], fixed: Mapping[
     made = replace(spec, **changed)
     options = made.fixed or {}
     check_unique(options, made.on_conflict, due=made.delay_us is not None or made.at_us is not None, after=bool(made.after))
-    if options.get("after_failure") == "run" and not made.after and not named:
+    if fixed.get("after_failure") == "run" and not made.after and not named:
         raise ValueError("after_failure says how after= is meant: give after= as well")
     return made
 

@@ -43,7 +43,7 @@ def prepare(session: Scope, target: Any, args: Sequence[Any], kwargs: Mapping[st
         raise PayloadTooLarge(size, limit)
     whole = session.session
     shell = whole.shell
-    if not spec.plain and parent is None and by_calendar(spec):
+    if not spec.plain and by_calendar(spec):
         follow_for_named(shell)
     now = shell.now()
     more: dict[str, Any] | None = None

@@ -37,7 +37,7 @@ class Effects:
         boot = boot_of_handler()
         if boot is not None:
             if not boot.dead:
-                self._world.pulse.effect(f"before the effect {key}")
+                self._world.pulse.effect(f"before the effect {key!s}")
             if boot.dead:
                 return
         self._keys.append(key)
@@ -46,7 +46,7 @@ class Effects:
         self._world.note("effect", str(key))
         if boot is not None:
             self._world.pulse.news()
-            self._world.pulse.effect(f"after the effect {key}")
+            self._world.pulse.effect(f"after the effect {key!s}")
 
     def once(self, key: Hashable) -> bool:
         """Record the effect unless it took place before, as a service does that takes idempotency keys; whether it is new."""

@@ -93,10 +93,16 @@ class Example:
             origin, outline = Origin(**facts["example"]), Outline(facts["seed"], facts["faults"], facts["commands"])
         except (TypeError, KeyError) as error:
             raise ValueError(f"its part 'example' is not as it should be: {error}") from None
+        if type(outline.seed) is not int or type(outline.faults) is not dict or not _are_texts(outline.commands):
+            raise ValueError("its seed, faults and commands are not as they should be")
         wrong = [name for name, value in asdict(origin).items() if type(value) is not type(getattr(_SAMPLE, name))]
         if wrong:
             raise ValueError(f"of its part 'example' {', '.join(wrong)} is not as it should be")
         return cls(origin, outline, failure_of(facts.get("failure")), facts.get("digest", ""), facts.get("journeyman", ""))
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 _SAMPLE: Final = Origin("", "", "", "")
@@ -122,7 +128,8 @@ def play(run: Callable[[], Trace], outline: Outline, save_to: Path | str | None,
     try:
         trace = run()
     except Exception as error:
-        trace = error.__dict__.get("trace") or Trace(outline.seed)
+        found = error.__dict__.get("trace")  # a user's errors may have one of their own
+        trace = found if isinstance(found, Trace) else Trace(outline.seed)
         failed = Outcome(trace, trace.digest, Failure.of(error), error)
         if replaying is not None:
             replaying.played.append((failed, outline))
@@ -138,12 +145,15 @@ def _save(failed: Outcome, error: Exception, outline: Outline, folder: Path, mac
     context = running()
     test = machine if machine is not None else getattr(context, "wrapped_test", None)
     origin = _origin(context, test, "test" if machine is None else "machine")
-    named = machine.__name__ if machine is not None else f"{origin.module.rpartition('.')[2]}.{origin.name}" if origin.name else "scenario"
+    name = origin.name if machine is None else machine.__name__
+    named = f"{origin.module.rpartition('.')[2]}.{name}" if name else "scenario"
     path = folder / (re.sub(r"[^\w.-]+", "_", named) + ".json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         example = Example(origin, outline, failed.failure, failed.digest, version_of_journeyman())
-        path.write_text(example.text(), encoding="utf-8")
+        half = path.with_suffix(f".{os.getpid()}")
+        half.write_text(example.text(), encoding="utf-8")
+        half.replace(path)  # whoever reads it meanwhile, in another process of the tests, reads all of it
     except OSError as trouble:  # never in the place of what the test has found
         error.add_note(f"the example could not be saved in {folder}: {trouble}")
     else:

@@ -129,6 +129,8 @@ def _importable(origin: Origin, saved_in: Path) -> Generator[ModuleType]:
                 raise ValueError(
                     f"{origin.file} cannot be imported: {error}; the folder of a missing module goes into PYTHONPATH"
                 ) from error
+            except (Exception, SystemExit) as error:  # somebody is at work on it
+                raise ValueError(f"{origin.file} cannot be imported: {type(error).__name__}: {error}") from error
             yield module
     finally:
         sys.path[:] = before
@@ -136,9 +138,10 @@ def _importable(origin: Origin, saved_in: Path) -> Generator[ModuleType]:
 
 def _found(origin: Origin, saved_in: Path) -> Path:
     for folder in (Path.cwd(), *saved_in.resolve().parents):
-        file = (folder / origin.file).resolve()
-        if file.is_file() and origin.file:
-            return file
+        with contextlib.suppress(OSError):  # a name that no file can have
+            file = (folder / origin.file).resolve()
+            if file.is_file() and origin.file:
+                return file
     wanted = origin.file or f"the file of {origin.module}"
     raise ValueError(
         f"{wanted} is not there (any more): call this from the folder in which the test ran, or run the test again where it is now"

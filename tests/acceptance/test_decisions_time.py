@@ -142,6 +142,65 @@ def test_decision_01_a_small_step_is_followed_for_whoever_waits_by_the_calendar(
 
 
 # decision 1
+@pytest.mark.parametrize("step", [3000, 10 * 365 * 24 * HOUR])
+@pytest.mark.parametrize("named", [False, True])
+def test_decision_01_a_clock_set_forward_by_mistake_prunes_nothing(step: int, named: bool) -> None:
+    """Whoever names an instant meanwhile makes kernel time follow; that confirms nothing (FOUND 227)."""
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q")
+
+        @queue.handler
+        async def work() -> None: ...
+
+        async with world.engine([queue]) as engine:
+            handles = [await engine.submit(work) for _ in range(3)]
+            await engine.drain()
+            await engine.submit(work.using(at=world.now() + timedelta(days=40 * 365)))
+            await trio.sleep(10 * 60)
+            world.step_clock(step)
+            if named:
+                await engine.submit(work.using(at=world.now() + timedelta(days=1)))
+            await trio.sleep(70)
+            world.step_clock(-step)
+            await trio.sleep(70)
+            assert [(await engine.get(handle.id)).state for handle in handles] == [State.SUCCEEDED] * 3
+
+    simulate(scenario)
+
+
+# decision 1
+@pytest.mark.parametrize("how", ["ctx at", "ctx deadline", "reschedule_all"])
+def test_decision_01_whoever_names_an_instant_goes_by_the_calendar(how: str) -> None:
+    """After a clock that was set back, within the minute in which the engine has not looked yet (FOUND 228)."""
+    ran: list[float] = []
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q", concurrency=2)
+
+        @queue.handler
+        async def work() -> None:
+            ran.append(world.time())
+
+        @queue.handler
+        async def outer(ctx: Context) -> None:
+            at = world.now() + timedelta(seconds=500)
+            await ctx.submit(work.using(at=at) if how == "ctx at" else work.using(delay=400, deadline=at))
+
+        async with world.engine([queue]) as engine:
+            world.step_clock(-600)
+            if how == "reschedule_all":
+                await engine.submit(work.using(delay=5000))
+                await engine.reschedule_all(queue="q", at=world.now() + timedelta(seconds=500))
+            else:
+                await (await engine.submit(outer)).result()
+            await trio.sleep(1000)
+
+    simulate(scenario)
+    assert ran == [pytest.approx(400 if how == "ctx deadline" else 500, abs=0.1)]
+
+
+# decision 1
 def test_decision_01_a_small_step_while_nobody_was_here() -> None:
     late: list[float] = []
 

@@ -33,6 +33,8 @@ async def test_row_92_a_list_of_dependencies_may_be_empty(failure: str) -> None:
         assert await handle.result() == 7
         handle = await engine.submit(noop.using(after_failure="cancel"), 8)  # what holds anyway
         assert await handle.result() == 8
+        again = noop.using(after=(), after_failure=failure).using(priority=3)  # type: ignore[arg-type]
+        assert await (await engine.submit(again, 9)).result() == 9
         with pytest.raises(ValueError, match="give after="):
             noop.using(after_failure="run")
 
@@ -145,6 +147,27 @@ async def test_draining_from_inside_would_wait_for_itself() -> None:
     async with Engine(None, [queue, other]) as engine:
         await (await engine.submit(drains)).result()
     assert said
+
+
+async def test_what_a_handler_has_left_behind_may_drain() -> None:
+    """A task started in somebody else's nursery bears the handler's context, and outlives it (FOUND 229)."""
+    queue, drained = Queue("q"), trio.Event()
+
+    async with trio.open_nursery() as nursery:
+
+        @queue.handler
+        async def starts() -> None:
+            nursery.start_soon(later)
+
+        async def later() -> None:
+            await handle.wait()
+            await engine.drain(timeout=5)
+            drained.set()
+
+        async with Engine(None, [queue]) as engine:
+            handle = await engine.submit(starts)
+            with trio.fail_after(5):
+                await drained.wait()
 
 
 def test_a_parameter_may_be_called_self_everywhere() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,3 +232,23 @@ def test_a_call_that_no_engine_could_take_is_a_mistake_in_the_machine(name: str,
     machine.submit("it", name, *args)
     with pytest.raises(error):
         machine.teardown()
+
+
+def test_an_error_may_have_a_trace_of_its_own(tmp_path: Path) -> None:
+    class Mine(Exception):
+        trace = "own"
+
+        def __init__(self) -> None:
+            super().__init__("mine")
+            self.trace = "own"
+
+    async def check(world: World, engine: Any) -> None:
+        raise Mine
+
+    machine = Chores()
+    machine.save_to = tmp_path  # type: ignore[misc]
+    machine.faults = Faults.none()
+    machine.then(check)
+    with pytest.raises(Mine):
+        machine.teardown()
+    assert [path.name for path in tmp_path.iterdir()] == ["test_checks.Chores.json"]

@@ -127,7 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=made, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert "5 failed" in ran.stdout, ran.stdout
-    assert "see it again: journeyman sim replay sim-failures/Shop.json" in ran.stdout
+    assert "see it again: journeyman sim replay sim-failures/test_letters.Shop.json" in ran.stdout
     return made
 
 
@@ -136,7 +136,9 @@ def again(folder: Path, name: str, *options: str, cwd: Path | None = None) -> su
     return subprocess.run(command, cwd=cwd or folder, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("name", ["Shop.json", "test_letters.test_any_workload.json", "test_letters.TestLetters.test_in_a_class.json"])
+@pytest.mark.parametrize(
+    "name", ["test_letters.Shop.json", "test_letters.test_any_workload.json", "test_letters.TestLetters.test_in_a_class.json"]
+)
 def test_an_example_is_run_again_bit_for_bit(folder: Path, name: str, tmp_path: Path) -> None:
     saved = sorted((folder / "sim-failures").iterdir())
     for cwd in (folder, tmp_path):
@@ -150,7 +152,7 @@ def test_an_example_is_run_again_bit_for_bit(folder: Path, name: str, tmp_path: 
 
 
 def test_the_file_tells_what_was_done(folder: Path) -> None:
-    example = load(folder / "sim-failures" / "Shop.json")
+    example = load(folder / "sim-failures" / "test_letters.Shop.json")
     assert isinstance(example, Example)
     assert (example.origin.file, example.origin.module) == ("checks/deep/test_letters.py", "checks.deep.test_letters")
     assert (example.origin.name, example.origin.missing, example.origin.steps) == ("Shop", "", 7)
@@ -162,7 +164,7 @@ def test_the_file_tells_what_was_done(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("test_letters.test_a_fixture.json", "is given tmp_path_factory by pytest"), ("Local.json", "is made inside a function")],
+    [("test_letters.test_a_fixture.json", "is given tmp_path_factory by pytest"), ("test_letters.Local.json", "is made inside a function")],
 )
 def test_what_a_replay_cannot_have_is_said_in_the_file(folder: Path, name: str, says: str) -> None:
     assert says in json.loads((folder / "sim-failures" / name).read_text())["example"]["missing"]
@@ -187,12 +189,12 @@ def test_what_a_replay_cannot_have_is_said_in_the_file(folder: Path, name: str, 
     ],
 )
 def test_a_file_that_no_longer_fits_says_who_must_do_what(folder: Path, tmp_path: Path, parts: dict[str, Any], says: str) -> None:
-    facts = json.loads((folder / "sim-failures" / "Shop.json").read_text())
+    facts = json.loads((folder / "sim-failures" / "test_letters.Shop.json").read_text())
     facts["example"] |= parts
     edited(folder, tmp_path, "", "")
-    (tmp_path / "sim-failures" / "Shop.json").write_text(json.dumps(facts))
+    (tmp_path / "sim-failures" / "test_letters.Shop.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=says):
-        replay_file(tmp_path / "sim-failures" / "Shop.json")
+        replay_file(tmp_path / "sim-failures" / "test_letters.Shop.json")
 
 
 def edited(folder: Path, into: Path, old: str, new: str) -> None:
@@ -209,14 +211,14 @@ def edited(folder: Path, into: Path, old: str, new: str) -> None:
 
 def test_a_mended_check_passes(folder: Path, tmp_path: Path) -> None:
     edited(folder, tmp_path, "LIMIT = 1", "LIMIT = 100")
-    done = again(tmp_path, "Shop.json", "--lines", "0")
+    done = again(tmp_path, "test_letters.Shop.json", "--lines", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "it passes; " in done.stdout
 
 
 def test_a_mended_handler_makes_another_run(folder: Path, tmp_path: Path) -> None:
     edited(folder, tmp_path, "world.effects.append(amount)", "world.effects.once(amount)")
-    done = again(tmp_path, "Shop.json")
+    done = again(tmp_path, "test_letters.Shop.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "it passes; another run than then" in done.stdout
 
@@ -224,7 +226,7 @@ def test_a_mended_handler_makes_another_run(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("new", ["self, amount=7):\n        amount = 7\n", "self, amount):\n        amount += 1\n"])
 def test_another_example_than_then_is_no_replay(folder: Path, tmp_path: Path, new: str) -> None:
     edited(folder, tmp_path, "def buy(self, amount):\n", "def buy(" + new)
-    done = again(tmp_path, "Shop.json")
+    done = again(tmp_path, "test_letters.Shop.json")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "no longer fits: run the test again" in " ".join(done.stderr.split())
 
@@ -232,7 +234,7 @@ def test_another_example_than_then_is_no_replay(folder: Path, tmp_path: Path, ne
 def test_choices_that_are_too_few_are_no_replay(folder: Path, tmp_path: Path) -> None:
     edited(folder, tmp_path, "amount=st.integers(1, 5000)", "amount=st.lists(st.integers(), min_size=99).map(len)")
     with pytest.raises(ValueError, match="no longer fits: run the test again"):
-        replay_file(tmp_path / "sim-failures" / "Shop.json")
+        replay_file(tmp_path / "sim-failures" / "test_letters.Shop.json")
 
 
 def test_a_version_of_hypothesis_without_the_choices_costs_only_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
