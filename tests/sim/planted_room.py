@@ -17,7 +17,7 @@ ROOM = (
     Bug(
         "small steps are not followed",
         (
-            (housekeeper.Housekeeper._follow_clock, "follow_for_waiting(self._shell)", "pass"),
+            (housekeeper.Housekeeper._follow_clock, "follow_for_waiting(shell)", "pass"),
             (following.follow_for_named, "follow(shell, NAMED_US)", "pass"),
         ),
         seed=150,
