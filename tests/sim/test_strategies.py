@@ -197,12 +197,12 @@ def test_a_machine_finds_the_mistake_and_saves_it(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match="at most once"):
         run_state_machine_as_test(Saved, settings=settings(FEW, max_examples=60, stateful_step_count=8))  # type: ignore[no-untyped-call]
-    facts = json.loads((tmp_path / "Saved.json").read_text())
+    facts = json.loads((tmp_path / "test_strategies.Saved.json").read_text())
     assert any(what.startswith("submit") for what in facts["commands"])
     assert "crash" in facts["commands"]
     assert len(facts["commands"]) <= 6, facts
     with pytest.raises(ValueError, match="state machine"):
-        Recording.load(tmp_path / "Saved.json")
+        Recording.load(tmp_path / "test_strategies.Saved.json")
 
 
 def test_a_machine_that_holds_passes() -> None:
