@@ -137,7 +137,7 @@ class Attempt:
     def ask_to_stop(self) -> None:
         """The engine is closing: an async handler is cancelled, a thread sees `ctx.cancelled` and is waited for, for a while."""
         if self.why is None or (self.why == CANCEL and self.handler.threaded):
-            self.why = STOP
+            self.why = STOP  # where an operator has cancelled it as well, the queue remembers that
         self.cancel_requested = True
         if self.scope is not None and not self.handler.threaded:
             self.scope.cancel()

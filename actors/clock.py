@@ -1,6 +1,6 @@
 """Kernel time: the wall clock's calendar on the monotonic clock's legs (DECISIONS 1).
 
-Problem.  Due instants are wall-clock instants, but a wall clock steps; a queue that trusts it fires early, late or twice. Choice: kernel
+Problem.  Due instants are wall-clock instants, but a wall clock steps; a queue that trusts it fires early, late or twice.  Choice: kernel
 time is the wall clock as read at boot plus monotonic time since.  It does not go back within a boot.  When it and the wall clock have
 drifted apart by more than `STEP_US`, either way, the difference becomes an event (`ClockStepped`), and only then does kernel time move
 over; where an instant by the calendar is waited for, less is enough (actors/following.py).  Rejected: reading the wall clock for every

@@ -96,8 +96,9 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
     elapsed_us = attempt.elapsed_us()
     words = attempt.last_words()
     if raised is None and not scope.cancelled_caught:
-        if attempt.cancel_requested and attempt.saw_cancel and attempt.handler.threaded and value is None:  # it has given up
-            return Released(elapsed_us, "stop", words) if attempt.why == STOP else Stopped(elapsed_us, None, None, words), b""
+        if attempt.cancel_requested and attempt.saw_cancel and attempt.handler.threaded and value is None:
+            gave_up = Released(elapsed_us, "stop", words) if attempt.why == STOP else Stopped(elapsed_us, None, None, words)
+            return gave_up, b""
         return _encoded(attempt, value, elapsed_us, words)
     why = attempt.struck()
     if why is None and attempt.cancel_requested:

@@ -114,7 +114,7 @@ class Bulk(Operations):
         check_words(reason, by)
         session = self._opened()
         filters = self._filters(session, queue, state, owner, parent, handler=handler, source=source, tag=tag, key=key)
-        if at is not None:
+        if at is not None and not dry_run:
             follow_for_named(session.shell)
         return await self._aimed(to_reschedule(filters, delay=delay, at=at, reason=reason, by=by), dry_run)
 

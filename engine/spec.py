@@ -109,7 +109,7 @@ class Submittable(Generic[P, R_co]):
         delay: seconds from the submit until it may run.  at: the instant from which it may run, aware; past ones mean now.  priority:
         higher first, a Priority or any int of 32 bits.  key: tasks of one key run in order, one at a time (`Queue(per_key=,
         key_order=)`).  id: a UUID as str, which makes the submit idempotent.  owner: (kind, id); source; tags: labels to list by.
-        attempts: instead of the queue's. cost: how many starts it counts for with the queue's rate.  timeout, heartbeat: seconds for an
+        attempts: instead of the queue's.  cost: how many starts it counts for with the queue's rate.  timeout, heartbeat: seconds for an
         attempt, None for none, instead of the handler's and the queue's.  deadline: no run of it starts after that (an aware datetime, or
         seconds from the submit); if it still waits then, for its first run or a later one, it is cancelled; `retry` drops it.  meta: a
         small map that travels along.

@@ -4,9 +4,9 @@ Problem.  The best of 200,000 must be found at once, the usual order (all of one
 list, and `decide` may only look.
 Choice: tasks have places (rank, first due instant, seq of the submission or of a retry by hand), rank being -priority, and stand in two
 parts.  One whose place is behind that of the last in `_line`, a deque, joins its end (the usual case: O(1) in, O(1) out); any other goes
-to `_heap`.  The best is the smaller head. What stands for a task, its entry in the heap or its ticket in the deque, is `task.entry` while
+to `_heap`.  The best is the smaller head.  What stands for a task, its entry in the heap or its ticket in the deque, is `task.entry` while
 it is alive.  A task that leaves from the middle only loses that; dead heads are cleared at once, so the heads are always alive, and when
-the dead outnumber the living all are swept. `best` walks the deque from its left and the heap from its root, and changes neither.
+the dead outnumber the living all are swept.  `best` walks the deque from its left and the heap from its root, and changes neither.
 
 A ticket is a bare `object()`, and the tickets stand in a deque of their own beside their tasks: a tuple for each waiting task, tied to it
 in a circle, is one more thing for Python's cyclic collector to walk (two thirds of the time that it took from 64 producers).

@@ -201,6 +201,24 @@ def test_decision_01_whoever_names_an_instant_goes_by_the_calendar(how: str) -> 
 
 
 # decision 1
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_decision_01_an_order_that_is_only_tried_moves_no_clock(dry_run: bool) -> None:
+    async def scenario(world: World) -> None:
+        queue = Queue("q")
+
+        @queue.handler
+        async def work() -> None: ...
+
+        async with world.engine([queue]) as engine:
+            await engine.submit(work.using(delay=5000))
+            world.step_clock(-600)
+            assert await engine.reschedule_all(queue="q", at=world.now() + timedelta(seconds=500), dry_run=dry_run) == 1
+
+    trace = simulate(scenario)
+    assert trace.counts["ClockStepped"] == (0 if dry_run else 1)
+
+
+# decision 1
 def test_decision_01_a_small_step_while_nobody_was_here() -> None:
     late: list[float] = []
 
