@@ -9,6 +9,9 @@ known here beforehand.
 A crash is put so shortly before the boot that found it as half the shortest run that was lost allows: the journal says when a loss was
 noticed, not when the process died.
 
+Where the clock was set while a task waited for an instant of the calendar, the script sets it too, and holds the task until it began: an
+engine sees such a step up to a minute later, and the journal says when it saw it.
+
 Rejected: fixed instants for everything (a run that begins a millisecond early would leave its cancel behind); leaving waits out
 altogether (a cancel that struck a waiting task would find it running).
 """
@@ -21,6 +24,7 @@ from typing import Final
 
 from journeyman.journal.course import Course, Neighbour
 from journeyman.kernel.events import (
+    DUE_BY_INSTANT,
     AttemptFailed,
     AttemptReleased,
     AttemptSnoozed,
@@ -31,6 +35,7 @@ from journeyman.kernel.events import (
     TaskReprioritised,
     TaskRescheduled,
     TaskRetried,
+    TaskSubmitted,
     TaskSucceeded,
 )
 from journeyman.kernel.lifecycle import WAITING
@@ -40,22 +45,24 @@ NOTICED_US: Final = 100_000  # a shorter wait is not played
 _ROOM_US: Final = 2_000  # less time than this is too little to do something in between
 _LATER_US: Final = 1_000  # after its last event the task is looked at
 _RESTART_US: Final = 1_000_000
+_SEEN_US: Final = 61_000_000  # until an engine has surely seen that the clock was set
 
-PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER, OTHER = (
-    "pause", "resume", "submit", "crash", "leave", "configure", "order", "other",
+PAUSE, RESUME, SUBMIT, CRASH, LEAVE, CONFIGURE, ORDER, OTHER, CLOCK = (
+    "pause", "resume", "submit", "crash", "leave", "configure", "order", "other", "clock",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """Something that the scenario does `at` so many microseconds.  `about`: the event that it brings about; `policy`: of a CONFIGURE.
-    `other`: of an OTHER, whom it submits."""
+    `other`: of an OTHER, whom it submits.  `by`: of a CLOCK, microseconds."""
 
     at: int
     what: str
     about: Event | None = None
     policy: Policy | None = None
     other: Neighbour | None = None
+    by: int = 0
     rank: int = 0
 
 
@@ -83,12 +90,14 @@ class Script:
         self._start = course.submitted.at
         self._paused = False
         self._hold_at: int | None = 0  # where a pause would have to stand, to keep the next run from beginning
-        self._due = max(course.submitted.due_at, self._start)  # from when it may run, recorded
+        self._since = self._start  # the wait of now began
+        self._due = self._due_of(course.submitted)  # from when it may run, recorded
         self._started: AttemptStarted | None = None
         self._ended_at = 0
         self.restart = restart_of(course.events)
         self._play()
-        self.end = self._now(course.events[-1].at) + _LATER_US
+        late = course.steps and getattr(course.events[-1], "by", "") == "deadline"
+        self.end = self._now(course.events[-1].at) + (_SEEN_US if late else _LATER_US)
         if course.task.state in WAITING and self._now(self._due) <= self.end and not self._paused:
             self._hold()  # it waits still
         self.steps.sort(key=lambda step: (step.at, step.rank))
@@ -96,10 +105,21 @@ class Script:
     def _now(self, recorded: int) -> int:
         return recorded - self._start - self._ahead
 
+    def _due_of(self, event: TaskSubmitted | AttemptFailed | AttemptSnoozed | TaskRescheduled) -> int:
+        """From when it may run, no earlier than the event."""
+        if getattr(event, "due_kind", None) == DUE_BY_INSTANT:
+            return self.course.clock.reached(event.at, event.due_at)
+        return max(event.due_at, event.at)
+
     def _play(self) -> None:
         self.steps.append(Step(0, SUBMIT, self.course.submitted))
-        changes, others = list(self.course.changes), list(self.course.neighbours)
+        changes, others, sets = list(self.course.changes), list(self.course.neighbours), list(self.course.steps)
+        before = self._start
         for event in self.course.events[1:]:
+            while sets and sets[0].at <= event.at:
+                at, by = sets.pop(0)
+                self.steps.append(Step(self._now(max(before, at - _SEEN_US)), CLOCK, by=by))
+            before = event.at
             while changes and changes[0][0] <= event.at:
                 at, policy = changes.pop(0)
                 self.steps.append(Step(max(0, self._now(at)), CONFIGURE, policy=policy))
@@ -126,7 +146,7 @@ class Script:
 
     def _begin(self, event: AttemptStarted) -> None:
         waited = event.at - self._due
-        noticed = waited > NOTICED_US
+        noticed = waited > NOTICED_US or any(self._since <= step.at <= event.at for step in self.course.steps)
         if noticed and not self._paused and not self.course.neighbours:
             self._hold()
         if self._paused:
@@ -156,12 +176,12 @@ class Script:
         if not by_itself:
             self.steps.append(Step(at, ORDER, event))
         if isinstance(event, TaskRescheduled):
-            self._wait(max(event.due_at, event.at), at)
+            self._wait(event, self._due_of(event), at)
         elif isinstance(event, TaskRetried):
-            self._wait(event.at, at)
+            self._wait(event, event.at, at)
 
-    def _wait(self, due: int, hold_at: int | None) -> None:
-        self._due, self._hold_at = due, hold_at
+    def _wait(self, since: Event, due: int, hold_at: int | None) -> None:
+        self._since, self._due, self._hold_at = since.at, due, hold_at
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -183,11 +203,12 @@ class Script:
         elif isinstance(event, AttemptReleased):
             self.steps.append(Step(at, LEAVE, event))
         elif isinstance(event, AttemptFailed | AttemptSnoozed):
-            due_in = event.due_at - event.at
+            due = self._due_of(event)
+            due_in = due - event.at
             hold_at = at + due_in // 2 if due_in >= _ROOM_US else begun + run.length // 2 if run.length >= _ROOM_US else None
-            self._wait(max(event.due_at, event.at), hold_at)
+            self._wait(event, due, hold_at)
             return
-        self._wait(event.at, hold_at)
+        self._wait(event, event.at, hold_at)
 
     def _limit(self, event: Event) -> int | None:
         """How long a run that was timed out is in simulation: exactly its limit."""
@@ -226,4 +247,4 @@ def restart_of(events: Sequence[Event]) -> int:
     return min([_RESTART_US, *(length // 2 for length in lengths)])
 
 
-__all__ = ["CONFIGURE", "CRASH", "LEAVE", "NOTICED_US", "ORDER", "PAUSE", "RESUME", "SUBMIT", "Run", "Script", "Step", "near"]
+__all__ = ["CLOCK", "CONFIGURE", "CRASH", "LEAVE", "NOTICED_US", "ORDER", "PAUSE", "RESUME", "SUBMIT", "Run", "Script", "Step", "near"]

@@ -1,8 +1,8 @@
 """How one task went, as far as its journal tells: what `journeyman from-test` makes a simulation of.
 
-The course is the task's own events and, around them, what the journal says of its queue: the policy under which it was submitted, and
-the changes of it while the task lived.  What else stood in its way (slots, keys, rates, a pause) is only seen as waiting: from the
-instant at which a run could have begun to the instant at which it did.
+The course is the task's own events, dated by a clock that nobody sets (steady.py), and, around them, what the journal says of its queue:
+the policy under which it was submitted, and the changes of it while the task lived.  What else stood in its way (slots, keys, rates, a
+pause) is only seen as waiting: from the instant at which a run could have begun to the instant at which it did.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from journeyman.journal.cbor import decode_payload
+from journeyman.journal.steady import ClockStep, Steady
 from journeyman.journal.view import JournalView
 from journeyman.kernel.bounds import HOUR_US
 from journeyman.kernel.events import (
+    DUE_BY_DURATION,
+    DUE_BY_INSTANT,
     AttemptStarted,
+    ClockStepped,
     DependencyMet,
     Event,
     JournalCompacted,
@@ -65,7 +69,13 @@ class Course:
     changes: list[tuple[int, Policy]]  # (instant, policy from then on) while it lived
     arguments: tuple[list[Any], dict[str, Any]] | None
     result: Any
+    clock: Steady = field(default_factory=Steady)
     neighbours: list[Neighbour] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[ClockStep]:
+        """How the clock was set while the task lived, if anything of it goes by the calendar; else nobody would notice."""
+        return self.clock.steps if any(map(_goes_by_calendar, self.events)) else []
 
 
 def course_of(view: JournalView, id: bytes, tell: Callable[[int], object] = lambda seq: None) -> Course | None:
@@ -77,10 +87,14 @@ def course_of(view: JournalView, id: bytes, tell: Callable[[int], object] = lamb
             return None
         queue = found.state.queue(task.queue)
         events = found.journal.events(list(task.seqs))
-    own: list[Event] = [event for _, event in events if isinstance(event, Event) and not isinstance(event, _ASIDE)]
+    around = dict(view.of_kinds((ClockStepped, QueueConfigured), task.seq, events[-1][0], tell))
+    clock = Steady([(seq, event) for seq, event in around.items() if isinstance(event, ClockStepped)])
+    own = [clock.event(seq, event) for seq, event in events if isinstance(event, Event) and not isinstance(event, _ASIDE)]
     submitted = own[0]
     assert isinstance(submitted, TaskSubmitted)
-    policy, known, changes = _policies(view, queue, task, own[-1].at, tell)
+    changed = [(clock.event(seq, event).at, event) for seq, event in around.items() if isinstance(event, QueueConfigured)]
+    changes = [(at, Policy.from_facts(event.policy)) for at, event in changed if event.queue == task.queue]
+    policy, known = _policy_at(view, queue, task, changes, tell)
     data = view.payload(task.payload_seq, task.payload_digest)
     arguments = decode_payload(data) if data is not None else None
     return Course(
@@ -93,7 +107,15 @@ def course_of(view: JournalView, id: bytes, tell: Callable[[int], object] = lamb
         changes=changes,
         arguments=None if arguments is None else (arguments[0], arguments[1]),
         result=_result(view, own[-1], task),
+        clock=clock,
     )
+
+
+def _goes_by_calendar(event: Event) -> bool:
+    if getattr(event, "due_kind", DUE_BY_DURATION) == DUE_BY_INSTANT:
+        return True
+    options = event.options or {}
+    return "deadline_at" in options and "deadline_kind" not in options
 
 
 def _result(view: JournalView, last: Event, task: TaskState) -> Any:
@@ -103,22 +125,16 @@ def _result(view: JournalView, last: Event, task: TaskState) -> Any:
     return None if data is None else decode_payload(data)
 
 
-def _policies(
-    view: JournalView, queue: QueueState, task: TaskState, end: int, tell: Callable[[int], object]
-) -> tuple[Policy, bool, list[tuple[int, Policy]]]:
-    """The policy at the submission, whether the journal still says so, and the changes after it."""
+def _policy_at(
+    view: JournalView, queue: QueueState, task: TaskState, changes: list[tuple[int, Policy]], tell: Callable[[int], object]
+) -> tuple[Policy, bool]:
+    """The policy at the submission, as far as the journal tells, and whether it does.  `changes`: those that came later."""
     if queue.config_seq < task.seq:  # the one of today
-        return queue.policy, True, []
-    changes: list[tuple[int, Policy]] = []
-    for seq, event in view.events(task.seq, task.last_seq):
-        if isinstance(event, QueueConfigured) and event.queue == task.queue and event.at <= end:
-            changes.append((event.at, Policy.from_facts(event.policy)))
-        if seq % _PAGE == 0:
-            tell(seq)
+        return queue.policy, True
     before = _policy_before(view, task, tell)
     if before is None:
-        return (changes[0][1] if changes else queue.policy), False, changes
-    return before, True, changes
+        return (changes[0][1] if changes else queue.policy), False
+    return before, True
 
 
 def _policy_before(view: JournalView, task: TaskState, tell: Callable[[int], object]) -> Policy | None:
@@ -137,7 +153,10 @@ def _policy_before(view: JournalView, task: TaskState, tell: Callable[[int], obj
 
 
 def neighbours_of(view: JournalView, course: Course, most: int, tell: Callable[[int], object] = lambda seq: None) -> list[Neighbour]:
-    """Other tasks of the queue that ran while this one waited to begin a run, those of its key first, at most `most`."""
+    """Other tasks of the queue that ran while this one waited to begin a run, those of its key first, at most `most`.  None where the
+    clock was set meanwhile: their instants are not comparable."""
+    if course.clock.steps:
+        return []
     waits = waiting(course.events)
     ids = _who_ran(view, course, waits, tell)
     key = (course.task.options or {}).get("key")

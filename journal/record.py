@@ -128,6 +128,11 @@ def link(previous: bytes, hashes: Sequence[bytes]) -> bytes:
     return digest(previous + digest(b"".join(hashes)))
 
 
+def tag_of(value: bytes) -> int:
+    """The kind of a record, without a look at the rest of it; -1 for what is no record."""
+    return value[1] if len(value) > 1 else -1
+
+
 def chain_before(value: bytes) -> bytes:
     """What the first record of a commit says of the commit before."""
     return value[_HEADER_SIZE:_FIRST_SIZE]

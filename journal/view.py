@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -32,7 +32,7 @@ from journeyman.journal.noted import Head
 from journeyman.journal.opening import open_store
 from journeyman.journal.parameters import Parameters, read_parameters
 from journeyman.journal.prover import nothing, verify
-from journeyman.journal.record import Ignored
+from journeyman.journal.record import TAG_OF, Ignored, decode_records, tag_of
 from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.sharing import borrow, give_back
 from journeyman.journal.store import Gauge, Table
@@ -152,6 +152,19 @@ class JournalView:
             for seq, event in found:
                 if not isinstance(event, Ignored):
                     yield seq, event
+
+    def of_kinds(
+        self, kinds: Collection[type], first: int, last: int, tell: Callable[[int], object] = lambda seq: None
+    ) -> Iterator[tuple[int, Event]]:
+        """(seq, event) with first <= seq <= last, only of these kinds; the records of others are passed over unread.  `tell` hears how
+        far it is.  Raises as `events` does, for those it reads."""
+        tags = frozenset(TAG_OF[kind] for kind in kinds)
+        while first <= last and (found := self.records(first, last, _PAGE)):
+            first = int.from_bytes(found[-1][0], "big") + 1
+            for seq, event in decode_records([pair for pair in found if tag_of(pair[1]) in tags]):
+                if not isinstance(event, Ignored):
+                    yield seq, event
+            tell(first - 1)
 
     def first_of(self, since: Moment) -> int:
         """The first seq that `since` takes in: itself, or the first one after everything before that instant."""

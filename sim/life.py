@@ -81,7 +81,7 @@ class Life:
         if len(wanted) != times - 1:
             raise ValueError(f"{times} runs have {times - 1} pauses between them, apart= names {len(wanted)}")
         for number, (gap, want) in enumerate(zip(self.gaps, wanted, strict=True), 1):
-            if abs(gap - want) > want * tolerance + SLACK.total_seconds():
+            if abs(gap - want) > abs(want) * tolerance + SLACK.total_seconds():
                 raise AssertionError(
                     f"between run {number} and run {number + 1} there were {gap:g} s, not {want:g} s +- {tolerance:.0%}\n{self}"
                 )

@@ -48,7 +48,7 @@ LIVES = {
     "keyed": ("engine.pause(", "then_succeeded()"),
     "moved": ("engine.reschedule(TASK, delay=0.05", "then_succeeded()"),
     "held": ("engine.resume(", "then_succeeded()"),
-    "late": ("deadline=datetime(", "then_cancelled()"),
+    "late": ("deadline=0.15", "then_cancelled()"),
     "cancelled while held": ("engine.pause(", "then_cancelled()"),
     "beat": ("await busy(ctx, 0.6", "then_succeeded()"),
     "lost": ("world.crash()", "then_succeeded()"),
