@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
 )
 
 _PACKAGE: Final = "journeyman"
+_HEARD_US: Final = 500  # a run that ends at the instant at which it is told to stop ends so much later
 _MESSAGE: Final = 300  # characters of an error's text that are kept
 _TAKEN: Final = frozenset({
     "Any", "Cancel", "Constant", "Context", "Exponential", "Fatal", "Faults", "Linear", "Queue", "Rate", "Retention", "Retry", "RetryLater",
@@ -96,9 +97,7 @@ class StandIn:
         self.literals = literals
         self.redaction = redaction
         self.errors = Errors()
-        options = script.course.task.options or {}
-        self.heartbeat: int | None = options.get("heartbeat_us", script.course.policy.heartbeat_us) or None
-        self._options = options
+        self.heartbeat: int | None = min(filter(None, (run.heartbeat for run in script.runs)), default=None)
 
     @property
     def unretried(self) -> bool:
@@ -114,15 +113,22 @@ class StandIn:
     def limits(self) -> list[Node]:
         """What the handler must have had of its own: time-outs that neither task nor queue explains."""
         found: list[Node] = []
-        policy = self.script.course.policy
         for kind in ("timeout", "heartbeat"):
-            known = self._options.get(f"{kind}_us", getattr(policy, f"{kind}_us")) or None
-            struck = [elapsed_of(run) for run in self.script.runs if run.end is not None and _cause(run.end) == kind]
-            if struck and not (known and any(near(elapsed, known) for elapsed in struck)):
-                found.append(named(kind, seconds(min(struck))))
-            elif kind == "timeout" and known and any(run.length > known and not run.died for run in self.script.runs if not struck):
+            struck = [run for run in self.script.runs if run.end is not None and _cause(run.end) == kind]
+            unexplained = [elapsed_of(run) for run in struck if not near(elapsed_of(run), getattr(run, kind))]
+            if unexplained:
+                found.append(named(kind, seconds(min(unexplained))))
+            elif kind == "timeout" and self.overran:
                 found.append("timeout=None")
         return found
+
+    @property
+    def overran(self) -> bool:
+        """Whether a run took longer than it may and was not struck: a thread cannot be."""
+        ended = [run for run in self.script.runs if run.end is not None and not run.died]
+        if any(_cause(run.end) == "timeout" for run in ended if run.end is not None):
+            return False
+        return any(run.timeout is not None and run.length > run.timeout for run in ended)
 
     def body(self) -> Iterator[str]:
         """What it does at each attempt."""
@@ -138,45 +144,51 @@ class StandIn:
     def _run(self, run: Run) -> Iterator[str]:
         end = run.end
         if end is None:
-            yield "await trio.sleep_forever()  # it still ran"
+            yield from self._stays(run, "it still ran")
         elif run.died and run.asked_at is not None:
             yield from self._deaf(run.length)
         elif run.died:
             yield "await trio.sleep_forever()  # the process died"
         elif isinstance(end, AttemptReleased):
-            yield f"await trio.sleep_forever()  # the engine was stopped ({plain(end.reason)})"
+            yield from self._stays(run, f"the engine was stopped ({plain(end.reason)})")
         elif _cause(end) in ("timeout", "heartbeat"):
             yield from self._struck(run, _cause(end))
         elif run.asked_at is not None:
             yield from self._asked(run, run.asked_at)
         else:
-            yield from self._takes(run.length)
-            yield from self._ends(end)
+            yield from self._takes(run)
+            yield from self._ends(run, end)
 
-    def _takes(self, length: int) -> Iterator[str]:
-        if self.heartbeat is not None and length >= self.heartbeat // 2:
-            yield f"await busy(ctx, {seconds(length)})"
-        elif length:
-            yield f"await trio.sleep({seconds(length)})"
+    def _takes(self, run: Run) -> Iterator[str]:
+        if run.heartbeat is not None and run.length >= run.heartbeat // 2:
+            yield f"await busy(ctx, {seconds(run.length)})"
+        elif run.length:
+            yield f"await trio.sleep({seconds(run.length)})"
+
+    def _stays(self, run: Run, why: str) -> Iterator[str]:
+        if run.heartbeat is not None and run.length >= run.heartbeat // 2:
+            yield f"await busy(ctx, {seconds(2 * run.length)})  # {why}"
+        else:
+            yield f"await trio.sleep_forever()  # {why}"
 
     def _deaf(self, length: int) -> Iterator[str]:
         yield "with trio.CancelScope(shield=True):  # it did not hear that it was to stop"
         yield f"    await trio.sleep({seconds(length)})"
 
     def _struck(self, run: Run, kind: str) -> Iterator[str]:
-        if kind == "timeout" and self.heartbeat is not None and run.length >= self.heartbeat:
+        if kind == "timeout" and run.heartbeat is not None and run.length >= run.heartbeat:
             yield f"await busy(ctx, {seconds(2 * run.length)})  # until its time is out"
             return
-        if kind == "heartbeat" and self.heartbeat is not None and run.length > self.heartbeat:
-            yield f"await busy(ctx, {seconds(run.length - self.heartbeat)})"
+        if kind == "heartbeat" and run.heartbeat is not None and run.length > run.heartbeat:
+            yield f"await busy(ctx, {seconds(run.length - run.heartbeat)})"
         yield f"await trio.sleep_forever()  # until its {kind} strikes"
 
     def _asked(self, run: Run, asked_at: int) -> Iterator[str]:
         """It was told to stop."""
         rest = run.length - asked_at
         if isinstance(run.end, TaskSucceeded):
-            yield from self._deaf(run.length)
-            yield from self._ends(run.end)
+            yield from self._deaf(max(run.length, asked_at + _HEARD_US))
+            yield from self._ends(run, run.end)
         elif rest < 1_000:
             yield "await trio.sleep_forever()  # until it is told to stop"
         else:
@@ -186,7 +198,7 @@ class StandIn:
             yield "    with trio.CancelScope(shield=True):"
             yield f"        await trio.sleep({seconds(rest)})"
 
-    def _ends(self, end: Event) -> Iterator[str]:
+    def _ends(self, run: Run, end: Event) -> Iterator[str]:
         if isinstance(end, TaskSucceeded):
             result = self.redaction.value(self.script.course.result)
             yield from lines(self.literals.of(result), before="return ")
@@ -198,9 +210,9 @@ class StandIn:
             self.literals.need(_PACKAGE, "Cancel")
             yield from lines(call("Cancel", text(end.reason)), before="raise ")
         elif isinstance(end, AttemptFailed | TaskFailed) and end.error is not None:
-            yield from self._raises(end, end.error)
+            yield from self._raises(run, end, end.error)
 
-    def _raises(self, end: AttemptFailed | TaskFailed, error: Error) -> Iterator[str]:
+    def _raises(self, run: Run, end: AttemptFailed | TaskFailed, error: Error) -> Iterator[str]:
         cause = _cause(end)
         own = error[0].rpartition(".")[2]
         if cause == "fatal" or (isinstance(end, TaskFailed) and end.reason == "fatal"):
@@ -217,6 +229,10 @@ class StandIn:
             self.literals.need(_PACKAGE, "RetryLater")
             why = text(message_of(error)) if own == "RetryLater" else self.errors.raised(error)
             yield from lines(call("RetryLater", why), before="raise ")
+        elif run.paused_by and isinstance(end, AttemptFailed):
+            self.literals.need(_PACKAGE, "RetryLater")
+            yield f"# A backoff of the later policy's own, {plain(run.paused_by)}, chose the pause."
+            yield from lines(call("RetryLater", self.errors.raised(error), seconds(end.due_at - end.at)), before="raise ")
         else:
             yield from lines(self.errors.raised(error), before="raise ")
 

@@ -48,7 +48,7 @@ LIVES = {
     "keyed": ("engine.pause(", "then_succeeded()"),
     "moved": ("engine.reschedule(TASK, delay=0.05", "then_succeeded()"),
     "held": ("engine.resume(", "then_succeeded()"),
-    "late": ("deadline=0.15", "then_cancelled()"),
+    "late": ("deadline=0.1", "then_cancelled()"),
     "cancelled while held": ("engine.pause(", "then_cancelled()"),
     "beat": ("await busy(ctx, 0.6", "then_succeeded()"),
     "lost": ("world.crash()", "then_succeeded()"),
@@ -237,7 +237,7 @@ def test_a_policy_comes_back_from_its_source(queue: Queue) -> None:
     assert set(changed(usual, queue.policy, literals)) == set(parameters(queue.policy, literals))
 
 
-@pytest.mark.parametrize("seed", [0, 4, 15])
+@pytest.mark.parametrize("seed", [0, 4, 15, 36, 55, 74, 97, 104, 105, 109, 147, 151, 154, 178, 248, 390, 639, 931, 1053])
 def test_what_happened_in_random_worlds_happens_again(seed: int, tmp_path: Path) -> None:
     """Crashes, disks that lag, operators, keys, dependencies, debounced submits: whatever the swarm draws."""
     scenario, faults = swarm_scenario(seed)

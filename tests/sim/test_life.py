@@ -56,6 +56,19 @@ def test_each_pause_can_be_said() -> None:
     live("busy busy later ok", lambda life: life.assert_ran(4, apart=(1, 2, 7), tolerance=0).then_succeeded(), queue)
 
 
+def test_a_pause_in_which_the_clock_is_set_back() -> None:
+    """Pauses are differences of kernel time, which goes with the clock."""
+
+    async def set_back(world: World) -> None:
+        await trio.sleep(50)
+        world.step_clock(-7200)
+
+    queue = calls(Retry(attempts=2, backoff=Constant(300), jitter=0.1))
+    live("busy ok", lambda life: life.assert_ran(2, apart=300 - 7200, tolerance=0.1).then_succeeded(), queue, set_back)
+    with pytest.raises(AssertionError, match="not -6000 s"):
+        live("busy ok", lambda life: life.assert_ran(2, apart=-6000, tolerance=0.1), queue, set_back)
+
+
 def test_other_endings() -> None:
     live("snooze ok", lambda life: life.assert_ran(2, apart=5, tolerance=0).then_succeeded())
     live("cancel", lambda life: life.assert_ran(1).then_cancelled())
