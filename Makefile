@@ -5,7 +5,7 @@ VERSIONS ?= $(foreach v,3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/nu
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LAYERS := kernel journal actors engine sim cli
+LAYERS := kernel journal actors engine sim cli dashboard
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help

@@ -24,6 +24,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "mend": ("repair",),
     "whatif": ("whatif",),
     "top": ("top",),
+    "web": ("web",),
     "from_test": ("from-test",),
     "carry": ("export", "import", "backup", "compact"),
     "operate": ("retry", "cancel", "reschedule", "reprioritise", "clear", "pause", "resume", "prune"),

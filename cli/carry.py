@@ -14,17 +14,16 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from journeyman.cli.echoes import Remembered, echoes_of
 from journeyman.cli.failures import WrongCall, command
 from journeyman.cli.fields import Fields
 from journeyman.cli.moments import moment
 from journeyman.cli.prove import READING
-from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.cli.screen import AsJson, Bar, JournalPath, Redact, Reveal, Screen, size
 from journeyman.journal.backup import backup as make_backup
 from journeyman.journal.building import readable, sweep_away
 from journeyman.journal.checked import Checking
 from journeyman.journal.collector import without_collector
+from journeyman.journal.echoes import Remembered, echoes_of
 from journeyman.journal.errors import NotImportable, Occupied
 from journeyman.journal.fleeting import fleeting
 from journeyman.journal.hotcopy import copy_data
@@ -34,6 +33,7 @@ from journeyman.journal.parcel import Header, Item, pages
 from journeyman.journal.parquet import ParquetWriter, pyarrow
 from journeyman.journal.rebuild import import_journal
 from journeyman.journal.record import Ignored, decode_records
+from journeyman.journal.redaction import HIDDEN, Redaction
 from journeyman.journal.shrink import shrink
 from journeyman.journal.store import Store
 from journeyman.journal.view import JournalView, open_journal

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.record import Ignored
+from journeyman.journal.redaction import HIDDEN, Redaction
 from journeyman.kernel.events import Event, TaskSucceeded
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import SEPARATOR, shown_name

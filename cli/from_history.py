@@ -18,14 +18,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
-from journeyman.cli.echoes import echoes_in
 from journeyman.cli.policy_source import changed, keyword_items, parameters, without_ends
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.script import CLOCK, CONFIGURE, CRASH, LEAVE, OTHER, PAUSE, RESUME, SUBMIT, Script, Step
 from journeyman.cli.source import Group, Literals, Node, call, import_lines, lines, named, plain, seconds, text
 from journeyman.cli.stand_in import StandIn, message_of
 from journeyman.journal.course import BLINK_US, Course, Neighbour
+from journeyman.journal.echoes import echoes_in
 from journeyman.journal.instants import instant_of
+from journeyman.journal.redaction import Redaction
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
     AttemptFailed,

@@ -11,10 +11,10 @@ import typer
 from journeyman.cli.failures import Exit, WrongCall, command, fail
 from journeyman.cli.from_history import test_of
 from journeyman.cli.moments import task_id
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
 from journeyman.cli.script import NOTICED_US
 from journeyman.journal.course import Course, Neighbour, course_of, neighbours_of, stood_in_the_way, waiting
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.view import open_journal
 from journeyman.kernel.errors import JourneymanError
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from journeyman.cli.contents import arguments, call_text, result, value_text
-from journeyman.cli.echoes import Echoes, echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import facts, spelled, words
 from journeyman.cli.moments import task_id
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
 from journeyman.journal.cbor import CodecError, decode_payload
+from journeyman.journal.contents import arguments, call_text, result, value_text
+from journeyman.journal.echoes import Echoes, echoes_of
+from journeyman.journal.lines import facts, spelled, words
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.timeline import Attempt, Life, life, reasons
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.waits import Cause, Wait, distance, explained

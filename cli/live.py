@@ -38,8 +38,8 @@ from journeyman.cli.panels import (
     run_cells,
     timeline_lines,
 )
-from journeyman.cli.redaction import Redaction
 from journeyman.journal.following import Follower, Timeline
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.watching import Picture
 from journeyman.kernel.errors import JourneymanError
 

@@ -16,10 +16,10 @@ from typing import Annotated, Final
 import typer
 
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import KINDS, Lines
 from journeyman.cli.moments import moment, task_id
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
+from journeyman.journal.lines import KINDS, Lines
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.selection import Feed, Selection, Sieve, selected
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.events import Event

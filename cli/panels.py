@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from journeyman.cli.echoes import echoes_of
-from journeyman.cli.lines import words
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import instant, span
 from journeyman.journal.activity import Spread
 from journeyman.journal.cbor import CodecError, decode_payload
+from journeyman.journal.echoes import echoes_of
 from journeyman.journal.following import Timeline
 from journeyman.journal.history import HistoryEvent
 from journeyman.journal.instants import instant_us
+from journeyman.journal.lines import words
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.watching import DeadLetter, Picture, QueuePicture, RunPicture
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.events import Event

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,16 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from journeyman.journal.instants import instant_of
+from journeyman.journal.wording import instant, jsonable, size, span, visible
 
 JournalPath = Annotated[Path, typer.Argument(metavar="PATH", help="The journal's directory.", show_default=False, readable=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show fields that are hidden because of their names.")]
 Redact = Annotated[list[str] | None, typer.Option("--redact", metavar="NAME", help="Hide fields of this name too; can be repeated.")]
 
-_AS_IT_IS: Final = frozenset({int, str, bool, type(None)})
 _PIPE: Final = 200  # columns of a table that nobody's window bounds
-_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class _Console(Console):
@@ -113,78 +110,6 @@ class Bar:
         if self._progress.tasks[0].description != what:
             self._progress.reset(self._task, description=what, total=total)
         self.to(done, total)
-
-
-def visible(text: str, *, lines: bool = True) -> str:
-    """`text` without what would steer a terminal, or turn the direction of writing: handlers put anything into their errors.
-
-    Without `lines` a break becomes a space, so that nobody's words can look like a line of ours.
-    """
-    if text.isprintable():
-        return text
-    if not lines:
-        text = " ".join(text.split())
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-
-
-def jsonable(value: Any) -> Any:
-    """`value` as JSON can say it: instants in ISO 8601, durations in seconds, bytes in hex, what has no JSON form as its repr."""
-    kind = type(value)  # what most of it is made of first: an export asks this for all that was ever stored
-    if kind in _AS_IT_IS:
-        return value
-    if kind is list or kind is tuple:
-        return [item if type(item) in _AS_IT_IS else jsonable(item) for item in value]
-    if kind is dict:
-        return {
-            key if type(key) is str else str(jsonable(key)): item if type(item) in _AS_IT_IS else jsonable(item)
-            for key, item in value.items()
-        }
-    if value is None or isinstance(value, bool | int | str):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else repr(value)
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).hex()
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(jsonable(key)): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((jsonable(item) for item in value), key=repr)
-    return str(value)
-
-
-def instant(us: int | None) -> str:
-    """An instant in microseconds for people: UTC, to the millisecond."""
-    if us is None:
-        return ""
-    return instant_of(us).strftime("%Y-%m-%d %H:%M:%S.") + f"{us // 1_000 % 1_000:03d}Z"
-
-
-def span(us: float | None) -> str:
-    """A duration in microseconds for people, to about three figures."""
-    if us is None:
-        return ""
-    for limit, unit, size in ((1_000, "us", 1), (1_000_000, "ms", 1_000), (120_000_000, "s", 1_000_000)):
-        if abs(us) < limit:
-            return f"{us / size:.3g} {unit}"
-    for limit, unit, size in ((2 * 3_600_000_000, "min", 60_000_000), (2 * 86_400_000_000, "h", 3_600_000_000)):
-        if abs(us) < limit:
-            return f"{us / size:.1f} {unit}"
-    return f"{us / 86_400_000_000:.1f} d"
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in _SIZES:
-        if abs(count) < 1024 or unit == _SIZES[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
 
 
 __all__ = ["AsJson", "Bar", "JournalPath", "Redact", "Reveal", "Screen", "instant", "jsonable", "size", "span", "visible"]

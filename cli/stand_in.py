@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.script import Run, Script, near
 from journeyman.cli.source import Literals, Node, call, lines, named, plain, seconds, text
 from journeyman.journal.instants import instant_of
+from journeyman.journal.redaction import Redaction
 from journeyman.kernel.events import (
     DUE_BY_INSTANT,
     AttemptFailed,

@@ -22,9 +22,9 @@ from journeyman.cli.panels import (
     queue_cells,
     run_cells,
 )
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen
 from journeyman.journal.following import Follower
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.watching import Picture
 
 commands = typer.Typer()

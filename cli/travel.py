@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from journeyman.cli.echoes import echoes_of
 from journeyman.cli.failures import NO_TASK, WrongCall, command
-from journeyman.cli.lines import spelled
 from journeyman.cli.moments import moment, task_id
-from journeyman.cli.policies import policy_words
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.screen import AsJson, JournalPath, Redact, Reveal, Screen, instant, span, visible
 from journeyman.journal.changes import Change, JournalChange, QueueChange, TaskChange
+from journeyman.journal.echoes import echoes_of
+from journeyman.journal.lines import spelled
 from journeyman.journal.past import Past, resolve, task_at
+from journeyman.journal.policies import policy_words
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.view import JournalView, Moment, open_journal
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed

@@ -10,6 +10,8 @@ While a checkpoint is under way the tables hold tasks that the model still holds
 until it is complete.  A checkpoint that was cut short by a crash stays under way until the next one: then the journal is recovered
 again, now and then.
 
+Who looks seldom, as a web page does, may have missed millions of events; then it is cheaper to recover once more than to read them all.
+
 A journal that is deleted, replaced or not there yet is an error of that look (NoJournal, or what is wrong); the next look begins anew.
 """
 
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,10 +40,12 @@ from journeyman.journal.watching import SHOWN_EVENTS, Picture, TopModel
 from journeyman.kernel.bounds import SECOND_US
 from journeyman.kernel.namespace import shown_name
 from journeyman.kernel.taskstate import TaskState
+from journeyman.kernel.world import JournalState
 
 _LOOK_BACK_US: Final = 60 * SECOND_US
 _LOOK_BACK: Final = 50_000  # events, at most: half a second
 _AGAIN_S: Final = 60.0
+_FAR: Final = 300_000  # events since the last look: a few seconds
 _SHOWN_HISTORY: Final = 500
 
 
@@ -52,6 +58,37 @@ class Timeline:
     left_out: int
     payload: bytes | None
     parameters: Parameters
+
+
+class Beside(Catalog):
+    """The ended tasks on disk that the model does not hold: who asks both meets no task twice, whatever a checkpoint has written so far."""
+
+    def __init__(self, store: Store, model: TopModel) -> None:
+        super().__init__(store, Tally.load(store))
+        self._model = model
+
+    def _silent(self, id: bytes) -> bool:
+        return super()._silent(id) or self._model.task(id) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest durable state: unfinished tasks in `state`, ended ones there or in `catalog`.  `now`: kernel time, microseconds UTC."""
+
+    view: JournalView
+    state: JournalState
+    catalog: Catalog
+    picture: Picture
+    now: int
+    owner: int | None
+
+    def task(self, id: bytes) -> TaskState | None:
+        """The task of that id; None if there is none, or its retention is over."""
+        for queue in self.state.queues.values():
+            if id in queue.tasks:
+                found = queue.tasks[id]
+                return None if found.expires_at is not None and found.expires_at <= self.now else found
+        return self.catalog.get(id, self.now)
 
 
 class Follower:
@@ -74,12 +111,34 @@ class Follower:
         """How the journal stands now.  JourneymanError: it cannot be read, or is not there; the next call tries again."""
         view = self._opened()
         try:
+            if self._model is not None and view.last_seq - self._model.last_seq > _FAR:
+                self._model = None
             return self._look(view, self._model or self._attach(view))
         except KeyError:  # prune took a page from under us: what was read does not fit together
             return self._look(view, self._attach(view))
         except BaseException:
             self.close()
             raise
+
+    @contextmanager
+    def newest(self) -> Iterator[Newest]:
+        """The journal as it stands now, for questions in the block: what they read is of one commit.  Errors as of `refresh`.
+
+        Keep the block short, and take nothing mutable out of it: a busy journal grows while it lasts.
+        """
+        self.refresh()
+        view = self._opened()
+        with view.snapshot():
+            try:
+                picture = self._look(view, self._model or self._attach(view))
+            except KeyError:  # as in refresh
+                picture = self._look(view, self._attach(view))
+            except BaseException:
+                self._model = None  # half fed, perhaps
+                raise
+            model = self._model
+            assert model is not None
+            yield Newest(view, model.state, Beside(view.store, model), picture, picture.now, view.owner)
 
     def glimpse(self) -> Picture:
         """What can be told before anything has been recovered (glimpse.py).  JourneymanError as `refresh`."""
@@ -183,4 +242,4 @@ def _feed(model: TopModel, view: JournalView) -> None:
         model.feed(seq, event)
 
 
-__all__ = ["Follower", "Timeline"]
+__all__ = ["Follower", "Newest", "Timeline"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from journeyman.journal.log import Journal
 from journeyman.journal.record import Ignored
 from journeyman.journal.recovery import Recovered
 from journeyman.journal.waits import Wait, surroundings, waits
@@ -29,6 +30,7 @@ from journeyman.kernel.events import (
 from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.taskstate import TaskState
+from journeyman.kernel.world import JournalState
 
 if TYPE_CHECKING:
     from journeyman.journal.view import JournalView
@@ -75,13 +77,19 @@ def life(view: JournalView, id: bytes) -> Life | None:
     """The life of the task `id`; None if there is none (any more)."""
     with view.newest() as found:  # its row, its events and its payloads are of one moment
         task = find(found, id)
-        if task is None:
-            return None
-        journal = found.journal
-        events = [(seq, event) for seq, event in journal.events(task.seqs) if not isinstance(event, Ignored)]
-        arguments = journal.payload(task.payload_seq, task.payload_digest) if task.payload_len else b""
-        result = journal.payload(task.result_seq, task.result_digest) if task.result_seq else None
-    return Life(task, tuple(events), tuple(attempts(events)), tuple(waits(events, view.now())), arguments, result)
+        return None if task is None else life_of(found.journal, task, view.now())
+
+
+def life_of(journal: Journal, task: TaskState, now: int, most: int | None = None) -> Life:
+    """The life of a task that was found, within the snapshot in which it was.  `most`: events at most, two or more; its first one and its
+    newest ones then."""
+    seqs = task.seqs
+    if most is not None and len(seqs) > most:
+        seqs = seqs[:1] + seqs[1 - most :]
+    events = [(seq, event) for seq, event in journal.events(seqs) if not isinstance(event, Ignored)]
+    arguments = journal.payload(task.payload_seq, task.payload_digest) if task.payload_len else b""
+    result = journal.payload(task.result_seq, task.result_digest) if task.result_seq else None
+    return Life(task, tuple(events), tuple(attempts(events)), tuple(waits(events, now)), arguments, result)
 
 
 def find(found: Recovered, id: bytes) -> TaskState | None:
@@ -123,18 +131,19 @@ def reasons(view: JournalView, id: bytes) -> tuple[TaskState, list[Reason]] | No
     """
     with view.newest() as found:
         task = find(found, id)
-        if task is None:
-            return None
-        queue = found.state.queues[task.queue]
-        some = explain(queue, id, view.now(), surroundings(found.state, queue))
-        if not some:  # memory has let go of it
-            some = [
-                Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}"),
-                *key_held(queue, task, view.now()),
-            ]
-    if task.state in TERMINAL:
-        return task, some
-    return task, _with_the_engine(view.owner, task, some)
+        return None if task is None else (task, reasons_of(found.state, task, view.now(), view.owner))
+
+
+def reasons_of(state: JournalState, task: TaskState, now: int, owner: int | None) -> list[Reason]:
+    """The same of a task that was found in this state, or in the catalog beside it."""
+    queue = state.queues[task.queue]
+    some = explain(queue, task.id, now, surroundings(state, queue))
+    if not some:  # memory has let go of it
+        some = [
+            Reason("ended", f"it has ended: {task.state}{f' ({task.reason})' if task.reason else ''}"),
+            *key_held(queue, task, now),
+        ]
+    return some if task.state in TERMINAL else _with_the_engine(owner, task, some)
 
 
 def _with_the_engine(owner: int | None, task: TaskState, some: list[Reason]) -> list[Reason]:
@@ -153,4 +162,4 @@ def _with_the_engine(owner: int | None, task: TaskState, some: list[Reason]) -> 
     return some
 
 
-__all__ = ["Attempt", "Life", "attempts", "life", "reasons"]
+__all__ = ["Attempt", "Life", "attempts", "life", "life_of", "reasons", "reasons_of"]

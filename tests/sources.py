@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("kernel", "journal", "actors", "engine", "sim", "cli")
+LAYERS = ("kernel", "journal", "actors", "engine", "sim", "cli", "dashboard")
 
 
 class Source(NamedTuple):

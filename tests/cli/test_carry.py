@@ -16,12 +16,12 @@ import pytest
 import trio
 
 from journeyman.cli.fields import Fields
-from journeyman.cli.redaction import Redaction
 from journeyman.engine import Engine, Queue, Retry
 from journeyman.journal.errors import JournalCorrupt, NotImportable
 from journeyman.journal.jsonlines import lines_of
 from journeyman.journal.rebuild import import_journal
 from journeyman.journal.recovery import fold_everything
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.store import Table
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.kernel.events import EngineBooted, TransitionRejected

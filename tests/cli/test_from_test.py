@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from journeyman.cli.app import app
 from journeyman.cli.from_history import test_of
 from journeyman.cli.policy_source import changed, keyword_items, parameters
-from journeyman.cli.redaction import Redaction
 from journeyman.cli.source import Group, Literals, call, import_lines, lines, named, text
 from journeyman.engine import Constant, Engine, Exponential, Linear, Queue, Rate, Retention, Retry
 from journeyman.journal.course import course_of
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.view import open_journal
 from journeyman.kernel.events import TaskSubmitted
 from journeyman.sim import World, simulate

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from journeyman.cli.from_history import test_of as source_of
-from journeyman.cli.redaction import Redaction
 from journeyman.engine import Constant, Context, JourneymanError, Queue, Retention, Retry, Snooze
 from journeyman.journal.course import course_of
+from journeyman.journal.redaction import Redaction
 from journeyman.journal.steady import Steady
 from journeyman.journal.view import open_journal
 from journeyman.kernel.events import ClockStepped, TaskSubmitted

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from journeyman.cli.echoes import echoes_in
-from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.engine import Cancel, Context, Engine, Queue, Retry
 from journeyman.journal import open_journal
+from journeyman.journal.echoes import echoes_in
+from journeyman.journal.redaction import HIDDEN, Redaction
 from tests.cli.journals import called, filled
 
 KNOWN = {"send": [("to", "password")], "twice": [("a",), ("secret",)]}

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import instant, jsonable, span, visible
+from journeyman.journal.redaction import Redaction
+from journeyman.journal.wording import instant, jsonable, span, visible
 from journeyman.kernel import events as e
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name

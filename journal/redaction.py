@@ -9,7 +9,7 @@ of handler `send`.
 
 Configured by --redact and by the environment variable JOURNEYMAN_REDACT (names with commas between), in addition to those below.  A list
 of a name and a value is taken for what it is.  What a handler puts into an exception's text cannot be told apart, but where the hidden
-arguments are at hand, their values are hidden there too: cli/echoes.py.
+arguments are at hand, their values are hidden there too: journal/echoes.py.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from journeyman.cli.redaction import Redaction
-from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
+from journeyman.journal.redaction import Redaction
+from journeyman.journal.wording import jsonable
 
 _LONG: Final = 2_000  # characters
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from journeyman.cli.screen import size, span
+from journeyman.journal.wording import size, span
 from journeyman.kernel.bounds import PPM
 
 _NAMES: Final[Mapping[str, str]] = {

@@ -19,8 +19,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.journal.cbor import CodecError, decode_payload
+from journeyman.journal.redaction import HIDDEN, Redaction
 
 SHORTEST: Final = 5  # characters of a value that is looked for
 _MANY: Final = 100_000  # tasks whose hidden values an export remembers
