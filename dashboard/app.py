@@ -6,14 +6,14 @@ nothing by it: not block the engine, not make its file grow, not change anything
 Choice.  The app is made of a path and only reads, through what `journeyman top` reads with (journal/following.py): the state is recovered
 once and then brought up to date at each request, by the events that are new; what is on disk is read in one short snapshot.  Nothing is
 open between two requests, nothing runs between them, and no page costs more than it shows, but for the first one.  One request is answered
-at a time, on a thread, and a few may wait; the rest is told to come back (503).  A page is made of plain values, drawn by a template without
-scripts, or given as JSON.
+at a time, on a thread, and a few may wait; the rest is told to come back (503).  A page is made of plain values, drawn by a template
+without scripts, or given as JSON.
 
 An engine of the same process is asked for its metrics instead (docs/METRICS.md): LMDB allows one environment a file and process, so such an
 app answers 503 and says why.
 
-Rejected: pages that ask the engine (an operator looks most when it does not answer, and each page would cost the loop that runs handlers);
-actions on these pages (they need accounts and tokens, which `journeyman retry` and its like do not); a page that reloads itself by a script.
+Rejected: pages that ask the engine (an operator looks most when it does not answer, and each page would cost the loop that runs
+handlers); actions on these pages (they need accounts and tokens, which `journeyman retry` and its like do not); scripts that reload.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def app(
 
     `hosts`: names under which it is served, beside localhost, 127.0.0.1 and [::1]; other requests are refused; ("*",) takes any, for an app
     below another that checks them.  `base_path`: served below this path, such as "/jobs", as the server sees it; an app that is mounted
-    below another needs none.  `redact`: fields of these names are hidden too; `reveal`: nothing is.  ValueError for what is no host or path.
+    below another needs none.  `redact`: fields of these names are hidden too; `reveal`: nothing is.  ValueError for what is no host, or
+    no path.
     """
     pages = Pages(path, Redaction(redact, reveal=reveal))
     return Door(pages.starlette(), hosts, base_path)

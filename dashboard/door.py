@@ -1,9 +1,9 @@
 """What every request and every answer goes through, whatever page it is for.
 
-Problem.  A page on 127.0.0.1 is open to every web site that the same browser shows: a site may point a name of its own at 127.0.0.1 and read
-what answers (DNS rebinding).  Choice: the `Host` of a request must be one of a list; a browser always sends the name in its address bar.
-Nothing here changes anything, and nothing but GET and HEAD is answered, by a list of what is allowed.  Every answer, errors too, tells the
-browser to run no script, load nothing from elsewhere, be framed by nobody, guess no type and keep no copy.
+Problem.  A page on 127.0.0.1 is open to every web site that the same browser shows: a site may point a name of its own at 127.0.0.1 and
+read what answers (DNS rebinding).  Choice: the `Host` of a request must be one of a list; a browser always sends the name in its address
+bar.  Nothing here changes anything, and nothing but GET and HEAD is answered, by a list of what is allowed.  Every answer, errors too,
+tells the browser to run no script, load nothing from elsewhere, be framed by nobody, guess no type and keep no copy.
 
 The door also knows below which path the app is served (`base_path`), for a reverse proxy that leaves the path as it is.
 
@@ -44,7 +44,7 @@ class Door:
                 raise ValueError(f"a host is a name such as jobs.example.org, without a scheme or a path, not {host!r}")
         if base_path and re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", base_path) is None:
             raise ValueError(
-                f"a base path begins with a slash, does not end with one and holds letters, digits and ._~-, not {base_path!r}"
+                f"a base path begins with a slash, ends with none and holds letters, digits and ._~-, not {base_path!r}"
             )
         self._inner = inner
         self._any = "*" in hosts

@@ -2,8 +2,8 @@
 
 Problem.  A journal holds a million tasks and a page shows fifty.  Choice: by queue and state the lists of the engine's own listing are
 walked (engine/reading.py), from a seq on and no further than the page; so a page costs by what it shows.  Filters that no index knows
-(handler, owner, tag, key ...) are asked of each task on the way, of LOOKED_AT at most: then the page says how far it came, and its link goes
-on from there.  A render is bounded, whatever is asked for.
+(handler, owner, tag, key ...) are asked of each task on the way, of LOOKED_AT at most: then the page says how far it came, and its link
+goes on from there.  A render is bounded, whatever is asked for.
 
 What is due later stands in a heap, which is walked in order without being changed (`_rising`); from a cursor on the whole heap is looked
 through, which takes a third of a second for a million.

@@ -117,7 +117,7 @@ def _schedule(shown: str, queue: QueueState, one: ScheduleState, now: int) -> di
 
 def journal_page(newest: Newest) -> dict[str, Any]:
     """Where it is, how large, how often it was opened."""
-    view, gauge = newest.view, newest.view.gauge()
+    view = newest.view
     return {
         "now_us": newest.now,
         "path": view.path,
@@ -128,7 +128,7 @@ def journal_page(newest: Newest) -> dict[str, Any]:
         "last_seq": newest.picture.last_seq,
         "newest_event_at_us": newest.state.last_at or None,
         "file_bytes": view.file_bytes,
-        **{f"{name}_bytes" if name not in ("readers", "reader_lag") else name: value for name, value in gauge._asdict().items()},
+        **{f"{name}_bytes" if name not in ("readers", "reader_lag") else name: value for name, value in newest.gauge._asdict().items()},
     }
 
 

@@ -33,7 +33,7 @@ from journeyman.journal.instants import instant_of
 from journeyman.journal.log import Journal
 from journeyman.journal.parameters import Parameters
 from journeyman.journal.row import decode_named, decode_rows
-from journeyman.journal.store import Store, Table
+from journeyman.journal.store import Gauge, Store, Table
 from journeyman.journal.tally import Tally
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.watching import SHOWN_EVENTS, Picture, TopModel
@@ -81,6 +81,7 @@ class Newest:
     picture: Picture
     now: int
     owner: int | None
+    gauge: Gauge
 
     def task(self, id: bytes) -> TaskState | None:
         """The task of that id; None if there is none, or its retention is over."""
@@ -128,6 +129,7 @@ class Follower:
         """
         self.refresh()
         view = self._opened()
+        gauge = view.gauge()  # which waits for whoever reads
         with view.snapshot():
             try:
                 picture = self._look(view, self._model or self._attach(view))
@@ -138,7 +140,7 @@ class Follower:
                 raise
             model = self._model
             assert model is not None
-            yield Newest(view, model.state, Beside(view.store, model), picture, picture.now, view.owner)
+            yield Newest(view, model.state, Beside(view.store, model), picture, picture.now, view.owner, gauge)
 
     def glimpse(self) -> Picture:
         """What can be told before anything has been recovered (glimpse.py).  JourneymanError as `refresh`."""
