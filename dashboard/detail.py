@@ -6,7 +6,7 @@ What each wait was for needs a fold of the journal (journal/waits.py), so it sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ def task_page(newest: Newest, task: TaskState, hiding: Hiding) -> dict[str, Any]
         "finished_at_us": task.finished_at,
         "expires_at_us": task.expires_at,
         "elapsed_us": task.elapsed_us,
-        **_values(task, life, hiding, echoes),
+        **_values(newest, task, life, hiding, echoes),
         "reasons": [
             {"kind": reason.kind, "text": cut(echoes.text(reason.text), _LINE), "until_at_us": reason.until_at}
             for reason in reasons_of(newest.state, task, newest.now, newest.owner)
@@ -77,26 +77,28 @@ def task_page(newest: Newest, task: TaskState, hiding: Hiding) -> dict[str, Any]
     }
 
 
-def _values(task: TaskState, life: Life, hiding: Hiding, echoes: Echoes) -> dict[str, Any]:
+def _values(newest: Newest, task: TaskState, life: Life, hiding: Hiding, echoes: Echoes) -> dict[str, Any]:
     """Arguments, result and meta: as values where they are small, and as text of a bounded length."""
     called = arguments(task.handler, life.arguments, hiding.redaction)
     meta = hiding.redaction.value((task.options or {}).get("meta"))
-    found: dict[str, Any] = {
+    known = newest.view.parameters().get(task.handler, ())
+    names = next(iter(known)) if len(known) == 1 else ()  # as its handler is declared, if nobody ever declared it otherwise
+    return {
         "arguments_bytes": task.payload_len,
-        "arguments": None if called is None else _lines(called, echoes),
+        "arguments": None if called is None else _lines(called, names, echoes),
         "result_bytes": task.result_len,
         "has_result": life.result is not None,
         "result": None if life.result is None else _value(echoes.value(result(life.result, hiding.redaction))),
         "meta": None if not meta else _value(echoes.value(jsonable(meta))),
     }
-    return found
 
 
-def _lines(called: Mapping[str, Any], echoes: Echoes) -> list[dict[str, Any]]:
+def _lines(called: Mapping[str, Any], names: Sequence[str], echoes: Echoes) -> list[dict[str, Any]]:
     """Arguments one by one: name or place, and value."""
     if "undecodable_bytes" in called:
         return [{"name": "?", "value": f"{called['undecodable_bytes']} bytes that cannot be decoded"}]
-    pairs = [*enumerate(called["args"]), *called["kwargs"].items()]
+    placed = [(names[place] if place < len(names) else place, value) for place, value in enumerate(called["args"])]
+    pairs = [*placed, *called["kwargs"].items()]
     shown = [{"name": str(name), "value": _value(echoes.value(value), _VALUE // 4)} for name, value in pairs[:_KIN]]
     if len(pairs) > _KIN:
         shown.append({"name": "\u2026", "value": f"{len(pairs) - _KIN:,} more"})
