@@ -43,9 +43,7 @@ class Door:
             if host != "*" and _HOST.fullmatch(host) is None:
                 raise ValueError(f"a host is a name such as jobs.example.org, without a scheme or a path, not {host!r}")
         if base_path and re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", base_path) is None:
-            raise ValueError(
-                f"a base path begins with a slash, ends with none and holds letters, digits and ._~-, not {base_path!r}"
-            )
+            raise ValueError(f"a base path begins with a slash, ends with none and holds letters, digits and ._~-, not {base_path!r}")
         self._inner = inner
         self._any = "*" in hosts
         self._hosts = OURSELVES | {host.lower() for host in hosts}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md")
+GUIDES = ("LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md", "WEB.md")
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES

@@ -88,7 +88,7 @@ SYSTEMS: Final = {
         ),
         (
             ("Tx", "tasks are added in the caller's SQL transaction", "later; `submit_many` and `ctx.submit` are atomic"),
-            ("web UI", "four lists and two pages, for looking only", "later"),
+            ("web UI", "four lists and two pages, for looking only", "more of both, escaped (docs/WEB.md)"),
         ),
     ),
 }  # fmt: skip

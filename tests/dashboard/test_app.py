@@ -99,7 +99,7 @@ def test_row_65_what_is_no_host(host: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["jobs", "/jobs/", "/", "/a b", "/../x?y"])
-def test_row_65_what_is_no_base_path(path: str) -> None:
+def test_row_65_what_is_no_path(path: str) -> None:
     with pytest.raises(ValueError, match="a base path begins with a slash"):
         app("somewhere", base_path=path)
 

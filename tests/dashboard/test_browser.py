@@ -22,7 +22,7 @@ QUIET = (
 def test_row_65_in_a_browser(tmp_path: Path) -> None:
     ids = made(tmp_path / "jobs", 3)
     with Server(tmp_path / "jobs", "--base-path", "/jobs") as server:
-        for place, words in (("/", "Queues"), (f"/task/{ids['failed']}", SCRIPT), ("/upcoming", "by due instant")):
+        for place, words in (("/", "Queues"), (f"/task/{ids['failed']}", SCRIPT), ("/upcoming", "By due instant")):
             call = [
                 str(BROWSER),
                 *QUIET,

@@ -52,7 +52,7 @@ def test_row_65_every_link_leads_to_a_page(sample: tuple[Path, dict[str, str]], 
     assert {*TABS, *(f"/task/{id}" for id in sample[1].values())} <= everything.keys()
 
 
-def test_row_65_below_a_base_path(sample: tuple[Path, dict[str, str]], everything: dict[str, Answer]) -> None:
+def test_row_65_below_a_path(sample: tuple[Path, dict[str, str]], everything: dict[str, Answer]) -> None:
     base = "/tools/jobs"
     with Server(sample[0], "--base-path", base) as server:
         assert server.root == base
