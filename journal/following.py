@@ -6,8 +6,8 @@ what is new.  What came since the last look is read by the page, each page in a 
 the rest together with what the journal's tables say of ended tasks, so that both are of one commit and no task is counted twice or not
 at all.
 
-While a checkpoint is under way the tables hold tasks that the model still holds too; what they said before it began stays in force
-until it is complete.  A checkpoint that was cut short by a crash stays under way until the next one: then the journal is recovered
+While a checkpoint is under way the tables hold tasks that the model still holds too; then they are asked for each of those, so that it
+is counted once.  A checkpoint that was cut short by a crash stays under way until the next one: then the journal is recovered
 again, now and then.
 
 Who looks seldom, as a web page does, may have missed millions of events; then it is cheaper to recover once more than to read them all.
@@ -213,21 +213,21 @@ class Follower:
         _feed(model, view)
         with view.store.snapshot():
             _feed(model, view)
-            if decode_named(PROGRESS, view.store.get(Table.META, PROGRESS)) is None:
-                self._settling = None
-                self._settle(view.store, model)
-            elif self._settling is None:
-                self._settling = time.monotonic()
+            now = max(view.now(), model.state.last_at)
+            under_way = decode_named(PROGRESS, view.store.get(Table.META, PROGRESS)) is not None
+            self._settle(view.store, model, now, under_way)
+            self._settling = (self._settling or time.monotonic()) if under_way else None
         if self._settling is not None and model.last_seq != before and time.monotonic() - self._settling > _AGAIN_S:
             model = self._attach(view)
-        return model.picture(view.now())
+            now = max(view.now(), model.state.last_at)
+        return model.picture(now)
 
-    def _settle(self, store: Store, model: TopModel) -> None:
-        """Let go of what the tables hold by now, and count what they hold beside the model."""
+    def _settle(self, store: Store, model: TopModel, now: int, under_way: bool) -> None:
+        """Let go of what the tables hold by now, and count what they hold beside the model at `now`."""
         checkpoint = decode_named(CHECKPOINT, store.get(Table.META, CHECKPOINT))
         model.let_go(0 if checkpoint is None else checkpoint["seq"])
         tally = Tally.load(store)
-        back = list(model.called_back)
+        back = list(model.called_back | model.ended.keys()) if under_way else list(model.called_back)
         pairs = [(id, value) for id, value in zip(back, store.get_many(Table.TASKS, back), strict=True) if value is not None]
         model.called_back.intersection_update(id for id, _ in pairs)
         for task, _ in decode_rows(Table.TASKS, pairs):
@@ -236,7 +236,7 @@ class Follower:
             else:
                 tally.shadow(tally.place(task))
         self._catalog = Catalog(store, tally)
-        model.settled = self._catalog.counts(max(model.state.last_at, time.time_ns() // 1_000))
+        model.settled = self._catalog.counts(now)
 
 
 def _feed(model: TopModel, view: JournalView) -> None:

@@ -169,6 +169,7 @@ class TopModel:
                 self.died(self.state.queues[event.queue].tasks[event.task])
         elif isinstance(event, TaskRetried):
             self.called_back.add(event.task)
+            self._ids[self.state.queues[event.queue].tasks[event.task].seq] = event.task  # it may have been settled long ago
             self.ended.pop(event.task, None)
             self._dead.pop(event.task, None)
         elif isinstance(event, TasksPruned):

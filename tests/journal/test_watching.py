@@ -113,6 +113,22 @@ def test_dead_letters_come_newest_first_and_go_with_a_retry() -> None:
     assert (picture.total(State.FAILED), picture.total(State.PENDING)) == (2, 1)
 
 
+def test_a_task_that_is_retried_after_it_was_settled_ends_as_others_do() -> None:
+    journal = Journal()
+    task = journal.submitted(START)
+    journal.started(task, START)
+    journal.died(task, START + SECOND)
+    row = journal.model.state.queues["q"].tasks[task].row()
+    journal.model.let_go(journal.seq)
+    assert journal.model.task(task) is None
+    journal.say(TaskRetried(START + 2 * SECOND, "q", 1, 1, task, "ops", "", row))
+    journal.started(task, START + 2 * SECOND, attempt=2)
+    journal.say(TaskSucceeded(START + 3 * SECOND, "q", 1, 1, task, 2, 250, START + 5 * SECOND, True, 0, b"", 0))
+    assert journal.model.picture(START + 4 * SECOND).total(State.SUCCEEDED) == 1
+    assert journal.model.picture(START + 5 * SECOND).total(State.SUCCEEDED) == 0
+    assert journal.model.ended == {}
+
+
 def test_lists_are_bounded() -> None:
     journal = Journal()
     for n in range(2 * SHOWN_DEAD):
