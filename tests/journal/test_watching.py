@@ -124,6 +124,7 @@ def test_a_task_that_is_retried_after_it_was_settled_ends_as_others_do() -> None
     journal.say(TaskRetried(START + 2 * SECOND, "q", 1, 1, task, "ops", "", row))
     journal.started(task, START + 2 * SECOND, attempt=2)
     journal.say(TaskSucceeded(START + 3 * SECOND, "q", 1, 1, task, 2, 250, START + 5 * SECOND, True, 0, b"", 0))
+    journal.model.called_back.clear()  # as whoever feeds it does when the tables hold it no more
     assert journal.model.picture(START + 4 * SECOND).total(State.SUCCEEDED) == 1
     assert journal.model.picture(START + 5 * SECOND).total(State.SUCCEEDED) == 0
     assert journal.model.ended == {}
