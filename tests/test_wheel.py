@@ -55,6 +55,11 @@ def test_holds_all_of_it_and_nothing_else(wheel: Path) -> None:
         expected = {f"journeyman/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / layer).rglob("*.py")}
         assert {n for n in names if n.startswith(f"journeyman/{layer}/") and n.endswith(".py")} == expected
         assert f"journeyman/{layer}/py.typed" in names
+    drawn = {
+        f"journeyman/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "dashboard").rglob("*") if p.suffix in (".html", ".css", ".svg")
+    }
+    assert len(drawn) > 8
+    assert drawn <= set(names)
 
 
 def test_runs_alone(wheel: Path, tmp_path: Path) -> None:
