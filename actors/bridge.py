@@ -166,6 +166,10 @@ class Bridge:
         """Whether this is the loop's own thread."""
         return threading.current_thread() is self._thread
 
+    def gone(self) -> BaseException:
+        """What to tell a caller who finds the loop ended, or ending."""
+        return self._stopped(self.failure)
+
     # --- for callers, on any thread --------------------------------------------------------------------------------------
 
     def ask(self, work: Callable[[], Awaitable[T]]) -> Steps[T]:
@@ -174,7 +178,7 @@ class Bridge:
         self._requests.add(request)
         try:
             if self.ended.passed or not self._soon(self._begin, request):
-                raise self._stopped(self.failure)
+                raise self.gone()
             yield request
         except BaseException:
             if not request.passed:
@@ -203,12 +207,9 @@ class Bridge:
 
     def _begin(self, request: Request[Any]) -> None:
         if self._nursery is None:
-            request.fail(self._stopped(self.failure))
+            request.fail(self.gone())
         else:
-            self._nursery.start_soon(request.run, self._cut_off)
-
-    def _cut_off(self) -> BaseException:
-        return self._stopped(self.failure)
+            self._nursery.start_soon(request.run, self.gone)
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -233,7 +234,7 @@ class Bridge:
             self.ended.come()
             while self._requests:
                 with suppress(KeyError):  # its caller has just gone
-                    self._requests.pop().fail(self._stopped(self.failure))
+                    self._requests.pop().fail(self.gone())
             self.opened.come()
 
 

@@ -84,7 +84,7 @@ class _Life:
         if self.forked:
             raise RuntimeError(
                 f"this engine was started in process {self._pid} and does not work in process {os.getpid()}, which was forked from it: "
-                "start it after the fork, in one process (gunicorn: in post_fork, or without preload_app); for a child's own, make another object"
+                "start it after the fork, in one process (gunicorn: in post_fork, or without preload_app)"
             )
 
     # --- steps ---------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class BackgroundEngine(BlockingDoor):
 
     def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> BackgroundNamespace:
         """As `Engine.namespace`: a door for a plugin."""
-        return BackgroundNamespace(self._life, self.ask(partial(_namespace, self._life.engine, name, max_concurrency, limits)))
+        return BackgroundNamespace(self._life, self._ask(partial(_namespace, self._life.engine, name, max_concurrency, limits)))
 
     def __enter__(self) -> Self:
         drive_here(self._life.start(anew=True))
@@ -257,7 +257,7 @@ class AioEngine(AioDoor):
 
     async def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> BackgroundNamespace:
         """As `Engine.namespace`: a door for a plugin."""
-        return BackgroundNamespace(self._life, await self.ask(partial(_namespace, self._life.engine, name, max_concurrency, limits)))
+        return BackgroundNamespace(self._life, await self._ask(partial(_namespace, self._life.engine, name, max_concurrency, limits)))
 
 
 class BackgroundNamespace(BlockingDoor):

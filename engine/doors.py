@@ -21,6 +21,7 @@ import trio
 
 from journeyman.actors.bridge import Bridge, Steps, drive_here, drive_there
 from journeyman.engine.engine import Door
+from journeyman.engine.errors import EngineStopped
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import NamedHandler, named_handler
 from journeyman.engine.spec import Item, Submittable
@@ -46,8 +47,13 @@ class Way(NamedTuple):
 
     def ask(self, work: Callable[[], Awaitable[R]]) -> Steps[R]:
         """What `work` says on the loop."""
+        bridge = self.bridge()
         try:
-            return (yield from self.bridge().ask(work))
+            return (yield from bridge.ask(work))
+        except EngineStopped as error:
+            if error.__cause__ is None and bridge.failure is not None:
+                raise bridge.gone() from bridge.failure  # it came between the failure and the end
+            raise
         except trio.TooSlowError as error:
             if isinstance(error, TookTooLong):
                 raise
@@ -80,7 +86,7 @@ def blocking(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> B
 
     @functools.wraps(method)
     def call(self: BlockingDoor, /, *args: Any, **kwargs: Any) -> Any:
-        return self.ask(partial(method, self.way.door, *args, **kwargs))
+        return self._ask(partial(method, self._way.door, *args, **kwargs))
 
     return cast("Blocking[P, R]", call)
 
@@ -90,7 +96,7 @@ def awaited(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> Aw
 
     @functools.wraps(method)
     async def call(self: AioDoor, /, *args: Any, **kwargs: Any) -> Any:
-        return await self.ask(partial(method, self.way.door, *args, **kwargs))
+        return await self._ask(partial(method, self._way.door, *args, **kwargs))
 
     return cast("Awaited[P, R]", call)
 
@@ -125,20 +131,22 @@ class BlockingDoor:
     """
 
     def __init__(self, way: Way, limit: float | None = None) -> None:
-        self.way = way
-        self.limit = limit
+        self._way = way
+        self._limit = limit
 
-    def ask(self, work: Callable[[], Awaitable[R]]) -> R:
+    def _ask(self, work: Callable[[], Awaitable[R]]) -> R:
         """For the door's own calls: what `work` says on the engine's loop."""
-        return drive_here(self.way.ask(work), self.limit, self._late)
+        return drive_here(self._way.ask(work), self._limit, self._late)
 
     def _late(self) -> BaseException:
-        return TookTooLong(f"no answer within {self.limit:g} s; what was asked may still be done: with id= a submit can be repeated safely")
+        return TookTooLong(
+            f"no answer within {self._limit:g} s; what was asked may still be done: with id= a submit can be repeated safely"
+        )
 
     def within(self, limit: Seconds) -> BlockingDoor:
         """This door, with calls that raise TookTooLong when there is no answer within `limit` seconds (or a timedelta).  What was asked may
         have been done all the same."""
-        return BlockingDoor(self.way, seconds(limit, "limit"))
+        return BlockingDoor(self._way, seconds(limit, "limit"))
 
     @overload
     def submit(self, handler: Submittable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> BackgroundHandle[R]: ...
@@ -149,11 +157,11 @@ class BlockingDoor:
 
         Interrupted (Ctrl-C, SystemExit from a signal), the caller cannot know whether the task exists; with `id=` it can ask again safely.
         """
-        return BackgroundHandle(self.way, self.ask(partial(self.way.door.submit, handler, *args, **kwargs)))
+        return BackgroundHandle(self._way, self._ask(partial(self._way.door.submit, handler, *args, **kwargs)))
 
     def submit_many(self, items: Iterable[Item]) -> _BackgroundHandles:
         """As `Engine.submit_many`: many tasks in one commit, all or none."""
-        return [BackgroundHandle(self.way, each) for each in self.ask(partial(self.way.door.submit_many, list(items)))]
+        return [BackgroundHandle(self._way, each) for each in self._ask(partial(self._way.door.submit_many, list(items)))]
 
     def handler(self, name: str, queue: str) -> NamedHandler:
         """As `Engine.handler`: a handler of `queue` by name."""
@@ -227,11 +235,11 @@ class AioDoor:
     """
 
     def __init__(self, way: Way) -> None:
-        self.way = way
+        self._way = way
 
-    async def ask(self, work: Callable[[], Awaitable[R]]) -> R:
+    async def _ask(self, work: Callable[[], Awaitable[R]]) -> R:
         """For the door's own calls: what `work` says on the engine's loop."""
-        return await drive_there(self.way.ask(work))
+        return await drive_there(self._way.ask(work))
 
     @overload
     async def submit(self, handler: Submittable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AioHandle[R]: ...
@@ -239,11 +247,11 @@ class AioDoor:
     async def submit(self, handler: str, /, *args: Any, **kwargs: Any) -> AioHandle[Any]: ...
     async def submit(self, handler: Any, /, *args: Any, **kwargs: Any) -> AioHandle[Any]:
         """As `Engine.submit`: record a task and return when it is durable."""
-        return AioHandle(self.way, await self.ask(partial(self.way.door.submit, handler, *args, **kwargs)))
+        return AioHandle(self._way, await self._ask(partial(self._way.door.submit, handler, *args, **kwargs)))
 
     async def submit_many(self, items: Iterable[Item]) -> _AioHandles:
         """As `Engine.submit_many`: many tasks in one commit, all or none."""
-        return [AioHandle(self.way, each) for each in await self.ask(partial(self.way.door.submit_many, list(items)))]
+        return [AioHandle(self._way, each) for each in await self._ask(partial(self._way.door.submit_many, list(items)))]
 
     def handler(self, name: str, queue: str) -> NamedHandler:
         """As `Engine.handler`: a handler of `queue` by name."""
