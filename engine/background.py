@@ -97,8 +97,9 @@ class _Life:
             begun = bridge is None or bridge.ended.passed
             if begun:
                 self._pid, self._told = os.getpid(), False
-                bridge = self._bridge = Bridge("journeyman-engine", self._serve, _stopped)
+                bridge = Bridge("journeyman-engine", self._serve, _stopped)
                 bridge.start()
+                self._bridge = bridge
         assert bridge is not None
         if anew and not begun:
             raise RuntimeError(

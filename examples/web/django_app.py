@@ -2,11 +2,13 @@
 
     gunicorn --config gunicorn_conf.py django_app:wsgi      one process with threads; its hooks open the engine
     uvicorn django_app:asgi                                 the lifespan opens it
-    python django_app.py check                              manage.py: commands open no journal
+    python django_app.py runserver                          for development: as manage.py does below
+    python django_app.py check                              other commands open no journal
 
 In a project of the usual shape `wsgi` is in wsgi.py, `asgi` in asgi.py, and jobs.py stands beside the models.
 """
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -67,4 +69,7 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], sen
 
 
 if __name__ == "__main__":
+    # The reloader runs this twice: first as the parent, which only watches, then with RUN_MAIN as the server.
+    if "runserver" in sys.argv and ("--noreload" in sys.argv or os.environ.get("RUN_MAIN")):
+        jobs.start()  # and the interpreter's exit stops it
     execute_from_command_line(sys.argv)

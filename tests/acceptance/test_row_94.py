@@ -109,6 +109,27 @@ def test_row_94_what_a_killed_server_acknowledged_goes_on_in_the_next(kind: str,
         assert site.ask("count") == 20
 
 
+def test_row_94_djangos_server_for_development(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "django_app.py", "runserver", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "JOBS": str(tmp_path / "jobs")}
+    process = subprocess.Popen(
+        command, cwd=WEB, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        site = Site(process, port).opened()
+        id = site.ask("welcome/ann", "POST")["id"]
+        assert site.ask(f"tasks/{id}?wait=10")["state"] == "succeeded"
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in its terminal
+        process.communicate(timeout=30)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    with BackgroundEngine(tmp_path / "jobs") as engine:
+        assert engine.get(id).result == "welcomed ann in attempt 1"
+
+
 def test_row_94_management_commands_open_no_journal(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "django_app.py", "check"],

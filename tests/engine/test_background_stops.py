@@ -17,6 +17,7 @@ from journeyman.engine import (
     EngineStopped,
     JournalLocked,
     Queue,
+    QueueExists,
     State,
 )
 from journeyman.engine.background import BackgroundEngine, TookTooLong
@@ -171,6 +172,47 @@ def test_a_cancelled_start_leaves_no_lock_behind(work: Work, tmp_path: Path) -> 
             await self.engine.__aexit__(None, None, None)
 
     asyncio.run(main())
+
+
+def test_a_cancelled_stop_cuts_the_grace_short(work: Work) -> None:
+    async def main() -> None:
+        engine = BackgroundEngine(None, [work.queue])
+        await engine.aio.start()
+        await engine.aio.submit(work.stays)
+        await asyncio.to_thread(work.entered.wait, 10)
+        stopping = asyncio.create_task(engine.aio.stop(grace=3600))
+        await asyncio.sleep(0.05)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        assert await engine.aio.stop() is False
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - began < 10
+
+
+def test_what_refuses_the_start_is_told_as_it_is(work: Work) -> None:
+    twin = Work()
+    for _ in range(2):
+        with pytest.raises(QueueExists, match="twice"), BackgroundEngine(None, [work.queue, twin.queue]):
+            raise AssertionError("it opened")
+
+
+def test_starting_and_stopping_leaves_nothing_behind(work: Work, tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    engine = BackgroundEngine(tmp_path, [work.queue])
+    for _ in range(3):
+        with engine:
+            assert engine.submit(work.add, 1).result(10) == 2
+    before = held()
+    for _ in range(10):
+        with engine:
+            assert engine.submit(work.add, 1).result(10) == 2
+    after = held()
+    assert after[0] <= before[0] + 1 and after[1] <= before[1] + 1
 
 
 def test_the_same_journal_in_trio_afterwards(work: Work, tmp_path: Path) -> None:
