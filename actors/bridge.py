@@ -152,14 +152,29 @@ class Bridge:
         self.opened = Moment()  # or it ended before it was
         self.ended = Moment()
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._name = name
+        self._claim = [self]  # whoever takes it, runs the loop or sees to it that nobody does: a start can be interrupted at any instant
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin, unless it has begun.  Interrupted, it may have begun or not; calling it again is right in both cases."""
+        if self._claim:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def withdraw(self) -> bool:
+        """End it before it begins; whether that was possible."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return False
+        self.ended.come()
+        self.opened.come()
+        return True
 
     def join(self) -> None:
         """Wait for the thread's very end; for once `ended` has come."""
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     @property
     def inside(self) -> bool:
@@ -175,8 +190,8 @@ class Bridge:
     def ask(self, work: Callable[[], Awaitable[T]]) -> Steps[T]:
         """Run `work` on the loop.  Interrupted, it is cancelled there; what it has done by then stays done."""
         request = Request(work)
-        self._requests.add(request)
         try:
+            self._requests.add(request)
             if self.ended.passed or not self._soon(self._begin, request):
                 raise self.gone()
             yield request
@@ -209,7 +224,13 @@ class Bridge:
         if self._nursery is None:
             request.fail(self.gone())
         else:
-            self._nursery.start_soon(request.run, self.gone)
+            self._nursery.start_soon(self._answer, request)
+
+    async def _answer(self, request: Request[Any]) -> None:
+        try:
+            await request.run(self.gone)
+        finally:
+            self._requests.discard(request)  # its caller may have been interrupted before it could
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -226,6 +247,11 @@ class Bridge:
             callers.cancel_scope.deadline = trio.current_time() + LAST_WORDS
 
     def _run(self) -> None:
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
+        self._thread = threading.current_thread()
         try:
             trio.run(self._main)
         except BaseException as error:  # trio itself

@@ -78,7 +78,8 @@ class _Life:
     @property
     def forked(self) -> bool:
         """Whether it was open in the process that this one was forked from, so that its thread is not here."""
-        return self._bridge is not None and self._pid != os.getpid() and not self._bridge.ended.passed
+        bridge = self._bridge
+        return bridge is not None and self._pid != os.getpid() and not bridge.ended.passed
 
     def _check_process(self) -> None:
         if self.forked:
@@ -91,22 +92,17 @@ class _Life:
 
     def start(self, *, anew: bool = False) -> Steps[None]:
         """Open the engine, if it is not open.  Raises what entering an Engine raises.  anew: RuntimeError if it is open."""
-        self._check_process()
-        with self._lock:
-            bridge = self._bridge
-            begun = bridge is None or bridge.ended.passed
-            if begun:
-                self._pid, self._told = os.getpid(), False
-                bridge = Bridge("journeyman-engine", self._serve, _stopped)
-                bridge.start()
-                self._bridge = bridge
-        assert bridge is not None
+        bridge, begun = self._begin()
         if anew and not begun:
             raise RuntimeError(
                 "this BackgroundEngine is started already; make another object, on another path or after this one has stopped"
             )
         try:
             yield bridge.opened
+        except GeneratorExit:  # interrupted just beside a wait: nobody will take further steps
+            if begun:
+                bridge.hurry()
+            raise
         except BaseException:
             if begun:
                 bridge.hurry()
@@ -116,19 +112,37 @@ class _Life:
             bridge.join()
             self._told = True
             raise bridge.failure or EngineStopped("this engine was stopped while it started")
-        atexit.register(self.at_exit)
+
+    def _begin(self) -> tuple[Bridge, bool]:
+        """The thread, and whether it has been started by this call.  An interruption leaves one that can be stopped, or none."""
+        self._check_process()
+        with self._lock:
+            bridge = self._bridge
+            begun = bridge is None or bridge.ended.passed
+            if bridge is None or begun:
+                atexit.unregister(self.at_exit)
+                atexit.register(self.at_exit)
+                self._pid, self._told = os.getpid(), False
+                bridge = self._bridge = Bridge("journeyman-engine", self._serve, _stopped)
+            bridge.start()
+            return bridge, begun
 
     def stop(self, grace: Seconds | None, *, raising: bool = True) -> Steps[bool]:
         """Stop the engine, if it is open.  raising: the failure that ended it, once."""
         if self._bridge is None:
             return True
         bridge = self.bridge()
+        if bridge.withdraw():
+            return True
         try:
             yield bridge.opened
             if not bridge.ended.passed:
                 with suppress(EngineStopped):  # it ends already
                     yield from bridge.ask(partial(self._stop, grace))
                 yield bridge.ended
+        except GeneratorExit:
+            bridge.hurry()
+            raise
         except (RuntimeError, ValueError):
             raise  # refused: a grace that is none, a handler that would wait for itself
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -125,6 +126,49 @@ def threads(engine: BackgroundEngine) -> None:
 
     threading.Thread(target=calls, daemon=True).start()
     time.sleep(0.2)
+
+
+class Alarm(BaseException):
+    """Of the clock, as SystemExit and KeyboardInterrupt are of signals."""
+
+
+def interrupted_anywhere(engine: BackgroundEngine) -> None:
+    """An exception out of a signal handler strikes at any instant of calls, and of starting and stopping."""
+    chance, armed = random.Random(1), [False]
+
+    def strike(*_: object) -> None:
+        if armed[0]:
+            armed[0] = False
+            raise Alarm
+
+    signal.signal(signal.SIGALRM, strike)
+
+    def calls() -> None:
+        for n in range(10):
+            engine.submit(add, n, 1).result(10)
+            engine.count()
+
+    def restarts() -> None:
+        engine.stop()
+        engine.start()
+
+    engine.start()
+    for work, longest in ((calls, 0.003), (restarts, 0.03)):
+        struck, until = 0, time.monotonic() + 1
+        while time.monotonic() < until:
+            try:
+                armed[0] = True
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00001, longest))
+                try:
+                    work()
+                finally:
+                    armed[0] = False
+            except Alarm:
+                struck += 1
+        print("struck often" if struck >= 20 else f"struck {struck} times", flush=True)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    engine.start()
+    print(engine.submit(add, 1, 2).result(10), engine.stop())
 
 
 if __name__ == "__main__":

@@ -98,6 +98,13 @@ def test_an_interruption_cuts_the_grace_of_stop_short(tmp_path: Path) -> None:
     assert states(tmp_path) == {"pending": 1}
 
 
+def test_an_interruption_at_any_instant_leaves_an_engine_that_works(tmp_path: Path) -> None:
+    code, out, _ = Program("interrupted_anywhere", tmp_path).ended()
+    assert (code, out) == (0, "struck often\nstruck often\n3 True\n")
+    with BackgroundEngine(tmp_path) as engine:
+        assert engine.count(state="running") == 0
+
+
 def test_a_forked_child_is_told_and_the_parent_goes_on(tmp_path: Path) -> None:
     code, out, err = Program("forks", tmp_path).ended()
     lines = out.splitlines()
