@@ -115,11 +115,12 @@ class Request(Moment, Generic[T]):
         if self._error is None:
             value: T = self._value
             return value
-        error = _own(self._error)
+        error, trace = _own(self._error), self._trace
+        self._error = self._trace = None  # the traceback leads to frames that hold this request, and to this one: no cycles
         try:
-            raise error.with_traceback(self._trace)
+            raise error.with_traceback(trace)
         finally:
-            del self, error  # the traceback leads to this frame: no cycle
+            del error, trace
 
 
 def _own(error: BaseException) -> BaseException:

@@ -48,6 +48,8 @@ class Way(NamedTuple):
     def ask(self, work: Callable[[], Awaitable[R]]) -> Steps[R]:
         """What `work` says on the loop."""
         bridge = self.bridge()
+        if not bridge.opened.passed:
+            yield bridge.opened  # another thread has just started it
         try:
             return (yield from bridge.ask(work))
         except EngineStopped as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from journeyman.engine import (
 )
 from journeyman.engine.background import AioHandle, BackgroundEngine, BackgroundHandle
 from journeyman.journal.memory_store import MemoryStore
+from tests.acceptance.stores import WatchedStore
 from tests.engine.callers import Work, in_threads
 from tests.laws.test_failed_append import FailingStore
 
@@ -235,6 +239,42 @@ def test_it_is_started_once(work: Work) -> None:
         assert engine.submit(work.add, 1).result(10) == 2
     finally:
         assert in_threads(engine.stop, engine.stop, lambda: asyncio.run(engine.aio.stop())) == [True] * 3
+
+
+def test_a_call_that_comes_while_it_starts_waits_for_that(work: Work) -> None:
+    store = WatchedStore()
+    store.hold = True  # the boot's own commit
+    engine = BackgroundEngine("x", [work.queue], store=store)
+
+    def call() -> int:
+        while True:
+            try:
+                return engine.submit(work.add, 1).result(10)
+            except EngineStopped as error:  # not even begun
+                refused.append(str(error))
+
+    refused: list[str] = []
+    threading.Timer(0.2, store.release).start()
+    assert in_threads(engine.start, call, lambda: asyncio.run(asyncio.to_thread(call))) == [engine, 2, 2]
+    assert [each for each in refused if "has not been started" not in each] == []
+    assert engine.stop() is True
+
+
+def test_an_error_leaves_no_cycle(work: Work) -> None:
+    with BackgroundEngine(None, [work.queue]) as engine:
+
+        def ask() -> weakref.ref[BaseException]:
+            try:
+                engine.get("01890a5d-ac96-774b-bcce-b302099a8057")
+            except TaskNotFound as error:
+                return weakref.ref(error)
+            raise AssertionError("it was found")
+
+        gc.disable()
+        try:
+            assert ask()() is None
+        finally:
+            gc.enable()
 
 
 def test_two_engines_on_one_path(work: Work, tmp_path: Path) -> None:
