@@ -305,13 +305,13 @@ def test_a_failed_journal_reaches_every_caller(work: Work, happened: bool) -> No
             return await engine.aio.wait(running.id)
 
         def strikes() -> Any:
-            time.sleep(0.2)  # by then the others wait
+            time.sleep(0.3)  # by then the others wait
             return engine.submit(work.add, 1)
 
         said = in_threads(lambda: running.wait(), in_asyncio, lambda: engine.drain(), strikes)
-        assert [type(said[n]) for n in (0, 1, 3)] == [OSError] * 3, said
-        assert isinstance(said[2], EngineStopped)
-        assert isinstance(said[2].__cause__, OSError), "it was between two looks"
+        assert isinstance(said[3], OSError)
+        for each in said:  # the failure itself; or, for one between two looks, that it is what stopped the engine
+            assert isinstance(each if isinstance(each, OSError) else each.__cause__, OSError), said
         for _ in range(2):
             with pytest.raises(EngineStopped, match="Input/output error") as later:
                 engine.count()

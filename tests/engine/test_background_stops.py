@@ -103,7 +103,7 @@ def test_a_stop_waits_for_what_runs_and_says_whether_it_could_finish(work: Work)
     engine = BackgroundEngine(None, [work.queue]).start()
     handle = engine.submit(work.waits)
     work.entered.wait(10)
-    threading.Timer(0.2, work.gate.set).start()
+    threading.Timer(0.5, work.gate.set).start()
     waited, stopped = in_threads(lambda: handle.result(), lambda: engine.stop(grace=30))
     assert (waited, stopped) == ("waited", True)
 
