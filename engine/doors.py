@@ -123,6 +123,11 @@ def _read(
 _list = _read(Door.list)
 
 
+async def _tally(door: Door) -> None:
+    """As `Engine.tally`: count from now on what `measures` tells of tasks and attempts."""
+    door.tally()
+
+
 # --- the blocking door --------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +179,8 @@ class BlockingDoor:
     list = blocking(_list)
     count = blocking(Door.count)
     stats = blocking(Door.stats)
+    measures = blocking(Door.measures)
+    tally = blocking(_tally)
     explain = blocking(Door.explain)
     history = blocking(Door.history)
     cancel = blocking(Door.cancel)
@@ -264,6 +271,8 @@ class AioDoor:
     list = awaited(_list)
     count = awaited(Door.count)
     stats = awaited(Door.stats)
+    measures = awaited(Door.measures)
+    tally = awaited(_tally)
     explain = awaited(Door.explain)
     history = awaited(Door.history)
     cancel = awaited(Door.cancel)

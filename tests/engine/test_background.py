@@ -63,6 +63,8 @@ def test_the_blocking_door(work: Work, tmp_path: Path) -> None:
             engine.submit(work.fails).result(10)
         assert [engine.count(state=state) for state in ("succeeded", "failed", "cancelled")] == [4, 1, 1]
         assert engine.stats()["q"].counts[State.FAILED] == 1
+        engine.tally()
+        assert engine.measures().queues["q"].tally is not None
         assert engine.history(handle.id)[0].kind == "TaskSubmitted"
         assert engine.configure("q", concurrency=3).concurrency == 3
         assert engine.schedule("nightly", work.add, every=3600, args=(1,)).name == "nightly"
