@@ -68,6 +68,15 @@ class EventFeed:
         """Where it stands: behind the last event it gave, or where it began.  Opaque text, for `since` of another feed."""
         return self._given.text()
 
+    @property
+    def place(self) -> Cursor:
+        """The same, to look at: for the simulator."""
+        return self._given
+
+    def shows(self, queue: str) -> bool:
+        """Whether it shows the events of that queue, by its stored name; "" for those of none."""
+        return queue == self._queue if self._queue is not None else self._scope.reaches(queue)
+
     def __aiter__(self) -> Self:
         return self
 
@@ -147,9 +156,7 @@ class EventFeed:
         return stopped
 
     def _wants(self, event: Event) -> bool:
-        if self._queue is not None:
-            return event.queue == self._queue
-        return self._scope.reaches(event.queue)
+        return self.shows(event.queue)
 
     def _gone(self) -> int:
         """The newest seq, of those it would have shown, that is not in the journal any more."""
@@ -182,7 +189,10 @@ class Feeds(Questions):
         iteration raises is said at `EventFeed`.
         """
         scope = self._opened()
-        return EventFeed(scope, since, None if queue is None else self._actor(scope, queue).name)
+        return self._feed(scope, since, None if queue is None else self._actor(scope, queue).name)
+
+    def _feed(self, scope: Scope, since: Since, queue: str | None) -> EventFeed:
+        return EventFeed(scope, since, queue)
 
 
 __all__ = ["EventFeed", "Feeds", "Since"]
