@@ -94,9 +94,7 @@ def check_cursor(cursor: Cursor, store: Store, last: int) -> None:
         return
     else:
         what = "is not in this journal, which is another one, or was put back from a backup"
-    raise ValueError(
-        f"the event behind which this cursor stands (seq {cursor.seq}) {what}: read the state anew, and begin with since=None"
-    )
+    raise ValueError(f"the event behind which this cursor stands (seq {cursor.seq}) {what}: read the state anew, and begin with since=None")
 
 
 class Stretch(NamedTuple):
