@@ -1,22 +1,22 @@
 """The feed: every event of the journal, in order, from some point on and then as it happens.
 
-Problem.  A program wants to hear of everything (an audit, a search index, a screen) and neither be outrun by the engine nor slow it down.  A
-bounded channel for each reader drops events or makes the writer wait; an unbounded one eats the memory.  Choice: a feed is a place in the
-journal and nothing else.  It reads the next page from there when it is asked for the next event, and when it has caught up it waits until
-the writer says that more is durable.  So a slow reader costs a page of memory, one that never reads costs its object, and nothing is
-shown before it is durable, for what is not durable is not read (law 3).  Reads end before anything is awaited.
+Problem.  A program wants to hear of everything (an audit, a search index, a screen) and neither be outrun by the engine nor slow it down.
+A bounded channel for each reader drops events or makes the writer wait; an unbounded one eats the memory.  Choice: a feed is a place in
+the journal and nothing else.  It reads the next page from there when it is asked for the next event, and when it has caught up it waits
+until the writer says that more is durable.  So a slow reader costs a page of memory, one that never reads costs its object, and nothing
+is shown before it is durable, for what is not durable is not read (law 3).  Reads end before anything is awaited.
 
-"From now on" is taken when `events()` is called, not when the first event is asked for: what becomes durable after the call is
-shown, though the reader begins much later.
+"From now on" is taken when `events()` is called, not when the first event is asked for: what becomes durable after the call is shown,
+though the reader begins much later.
 
-What has left the journal cannot be shown.  `FeedTruncated` is raised at the place where it stood, and only where an event is gone that this
-feed would have shown (journal/feed.py says how that is known).  It rests on a prune, so it too waits until that is durable.
+What has left the journal cannot be shown.  `FeedTruncated` is raised at the place where it stood, and only where an event is gone that
+this feed would have shown (journal/feed.py says how that is known).  It rests on a prune, so it too waits until that is durable.
 
-When the engine closes the feed ends with EngineStopped, as every wait does, and not as a loop that is done: more will happen at the
-next start, and its reader must go on from its cursor then.  What it holds already it still gives.
+When the engine closes the feed ends with EngineStopped, as every wait does, and not as a loop that is done: more will happen at the next
+start, and its reader must go on from its cursor then.  What it holds already it still gives.
 
-Rejected: an async generator (what is left of one that nobody closes runs whenever the collector finds it); a callback (whose errors and whose
-slowness would be the engine's); holding retention back for any reader (one that is forgotten would fill the disk).
+Rejected: an async generator (what is left of one that nobody closes runs whenever the collector finds it); a callback (whose errors and
+whose slowness would be the engine's); holding retention back for any reader (one that is forgotten would fill the disk).
 """
 
 from __future__ import annotations
@@ -179,7 +179,8 @@ class Feeds(Questions):
     """What can be followed of an open engine."""
 
     def events(self, since: Since = None, queue: str | None = None) -> EventFeed:
-        """Every event from `since` on, of one queue or of all that this door reaches: `async for event in engine.events()`.  A `FeedEvent` each.
+        """Every event from `since` on, of one queue or of all that this door reaches, as a `FeedEvent` each: `async for event in
+        engine.events()`.
 
         since: None is from now on, all that becomes durable after this call.  The `.cursor` of an event (or the event itself, or its seq):
         what came after that one.  An aware datetime: what is not before that instant.  "first": all that is left.

@@ -4,22 +4,22 @@ Problem.  A reader says where it stands and wants every event after that, none t
 dense when written, so reading on after a seq repeats nothing; but prune and compaction take events out of the middle, and a hole does not
 say whose events were in it.
 
-Choice: a cursor names one event, by its seq and the crc of its record, and the course of history it belongs to (the lineage).  What was taken
-is known per queue as one number, the newest seq that is gone (`QueueState.gone_seq`, folded from TasksPruned and JournalCompacted): a
-reader of a queue that meets a hole has lost something exactly when that number is beyond the event it stands at.  A reader that was told so
-and goes on is given a cursor that says up to where it knows that events are missing.
+Choice: a cursor names one event, by its seq and the crc of its record, and the course of history it belongs to (the lineage).  What was
+taken is known per queue as one number, the newest seq that is gone (`QueueState.gone_seq`, folded from TasksPruned and JournalCompacted):
+a reader of a queue that meets a hole has lost something exactly when that number is beyond the event it stands at.  A reader that was told
+so and goes on is given a cursor that says up to where it knows that events are missing.
 
 A cursor is text, and what is in it is nobody's business but this file's:
 
     base64url of: 1 (layout), lineage 4, seq 8, crc 4, known 8, crc32 of all that 4; numbers big-endian
 
-lineage: the first bytes of the journal's lineage, 0 for a journal in memory.  A journal that was put back from a backup has another lineage,
-and may have other events under the same seqs; a cursor of the older one is taken where the record at its seq is the very same, and
-refused where that cannot be seen.  The same crc finds an event that a power cut took back under "relaxed" durability.
+lineage: the first bytes of the journal's lineage, 0 for a journal in memory.  A journal that was put back from a backup has another
+lineage, and may have other events under the same seqs; a cursor of the older one is taken where the record at its seq is the very same,
+and refused where that cannot be seen.  The same crc finds an event that a power cut took back under "relaxed" durability.
 
-Rejected: a bare seq (after a restore it would skip events in silence); the hole judged by whatever TasksPruned can be found behind it
-(a pass over the whole journal, and compaction takes those too); a count of the queue's own events, qseq, in each cursor (exact for one queue, but a
-namespace has many).
+Rejected: a bare seq (after a restore it would skip events in silence); the hole judged by whatever TasksPruned can be found behind it (a
+pass over the whole journal, and compaction takes those too); a count of the queue's own events, qseq, in each cursor (exact for one queue,
+but a namespace has many).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError
 from typing import Final, NamedTuple
 from zlib import crc32
 

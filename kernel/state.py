@@ -29,8 +29,8 @@ class QueueState:
 
     __slots__ = (
         "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "gone_seq", "key_tats", "limiters", "name",
-        "parked_seq", "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks",
-        "tat_at", "tat_seq", "unfinished", "waits",
+        "parked_seq", "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq",
+        "tasks", "tat_at", "tat_seq", "unfinished", "waits",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:

@@ -1,8 +1,8 @@
 """A feed in a simulated world: the production feed of one boot, which dies with it.
 
-A feed is a call that never ends: when the process dies it raises EngineCrashed, and so does every later use of it.  Its reader opens another
-one with the cursor of the last event that it has dealt with, as a process outside would.  Every event it gives, and every FeedTruncated,
-is shown to the invariants.
+A feed is a call that never ends: when the process dies it raises EngineCrashed, and so does every later use of it.  Its reader opens
+another one with the cursor of the last event that it has dealt with, as a process outside would.  Every event it gives, and every
+FeedTruncated, is shown to the invariants.
 """
 
 from __future__ import annotations

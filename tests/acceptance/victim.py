@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import trio
 
@@ -144,7 +145,7 @@ async def unheard() -> None:
 
 async def feed() -> None:
     """Write down what the feed shows, and go on behind the last line of the process before."""
-    with open(sys.argv[3], "a+", encoding="utf-8") as notes:
+    with Path(sys.argv[3]).open("a+", encoding="utf-8") as notes:  # noqa: ASYNC230
         notes.seek(0)
         lines = notes.read().splitlines()
         async with Engine(path, [calm]) as engine, trio.open_nursery() as nursery:
