@@ -377,9 +377,7 @@ def note(name: str, seed: int) -> None:
 
 
 def main() -> None:
-    """Search from seed 0, each bug or those named; with --write the seeds are noted here, and --lost searches only where the known seed
-    no longer finds its bug.
-    """
+    """Search from seed 0, each bug or those named; --write notes the seeds here, --lost searches only where the known one is none any more."""
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     rows = []
     for bug in BUGS:
