@@ -377,7 +377,7 @@ def note(name: str, seed: int) -> None:
 
 
 def main() -> None:
-    """Search from seed 0, each bug or those named; --write notes the seeds here, --lost searches only where the known one is none any more."""
+    """Search from seed 0, each bug or those named; --write notes the seeds here, --lost is for those whose seed finds none now."""
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     rows = []
     for bug in BUGS:
