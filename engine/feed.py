@@ -30,7 +30,7 @@ import trio
 from journeyman.engine.errors import EngineStopped, FeedTruncated, JourneymanError
 from journeyman.engine.questions import Questions
 from journeyman.engine.scope import Scope
-from journeyman.journal.feed import Cursor, check_cursor, first_at, last_before, lineage_of, read_on
+from journeyman.journal.feed import Cursor, behind, check_cursor, first_at, last_before, lineage_of, read_on
 from journeyman.journal.history import FeedEvent, HistoryEvent, history_of
 from journeyman.journal.instants import instant_us
 from journeyman.kernel.events import Event
@@ -97,12 +97,12 @@ class EventFeed:
         if isinstance(since, HistoryEvent):
             since = (since.cursor if isinstance(since, FeedEvent) else "") or since.seq
         if since is None:
-            return Cursor(lineage, last)
+            return behind(shell.store, lineage, last)
         if since == FIRST:
             return Cursor(lineage, 0, known=self._gone())
         if isinstance(since, datetime):
             first = first_at(shell.journal, instant_us(since, "since"), last)
-            return Cursor(lineage, last if first > last else last_before(shell.store, first))
+            return behind(shell.store, lineage, last if first > last else last_before(shell.store, first))
         if isinstance(since, str):
             cursor = Cursor.read(since)
             check_cursor(cursor, shell.store, last)
@@ -111,7 +111,7 @@ class EventFeed:
             raise TypeError(f'since must be None, "first", a cursor, an event, a seq or an aware datetime, not {since!r}')
         if not 0 <= since <= last:
             raise ValueError(f"since names seq {since}, and this journal holds seqs up to {last}; 0 is before everything")
-        return Cursor(lineage, since)
+        return behind(shell.store, lineage, since)
 
     async def _more(self) -> None:
         """Read on until there is something to give."""

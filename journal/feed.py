@@ -82,6 +82,12 @@ def lineage_of(store: Store) -> bytes:
     return _NO_LINEAGE if identity is None else bytes(identity["lineage"][:4])
 
 
+def behind(store: Store, lineage: bytes, seq: int) -> Cursor:
+    """The cursor behind whatever event stands at `seq`."""
+    value = store.get(Table.EVENTS, seq_key(seq)) if seq else None
+    return Cursor(lineage, seq, _NO_CRC if value is None else value[4:8])
+
+
 def check_cursor(cursor: Cursor, store: Store, last: int) -> None:
     """ValueError when the event it names is none of this journal's.  `last`: the newest durable seq."""
     value = store.get(Table.EVENTS, seq_key(cursor.seq)) if 0 < cursor.seq <= last else None
@@ -147,4 +153,4 @@ def last_before(store: Store, seq: int) -> int:
     return int.from_bytes(pairs[0][0], "big") if pairs else 0
 
 
-__all__ = ["PAGE", "Cursor", "Stretch", "check_cursor", "first_at", "last_before", "lineage_of", "read_on"]
+__all__ = ["PAGE", "Cursor", "Stretch", "behind", "check_cursor", "first_at", "last_before", "lineage_of", "read_on"]

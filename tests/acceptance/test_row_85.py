@@ -48,7 +48,7 @@ async def test_row_85_a_reader_however_slow_is_shown_everything_in_order(tmp_pat
                     most = max(most, len(feed._ready))
                     if len(seen) == 6_000:
                         done.set()
-                    if len(seen) % 40 == 0:
+                    elif len(seen) % 40 == 0:
                         await trio.sleep(0.001)  # far slower than the engine
 
         async with trio.open_nursery() as nursery:
