@@ -11,7 +11,7 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("FEED.md", "LIMITS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "RECURRING.md", "UNIQUE.md")
+GUIDES = ("FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md")
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES
