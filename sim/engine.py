@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
     "pause", "resume", "configure", "drain", "create_queue", "reschedule", "reprioritise", "cancel_all",
-    "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview",
+    "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview", "measures",
 )  # fmt: skip
 
 
