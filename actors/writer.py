@@ -73,6 +73,7 @@ class Writer:
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
         self.crowd = 0  # how many waited for the last commit
+        self._readers: dict[Call[None], None] = {}  # who waits for more to be durable, in their order
 
     def largest(self) -> int:
         """Bytes of the largest payload or result in the commit under way."""
@@ -138,12 +139,36 @@ class Writer:
         self.after(Call.settle, call)
         await call.wait()
 
+    async def beyond(self, seq: int) -> None:
+        """Wait until an event after `seq` is durable.  Raises the failure of the journal if it failed, and what `close` was given."""
+        refusal = self.failure or self._closed
+        if refusal is not None:
+            raise refusal
+        if self.durable_seq > seq:
+            await trio.lowlevel.checkpoint()
+            return
+        call: Call[None] = Call()
+        self._readers[call] = None
+        try:
+            await call.wait()
+        finally:
+            self._readers.pop(call, None)
+
+    def _tell_readers(self, error: BaseException | None) -> None:
+        readers, self._readers = self._readers, {}
+        for call in readers:
+            if error is None:
+                call.settle()
+            else:
+                call.fail(error)
+
     def close(self, error: BaseException) -> None:
         """The store is about to be closed: the commit under way still counts, whatever comes after it is refused with `error`.
 
         A call may outlive its engine (a prune in another task of the program), and the directory may belong to the next boot by then.
         """
         self._closed = error
+        self._tell_readers(error)
         gathered, self._gathering = self._gathering, Step()
         _refuse(gathered.effects, error)
 
@@ -181,6 +206,8 @@ class Writer:
         self.crowd = len(step.effects)
         if self._in_flight_last:
             self.durable_seq = self._in_flight_last
+            if self._readers:
+                self._tell_readers(None)
         gathered = len(self._gathering.effects)
         if step.seals or gathered * _FEW >= len(step.effects):
             if self._gathering:
@@ -208,6 +235,7 @@ class Writer:
                 if step is not None:
                     _refuse(step.effects, error)
             self._in_flight = None
+            self._tell_readers(error)
             self._on_failure(error)
 
 

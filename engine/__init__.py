@@ -29,6 +29,7 @@ from journeyman.engine.errors import (
     TaskNotFound,
     TransactionConflict,
 )
+from journeyman.engine.feed import EventFeed
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.limits import Limits
@@ -40,7 +41,7 @@ from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
 from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
-from journeyman.journal.history import HistoryEvent
+from journeyman.journal.history import FeedEvent, HistoryEvent
 from journeyman.kernel.explain import Reason
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Rate, Retention, Retry
@@ -52,8 +53,8 @@ __all__ = [
     # in a handler
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
-    "BoundCall", "Door", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
-    "Schedule", "State", "SubmitSpec", "Task", "fire_times",
+    "BoundCall", "Door", "EventFeed", "Explanation", "Failure", "FeedEvent", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy",
+    "QueueStats", "Reason", "Schedule", "State", "SubmitSpec", "Task", "fire_times",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",

@@ -25,6 +25,7 @@ from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
+from journeyman.engine.feed import Feeds
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
@@ -49,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Door(Bulk, Schedules):
+class Door(Bulk, Schedules, Feeds):
     """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------

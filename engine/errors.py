@@ -26,7 +26,7 @@
     ├── the owner of the engine
     │   ├── EngineStopped        the engine is closing or closed; what was acknowledged is in the journal
     │   ├── QueueBroken          one queue's actor died too often; the others go on
-    │   └── FeedTruncated        prune has passed this cursor; start again from .first
+    │   └── FeedTruncated        prune has passed this cursor; read the state anew, go on from .cursor
     └── JournalError             the operator: the journal's disk (journal/errors.py)
         ├── JournalLocked        another engine has it open; names the process
         ├── JournalFull          no room for new tasks; running ones still finish
@@ -197,15 +197,22 @@ def broken_error(name: str, error: BaseException, for_good: bool) -> QueueBroken
 
 
 class FeedTruncated(JourneymanError):
-    """Prune has passed the cursor: the oldest event left is `first`, the newest `last`."""
+    """Events that this feed should have shown have left the journal: prune, or the compaction of bookkeeping, was faster than its reader.
 
-    def __init__(self, first: int, last: int) -> None:
-        super().__init__(first, last)
+    `first`, `last`: the seqs between which they were, both included.  `cursor`: what to give as `since` to go on with what is left.
+    """
+
+    def __init__(self, first: int, last: int, cursor: str = "") -> None:
+        super().__init__(first, last, cursor)
         self.first = first
         self.last = last
+        self.cursor = cursor
 
     def __str__(self) -> str:
-        return f"events before {self.first} have been pruned (the newest is {self.last}); read the state anew and go on from {self.first}"
+        return (
+            f"events between seq {self.first} and {self.last} have left the journal before this feed read them (retention is over): "
+            "read the state anew, then go on with since=error.cursor, or keep ended tasks longer than readers may be away"
+        )
 
 
 # What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.

@@ -37,12 +37,15 @@ def compact(journal: Journal, checkpoint: Checkpoint, world: JournalState, now: 
     totals: dict[str, int] = {"boots": world.boots, "records": 0, "tasks": 0, "task_records": 0}
     gone: list[int] = []
     last_boot: int | None = None
+    newest: dict[str, int] = {}  # by queue: what feeds that are further back have lost
     for seq, event in journal.events(old):
         if isinstance(event, EngineBooted):
             if last_boot is not None:
                 gone.append(last_boot)
+                newest[""] = max(newest.get("", 0), last_boot)
             last_boot = seq
             continue
+        newest[event.queue] = seq
         gone.append(seq)
         if isinstance(event, TasksPruned):
             totals["tasks"] += len(event.entries)
@@ -56,4 +59,9 @@ def compact(journal: Journal, checkpoint: Checkpoint, world: JournalState, now: 
     left = set(gone)
     journal.loose = [seq for seq in journal.loose if seq not in left]
     facts = {name: queue.facts() for name, queue in sorted(world.queues.items())}
-    return Compaction(JournalCompacted(now, "", 0, world.boots, through, facts, totals), extra)
+    for name, seq in newest.items():
+        if name:
+            facts[name]["gone_seq"] = max(facts[name]["gone_seq"], seq)
+    of_journal = max(world.gone_seq, newest.get("", 0))
+    options = {"gone_seq": of_journal} if of_journal else None
+    return Compaction(JournalCompacted(now, "", 0, world.boots, through, facts, totals, options), extra)

@@ -334,12 +334,17 @@ class _Writer:
         known = self.found.meta.get(CHECKPOINT, {}).get("facts")
         if known:
             self.state.boots = max(self.state.boots, known["boots"])
+            self.state.gone_seq = max(self.state.gone_seq, known.get("gone_seq", 0))
 
     def _account(self, missing: int) -> JournalCompacted:
         state: JournalState = self.state
         facts = {name: queue.facts() for name, queue in sorted(state.queues.items())}
+        if missing:  # of which queue it was, nobody can say any more
+            for of_queue in facts.values():
+                of_queue["gone_seq"] = self.journal.sealed
         totals = {"boots": state.boots, "records": missing, "tasks": 0, "task_records": 0}
-        why = {"by": BY, "left_out": len(self.judged.out), "lost": self.report.lost}
+        gone_seq = self.journal.sealed if missing else state.gone_seq
+        why = {"gone_seq": gone_seq, "by": BY, "left_out": len(self.judged.out), "lost": self.report.lost}
         return JournalCompacted(state.last_at, "", 0, state.boots, self.journal.sealed, facts, totals, why)
 
 

@@ -18,11 +18,13 @@ from journeyman.sim.errors import Deadlock, PromiseBroken
 from journeyman.sim.witness import Asked, Witness
 
 if TYPE_CHECKING:
-    from journeyman.engine import Door, Queue
+    from journeyman.engine import Door, FeedEvent, Queue
+    from journeyman.journal.feed import Cursor
     from journeyman.kernel.policy import Policy
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.engine import SimEngine
+    from journeyman.sim.feed import SimFeed
     from journeyman.sim.world import World
 
 
@@ -123,6 +125,13 @@ class Watch:
         self._facts.answered(asked, error)
         try:
             asked.witness.answered(asked, answer, error)
+        except Exception as failure:
+            self._world.give_up(failure)
+
+    def told(self, engine: SimEngine, feed: SimFeed, place: Cursor, said: FeedEvent | Exception) -> None:
+        """A feed that stood at `place` has given an event, or raised."""
+        try:
+            self.witness(engine.machine.disk).told(feed, place, said)
         except Exception as failure:
             self._world.give_up(failure)
 

@@ -314,6 +314,9 @@ class Witness:
         found = self._answers[call] = self._listeners("answered", lambda one: one.calls is None or call in one.calls)
         return found
 
+    def told(self, feed: Any, place: Any, said: Any) -> None:
+        self._tell("told", feed, place, said)
+
     def finish(self) -> None:
         self._tell("finish")
 

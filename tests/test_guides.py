@@ -11,7 +11,9 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("DOORS.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md")
+GUIDES = (
+    "DOORS.md", "FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md",
+)  # fmt: skip
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES

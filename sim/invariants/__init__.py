@@ -8,6 +8,7 @@ from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgre
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.dependencies import RunsAfter
 from journeyman.sim.invariants.fairness import TenantsInTurn
+from journeyman.sim.invariants.feeds import FeedsMissNothing
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import (
@@ -91,6 +92,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     AcknowledgedIsDurable,
     RefusalsAreTrue,
     AnswersAgree,
+    FeedsMissNothing,
     LiveEqualsReplayed,
     RecoveredEqualsFolded,
 )

@@ -46,6 +46,7 @@ from journeyman.kernel import (
 from journeyman.kernel import limiters as kernel_limiters
 from tests.sim import workloads
 from tests.sim.bug import Bug as Bug
+from tests.sim.planted_feeds import FEEDS
 from tests.sim.planted_links import LINKS
 from tests.sim.planted_room import ROOM
 from tests.sim.planted_schedules import SCHEDULES
@@ -85,6 +86,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
     *LINKS,
+    *FEEDS,
     *ROOM,
     *SCHEDULES,
     # law 3: what is not durable is not said
@@ -375,9 +377,7 @@ def note(name: str, seed: int) -> None:
 
 
 def main() -> None:
-    """Search from seed 0, each bug or those named; with --write the seeds are noted here, and --lost searches only where the known seed
-    no longer finds its bug.
-    """
+    """Search from seed 0, each bug or those named; --write notes the seeds here, --lost is for those whose seed finds none now."""
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     rows = []
     for bug in BUGS:
