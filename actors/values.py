@@ -93,7 +93,7 @@ class Changes:
 def checked_key(key: object) -> bytes:
     """`key` if it can be one; TypeError, ValueError."""
     if not isinstance(key, bytes):
-        raise TypeError(f"a key is bytes, not {type(key).__name__}: b\"total\", or name.encode()")
+        raise TypeError(f'a key is bytes, not {type(key).__name__}: b"total", or name.encode()')
     if not 1 <= len(key) <= VALUE_KEY_MAX_BYTES:
         raise ValueError(f"a key has 1 to {VALUE_KEY_MAX_BYTES} bytes, not {len(key):,}")
     return key
@@ -128,9 +128,7 @@ class Values:
         """What these changes come to now; changes nothing.  `step`: what it has changed so far counts.  JournalCorrupt."""
         shell = self._shell
         newest = {name: self._newest(name, step) for name in {**changes.reads, **changes.writes}}
-        writes = [
-            Write(name, None) if value is None else Write(name, len(value), digest(value)) for name, value in changes.writes.items()
-        ]
+        writes = [Write(name, None) if value is None else Write(name, len(value), digest(value)) for name, value in changes.writes.items()]
         events = decide_values(changes.reads, writes, newest, shell.now(), shell.boot, by_task)
         if isinstance(events, Refused):
             return events

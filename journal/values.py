@@ -119,5 +119,6 @@ def _behind(prefix: bytes) -> bytes:
 
 
 __all__ = [
-    "Rows", "Spoken", "decode_row", "encode_row", "name_of", "names_after", "note_put", "row_key", "rows_batch", "spoken_for", "stored_value",
+    "Rows", "Spoken", "decode_row", "encode_row", "name_of", "names_after", "note_put", "row_key", "rows_batch", "spoken_for",
+    "stored_value",
 ]  # fmt: skip

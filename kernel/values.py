@@ -34,7 +34,8 @@ def decide_values(
 ) -> list[ValuePut] | Refused:
     """An event for each key that changes, in the order of `writes`; to delete what is not there changes nothing.
 
-    `reads`: the seq that spoke for each key when it was read; `newest`: the one that does now, of all keys in `reads` and `writes`; 0: none.
+    `reads`: the seq that spoke for each key when it was read; `newest`: the one that does now, of all keys in `reads` and `writes`; 0:
+    none.
     """
     for name, seq in reads.items():
         if newest[name] != seq:
@@ -58,4 +59,13 @@ def shown_key(name: Name) -> str:
     return f"{key!r} of {shown_name(namespace)!r}" if namespace else repr(key)
 
 
-__all__ = ["Name", "Write", "decide_values", "shown_key"]
+def key_text(key: bytes) -> str:
+    """A key in a field of its own: as the text it most likely is, else in hex behind "0x"."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = ""
+    return text if text.isprintable() and text and not text.startswith("0x") else f"0x{key.hex()}"
+
+
+__all__ = ["Name", "Write", "decide_values", "key_text", "shown_key"]
