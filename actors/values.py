@@ -136,8 +136,11 @@ class Values:
 
     def of_success(self, attempt: Attempt, changes: Changes, outcome: Outcome, step: Step) -> tuple[Plan | None, Outcome]:
         """What the changes of a run come to that has ended, and how it ended: not as a success if what it read is no longer so."""
-        if type(outcome) is not Succeeded or attempt.late is not None or not (changes.writes or attempt.submits):
+        if type(outcome) is not Succeeded or not (changes.writes or attempt.submits):
             return None, outcome
+        running = attempt.actor.state.running.get(attempt.task.id)
+        if running is None or (running.epoch, running.attempt) != (attempt.epoch, attempt.number):
+            return None, outcome  # a stale word, which will be rejected as what it is
         plan = self.plan(changes, step, attempt.task.id)
         return (None, _conflicted(outcome, plan)) if isinstance(plan, Refused) else (plan, outcome)
 

@@ -1,8 +1,8 @@
 """`async with engine.transaction() as tx`: tasks and the application's own key-values, in one commit.
 
 Problem.  A program that keeps a total, a cursor or "this message was seen" in one place and its tasks in another can be cut off between
-the two.  Choice: both in the journal, in one commit, of which a crash leaves all or nothing.  The body of the block only collects: what it reads
-is durable, what it puts and submits is decided when the block is left, over all queues and keys in one uninterrupted step
+the two.  Choice: both in the journal, in one commit, of which a crash leaves all or nothing.  The body of the block only collects: what it
+reads is durable, what it puts and submits is decided when the block is left, over all queues and keys in one uninterrupted step
 (Shell.submit_together, kernel/values.py), and refused whole if anything of it is refused, or if something that it has read has changed.
 So the body may await what it likes, and holds nothing that others wait for.  What `ctx.put` collects in a handler goes the same way, in the
 commit of the attempt's success.

@@ -3,7 +3,8 @@
 In both directions, each with what a page or a row needs and no table of keys in memory.  From the events: one that put a value must be
 named by the row of its key, and have its value; or a later one takes its place, and its value is gone.  Whoever takes its place names it
 (`former`), so the seqs of those that wait for that are all that is remembered; what is left of them in the end was lost or put there.
-From the rows: each names an event that put just that key.  A row that names an older event than there is, is met on the way from the events.
+From the rows: each names an event that put just that key.  A row that names an older event than there is, is met on the way from the
+events.
 
 Beside a running engine a page is read in one snapshot with the rows that it asks for.  An event that was compacted before its turn has its
 former ones compacted with it, so those are no longer there in the end.
