@@ -49,6 +49,7 @@ from tests.sim.bug import Bug as Bug
 from tests.sim.planted_links import LINKS
 from tests.sim.planted_room import ROOM
 from tests.sim.planted_schedules import SCHEDULES
+from tests.sim.planted_values import VALUES
 
 SEEDS = 2_000
 PAGES = sorted(Path(__file__).parent.glob("planted*.py"))
@@ -87,6 +88,7 @@ BUGS = (
     *LINKS,
     *ROOM,
     *SCHEDULES,
+    *VALUES,
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
     Bug(
