@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journeyman.actors.ending import describe
 from journeyman.journal.digest import digest
+from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.values import Rows, names_after, note_put, row_key, spoken_for, stored_value
 from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, VALUE_KEY_MAX_BYTES, VALUE_MAX_BYTES
 from journeyman.kernel.commands import Failed, Outcome, Refused, Succeeded
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from journeyman.actors.shell import Shell
     from journeyman.actors.writer import Step
 
-_MRO: Final = ["TransactionConflict", "JourneymanError", "Exception", "BaseException", "object"]
+_CONFLICT: Final = "journeyman.engine.errors.TransactionConflict"  # as `describe` names it, in a layer that does not know it
+_LINEAGE: Final = ["TransactionConflict", "JourneymanError", "Exception", "BaseException"]
 Stored = tuple[int, bytes | None]  # seq of the event that speaks for a key, its value; (0, None): there is none
 
 
@@ -135,13 +138,18 @@ class Values:
         return [(event, changes.writes[event.namespace, event.key], self._stands((event.namespace, event.key), step)) for event in events]
 
     def of_success(self, attempt: Attempt, changes: Changes, outcome: Outcome, step: Step) -> tuple[Plan | None, Outcome]:
-        """What the changes of a run come to that has ended, and how it ended: not as a success if what it read is no longer so."""
+        """What the changes of a run come to that has ended, and how it ended: not as a success if what it read is no longer so, or the row
+        of a key is damaged.  An error would end the engine, and the next one too, for the handler of one damaged value.
+        """
         if type(outcome) is not Succeeded or not (changes.writes or attempt.submits):
             return None, outcome
         running = attempt.actor.state.running.get(attempt.task.id)
         if running is None or (running.epoch, running.attempt) != (attempt.epoch, attempt.number):
             return None, outcome  # a stale word, which will be rejected as what it is
-        plan = self.plan(changes, step, attempt.task.id)
+        try:
+            plan = self.plan(changes, step, attempt.task.id)
+        except JournalCorrupt as failure:
+            return None, Failed(outcome.elapsed_us, describe(failure), options=outcome.options)
         return (None, _conflicted(outcome, plan)) if isinstance(plan, Refused) else (plan, outcome)
 
     def record(self, plan: Plan, step: Step) -> None:
@@ -179,7 +187,7 @@ class Values:
 
 def _conflicted(outcome: Succeeded, refused: Refused) -> Failed:
     """A success whose changes cannot be recorded: the run failed, as if its handler had raised the error."""
-    return Failed(outcome.elapsed_us, ("TransactionConflict", refused.message, "", _MRO), options=outcome.options)
+    return Failed(outcome.elapsed_us, (_CONFLICT, refused.message, "", _LINEAGE), options=outcome.options)
 
 
 __all__ = ["Changes", "Pending", "Plan", "Stored", "Values", "checked_key", "too_large"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from journeyman.engine import Context, Engine, Fatal, PayloadTooLarge, Queue, Retry, Snooze, State, TaskFailed
+from journeyman.engine import Context, Engine, Fatal, PayloadTooLarge, Queue, Retry, Snooze, State, TaskFailed, TransactionConflict
 from journeyman.journal.memory_store import MemoryStore
 from journeyman.kernel.bounds import VALUE_MAX_BYTES
 from journeyman.kernel.events import TaskSucceeded, ValuePut
@@ -133,7 +133,7 @@ async def test_row_81_what_a_run_has_read_must_still_be_so_when_it_succeeds() ->
         with pytest.raises(TaskFailed) as caught:  # one attempt is all it has
             await handle.result(5)
         assert caught.value.failure is not None
-        assert caught.value.failure.type == "TransactionConflict"
+        assert caught.value.failure.type == f"{TransactionConflict.__module__}.TransactionConflict"
         assert await engine.value(b"n") == b"7"
 
 
