@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from journeyman.engine import Context, Engine, Fatal, PayloadTooLarge, Queue, Retry, Snooze, State, TaskFailed, TransactionConflict
 from journeyman.journal.memory_store import MemoryStore
@@ -123,7 +124,7 @@ async def test_row_81_what_a_run_has_read_must_still_be_so_when_it_succeeds() ->
         assert await (await engine.submit(reads)).result(5) == b"10"  # it has put nothing that rests on it
 
         async def disturb() -> None:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             async with engine.transaction() as tx:
                 tx.put(b"n", b"7")
 

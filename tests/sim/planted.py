@@ -85,10 +85,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 
 LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
-    *LINKS,
-    *ROOM,
-    *SCHEDULES,
-    *VALUES,
+    *(bug for page in (LINKS, ROOM, SCHEDULES, VALUES) for bug in page),
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
     Bug(

@@ -7,6 +7,7 @@ import trio
 from journeyman.sim import EngineCrashed, Faults, World, capture, simulate
 from tests.sim.shop import days, gathered, patiently, shop, whole
 
+
 # row 22, row 81
 def test_a_crash_at_every_point_leaves_each_effect_once() -> None:
     trace = simulate(whole, crash_at="every")
