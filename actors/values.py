@@ -18,7 +18,7 @@ from journeyman.actors.ending import describe
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.values import Rows, names_after, note_put, row_key, spoken_for, stored_value
-from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, VALUE_KEY_MAX_BYTES, VALUE_MAX_BYTES
+from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, VALUE_KEY_MAX_BYTES
 from journeyman.kernel.commands import Failed, Outcome, Refused, Succeeded
 from journeyman.kernel.events import ValuePut
 from journeyman.kernel.values import Name, Write, decide_values
@@ -68,9 +68,7 @@ class Changes:
 
     def put(self, key: bytes, value: bytes) -> None:
         """ValueError, TypeError."""
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a value is bytes, not {type(value).__name__}: encode it, for instance with str.encode or json.dumps")
-        self._set(self._named(key), bytes(value))
+        self._set(self._named(key), value)
 
     def delete(self, key: bytes) -> None:
         """ValueError, TypeError."""
@@ -102,10 +100,11 @@ def checked_key(key: object) -> bytes:
     return key
 
 
-def too_large(value: object) -> int:
-    """The size of a value that is over the bound; 0 for one that is not, or is none."""
-    size = len(value) if isinstance(value, (bytes, bytearray)) else value.nbytes if isinstance(value, memoryview) else 0
-    return size if size > VALUE_MAX_BYTES else 0
+def size_of(value: object) -> int:
+    """Of a value, in bytes; TypeError for what is none."""
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a value is bytes, not {type(value).__name__}: encode it, for instance with str.encode or json.dumps")
+    return value.nbytes if isinstance(value, memoryview) else len(value)
 
 
 class Values:
@@ -190,4 +189,4 @@ def _conflicted(outcome: Succeeded, refused: Refused) -> Failed:
     return Failed(outcome.elapsed_us, (_CONFLICT, refused.message, "", _LINEAGE), options=outcome.options)
 
 
-__all__ = ["Changes", "Pending", "Plan", "Stored", "Values", "checked_key", "too_large"]
+__all__ = ["Changes", "Pending", "Plan", "Stored", "Values", "checked_key", "size_of"]

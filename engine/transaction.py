@@ -27,7 +27,7 @@ from journeyman.actors.following import follow_for_named
 from journeyman.actors.queue_actor import QueueActor
 from journeyman.actors.room import ROOM_PER_TASK
 from journeyman.actors.submission import Submission
-from journeyman.actors.values import Changes, checked_key, too_large
+from journeyman.actors.values import Changes, checked_key, size_of
 from journeyman.actors.writer import Step
 from journeyman.engine.after import ids_alone
 from journeyman.engine.errors import EngineStopped, JourneymanError, PayloadTooLarge
@@ -125,7 +125,7 @@ class Transaction:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Let a key have this value from the commit on.  Errors as for `get`; PayloadTooLarge for more than 1 MiB."""
-        put_into(self._collected(), key, value)
+        self._collected().put(key, checked_value(value))
 
     def delete(self, key: bytes) -> None:
         """Let a key have no value from the commit on; that it has none now is no error.  Errors as for `get`."""
@@ -181,11 +181,11 @@ class Transaction:
         return self.changes
 
 
-def put_into(changes: Changes, key: bytes, value: bytes) -> None:
-    """PayloadTooLarge, TypeError, ValueError."""
-    if size := too_large(value):
+def checked_value(value: bytes) -> bytes:
+    """The value as it is now.  TypeError, PayloadTooLarge."""
+    if (size := size_of(value)) > VALUE_MAX_BYTES:
         raise PayloadTooLarge(size, VALUE_MAX_BYTES, "value", "store it elsewhere, and a reference to it here")
-    changes.put(key, value)
+    return bytes(value)
 
 
 class Transactions(Operations):
@@ -286,9 +286,9 @@ class Transactions(Operations):
 
     def put_from(self, attempt: Attempt, key: bytes, value: bytes) -> None:
         """For `ctx.put`."""
-        changes = self.changes_of(attempt)
-        put_into(changes, key, value)
+        changes, value = self.changes_of(attempt), checked_value(value)
         _room(self._opened(), len(value))
+        changes.put(key, value)
 
 
 def _submission(one: _Wanted, now: int) -> Submission:
@@ -316,4 +316,4 @@ def _room(session: Scope, size: int, largest: Callable[[], int] | None = None) -
         raise JournalFull(tight)
 
 
-__all__ = ["Transaction", "Transactions", "put_into"]
+__all__ = ["Transaction", "Transactions"]

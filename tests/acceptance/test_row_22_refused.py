@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from journeyman.engine import DuplicateTask, Engine, EngineStopped, HandlerNotFound, PayloadTooLarge, Queue, QueueFull
+from journeyman.engine import Context, DuplicateTask, Engine, EngineStopped, HandlerNotFound, JournalFull, PayloadTooLarge, Queue, QueueFull
 from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, VALUE_MAX_BYTES
+from tests.acceptance.stores import WatchedStore
 from tests.acceptance.test_row_22 import echoing, handler
 
 
@@ -121,3 +122,54 @@ async def test_row_22_after_the_block_and_before_it_nothing_goes() -> None:
             pending.put(b"k", b"v")
         async with engine:  # another opening: what was read belongs to the first
             await pending.__aexit__(None, None, None)
+
+
+class FullStore(WatchedStore):
+    full = False
+
+    def space(self) -> tuple[int, int]:
+        return (0 if self.full else 1 << 40), 1 << 40
+
+
+# row 22, row 81
+async def test_row_22_on_a_full_disk_nothing_is_put_and_everything_can_be_deleted() -> None:
+    queue, store = Queue("q"), FullStore()
+
+    @queue.handler
+    async def work(ctx: Context) -> None:
+        store.full = True
+        ctx.engine._opened().shell.look_at_the_disk()
+        with pytest.raises(JournalFull):
+            ctx.put(b"k", b"w")
+        store.full = False
+
+    async with Engine(None, [queue], store=store) as engine:
+        async with engine.transaction() as tx:
+            tx.put(b"k", b"v")
+        handle = await engine.submit(work)
+        await handle.result(5)
+        assert await engine.value(b"k") == b"v"  # what was refused is not put all the same
+        store.full = True
+        engine._opened().shell.look_at_the_disk()
+        with pytest.raises(JournalFull):
+            async with engine.transaction() as tx:
+                tx.put(b"k", b"w")
+        async with engine.transaction() as tx:
+            tx.delete(b"k")
+        assert await engine.value(b"k") is None
+
+
+# row 22
+async def test_row_22_tasks_of_a_transaction_may_run_after_each_other() -> None:
+    [queue] = echoing(concurrency=2)
+    async with Engine(None, [queue]) as engine:
+        await engine.pause("q")
+        async with engine.transaction() as tx:
+            first = tx.submit(handler(queue), "1")
+            second = tx.submit(handler(queue).using(after=[first]), "2")
+        assert [reason.kind for reason in (await engine.explain(second.id)).reasons if "wait" in reason.kind]
+        await engine.resume("q")
+        assert await second.result(5) == "2"
+        with pytest.raises(ValueError, match="single submit|earlier items"):
+            async with engine.transaction() as tx:
+                tx.submit(handler(queue).using(after=[0]), "3")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
+from journeyman.engine import Context, Queue, Retry
+from journeyman.kernel.policy import Constant
 from journeyman.sim import EngineCrashed, Faults, World, capture, simulate
+from tests.sim.planted import planted
 from tests.sim.shop import days, gathered, patiently, shop, whole
+from tests.sim.test_half_a_step import half
 
 
 # row 22, row 81
@@ -95,3 +100,30 @@ def test_capture_hears_what_a_transaction_submits() -> None:
             assert one.handle.id == handle.id
 
     simulate(scenario)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_step_that_fails_half_way_puts_nothing(seed: int) -> None:
+    """A bug in a queue's code: its step is undone, and the values of it too; a transaction waits until the queue is read anew."""
+    media = Queue("media", concurrency=3, retry=Retry(attempts=100, backoff=Constant(0.1)))
+
+    @media.handler
+    async def count(ctx: Context, n: int) -> None:
+        await trio.sleep(0.01 * (n % 3))
+        ctx.put(b"done", b"%d" % (int(ctx.get(b"done") or b"0") + 1))
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[media]) as engine:
+            for n in range(30):
+                async with engine.transaction() as tx:
+                    tx.put(b"sent", b"%d" % (n + 1))
+                    tx.submit(count, n)
+                await trio.sleep(0.02 * (seed % 3))
+            await trio.sleep(600)
+            assert engine._opened().shell.actors["media"].state.epoch > 1  # it was read anew
+            assert await engine.value(b"sent") == b"30"
+            assert await engine.count(state="succeeded") == 30
+            assert await engine.value(b"done") == b"30"
+
+    with planted(half(60 + seed, "kind.__name__ in ('TaskSucceeded', 'AttemptStarted')")):
+        simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
