@@ -1,4 +1,4 @@
-"""Where plain `def` handlers run: the thread-runner seam (DECISIONS 16 and 25).
+"""Where plain `def` handlers run: the thread-runner seam (DECISIONS 16 and 25), which knows of processes too (processes.py).
 
 Real threads cannot be killed.  When an attempt is abandoned (time-out, or a stop that waits no longer) its thread goes on as a *straggler*:
 it keeps its slot until it ends, so the next attempt of the task cannot run beside it.  trio's default limiter of 40 threads would cap every
@@ -14,9 +14,12 @@ from typing import Any, Protocol
 
 import trio
 
+from journeyman.actors.apart import Ended, Job, Say
+from journeyman.actors.processes import Processes
+
 
 class ThreadRunner(Protocol):
-    """The seam: real threads, or inline in simulation."""
+    """The seam: real threads and processes, or inline in simulation."""
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         """Run `work` to its end and return or raise what it does.
@@ -26,10 +29,20 @@ class ThreadRunner(Protocol):
         """
         ...
 
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        """Carry `job` out in a process of its own, which a cancel kills; `say` hears what the handler says meanwhile.  `nursery` lives as
+        long as the engine.
+        """
+        ...
+
 
 class RealThreads:
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(math.inf)
+        self._processes = Processes()
+
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        return await self._processes.run(job, say, nursery)
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         token = trio.lowlevel.current_trio_token()

@@ -24,11 +24,11 @@ from journeyman.actors.submission import Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
-from journeyman.engine.context import Context
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
+from journeyman.engine.portable import context_of
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue, queues_of
 from journeyman.engine.schedule import Schedules
@@ -289,7 +289,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: Context(self._door_of(attempt), attempt))
+        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt))
         self._session = session
         try:
             await session.enter()

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import trio
 
+from journeyman.actors.apart import Ended, Job, Say, carry_out
+
 PATIENCE: Final = 10.0  # real seconds before the watchdog speaks
 
 
@@ -27,6 +29,10 @@ class InlineThreads:
             return work()
         finally:
             _watchdog.leave()
+
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        """In line as well: the call, its result and its errors are packed and unpacked as for a process."""
+        return await self.run(lambda: carry_out(job, say), lambda: None)  # type: ignore[no-any-return]
 
 
 class _Watchdog:

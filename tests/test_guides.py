@@ -11,7 +11,9 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("LIMITS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "RECURRING.md", "TRANSACTIONS.md", "UNIQUE.md")
+GUIDES = (
+    "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "TRANSACTIONS.md", "UNIQUE.md",
+)  # fmt: skip
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES
