@@ -322,6 +322,8 @@ class Engine(Door):
     def _opened(self) -> Scope:
         session = self._session
         if session is None or not session.open or session.runtime.closing:
+            if (cause := getattr(getattr(session, "runtime", None), "failure", None)) is not None:
+                raise EngineStopped(f"this engine has ended because of an error ({type(cause).__name__}: {cause})") from cause
             raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
         if get_ident() != session.thread:
             raise RuntimeError(

@@ -12,7 +12,8 @@ import pytest
 from tests.sources import ROOT
 
 GUIDES = (
-    "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "TRANSACTIONS.md", "UNIQUE.md",
+    "DOORS.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "TRANSACTIONS.md",
+    "UNIQUE.md",
 )  # fmt: skip
 PROGRAMS = [
     (guide, number, block)
