@@ -12,14 +12,18 @@ thread (a slow disk would stop the world).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from journeyman.actors.call import Call
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Batch, Store
+from journeyman.journal.values import rows_batch
 from journeyman.kernel.events import Event
+
+if TYPE_CHECKING:
+    from journeyman.actors.values import Pending
 
 _FEW: Final = 4  # a gathering under a quarter of the crowd just served waits for that crowd
 Effect = tuple[Callable[[Any], object], Any]
@@ -28,7 +32,7 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "ended", "extras", "items", "over", "payloads", "seals", "touched", "waits")
+    __slots__ = ("drops", "effects", "ended", "extras", "items", "over", "payloads", "seals", "touched", "values", "waits")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
@@ -41,6 +45,7 @@ class Step:
         self.over: list[tuple[Any, bytes]] = []  # actors of other queues, and tasks whose end theirs wait for
         self.waits: list[tuple[Any, Sequence[bytes]]] = []  # actors, and what new tasks of theirs wait for
         self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
+        self.values: dict[bytes, Pending] | None = None  # key-values of the application that it changes
 
     def __bool__(self) -> bool:
         return bool(self.items or self.effects or self.extras or self.payloads or self.drops)
@@ -84,6 +89,16 @@ class Writer:
         """Whether everything recorded is durable.  Never again once the journal has failed: memory may be ahead of the disk for good."""
         return self._in_flight is None and not self._gathering and self.failure is None
 
+    def under_way(self, key: bytes) -> Pending | None:
+        """What the commit under way makes of a key-value (by its row's key)."""
+        step = self._in_flight
+        return None if step is None or step.values is None else step.values.get(key)
+
+    def gathered(self, key: bytes) -> Pending | None:
+        """What the commit after that will make of it."""
+        values = self._gathering.values
+        return None if values is None else values.get(key)
+
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""
         refusal = self.failure or self._closed
@@ -98,6 +113,8 @@ class Writer:
             gathering.effects += step.effects
             gathering.extras += step.extras
             gathering.seals |= step.seals
+            if step.values is not None:
+                gathering.values = {**(gathering.values or {}), **step.values}
         else:
             self._gathering = step
         if self._in_flight is None:
@@ -184,6 +201,8 @@ class Writer:
             batch = self._journal.seal(step.items, step.payloads, step.drops)
             for extra in step.extras:
                 batch.absorb(extra)
+            if step.values is not None:
+                batch.absorb(rows_batch({key: pending.row for key, pending in step.values.items()}))
             self._store.begin_append(batch, self._done)
         except BaseException as error:
             self._fail(error)

@@ -260,6 +260,8 @@ def _say_change(screen: Screen, change: Change, totals: Counter[str]) -> None:
         screen.say(f"from seq {change.a} to {change.b}: tasks: {told}; boots: {change.boots}")
         if change.pruned:
             screen.say(f"{change.pruned} tasks were pruned in between: nothing more of them is on record")
+        if change.values:
+            screen.say(f"values of the application were put or deleted {change.values} times")
         if change.stepped_us:
             screen.say(f"the clock was stepped by {span(change.stepped_us)}")
 
@@ -295,7 +297,7 @@ def _change_json(change: Change) -> dict[str, Any]:
     if isinstance(change, JournalChange):
         return {
             "what": "journal", "a": change.a, "b": change.b, "boots": change.boots, "stepped_us": change.stepped_us,
-            "pruned": change.pruned, "compactions": change.compactions,
+            "pruned": change.pruned, "compactions": change.compactions, "values": change.values,
         }  # fmt: skip
     fields = {_with_unit(name): [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
     if isinstance(change, TaskChange):

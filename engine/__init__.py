@@ -40,6 +40,7 @@ from journeyman.engine.schedule import Schedule, fire_times
 from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
 from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
+from journeyman.engine.transaction import Transaction
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
 from journeyman.journal.history import FeedEvent, HistoryEvent
 from journeyman.kernel.explain import Reason
@@ -54,7 +55,7 @@ __all__ = [
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
     "BoundCall", "Door", "EventFeed", "Explanation", "Failure", "FeedEvent", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy",
-    "QueueStats", "Reason", "Schedule", "State", "SubmitSpec", "Task", "fire_times",
+    "QueueStats", "Reason", "Schedule", "State", "SubmitSpec", "Task", "Transaction", "fire_times",
     # errors
     "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",

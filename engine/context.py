@@ -146,6 +146,28 @@ class Context:
         handle: Handle[Any] = self._in_loop(lambda: self._engine.submit_from(self._attempt, handler, args, kwargs))
         return handle
 
+    def put(self, key: bytes, value: bytes) -> Inert:
+        """Let a key of the application have this value if this attempt succeeds: both are recorded in one commit, or neither.
+
+        TypeError or ValueError for what cannot be a key (1 to 256 bytes) or a value, PayloadTooLarge for more than 1 MiB, JournalFull;
+        RuntimeError once the attempt is over.
+        """
+        self._in_loop(lambda: self._engine.put_from(self._attempt, key, value))
+        return _INERT
+
+    def delete(self, key: bytes) -> Inert:
+        """As `put`: let a key have no value if this attempt succeeds."""
+        self._in_loop(lambda: self._engine.changes_of(self._attempt).delete(key))
+        return _INERT
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key: what this attempt has put, else what is durable; None if there is none.
+
+        If somebody else changes it before this attempt succeeds, and the attempt has put or submitted anything, then it fails with
+        TransactionConflict, as if the handler had raised that.  Errors as for `put`.
+        """
+        return self._in_loop(lambda: self._engine.changes_of(self._attempt).get(key))
+
     # --- from whatever thread ---------------------------------------------------------------------------------------------
 
     def _on_loop(self, run: Callable[[], None]) -> None:

@@ -202,6 +202,8 @@ class BlockingDoor:
     unschedule = blocking(Door.unschedule)
     schedules = blocking(Door.schedules)
     preview = blocking(Door.preview)
+    value = blocking(Door.value)
+    values = blocking(Door.values)
 
 
 class BackgroundHandle(Generic[R]):
@@ -294,6 +296,8 @@ class AioDoor:
     unschedule = awaited(Door.unschedule)
     schedules = awaited(Door.schedules)
     preview = awaited(Door.preview)
+    value = awaited(Door.value)
+    values = awaited(Door.values)
 
 
 class AioHandle(Generic[R]):

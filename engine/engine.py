@@ -38,6 +38,7 @@ from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
+from journeyman.engine.transaction import Transactions
 from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import NEW, Accepted, Refused
@@ -50,7 +51,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Door(Bulk, Schedules, Feeds):
+class Door(Bulk, Schedules, Feeds, Transactions):
     """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------

@@ -79,14 +79,15 @@ class InvalidPayload(JourneymanError, ValueError):
 class PayloadTooLarge(JourneymanError, ValueError):
     """The encoded arguments or result (`size` bytes) exceed `limit` bytes; nothing was stored."""
 
-    def __init__(self, size: int, limit: int, what: str = "payload") -> None:
-        super().__init__(size, limit, what)
+    def __init__(self, size: int, limit: int, what: str = "payload", advice: str = "raise max_payload or store a reference") -> None:
+        super().__init__(size, limit, what, advice)
         self.size = size
         self.limit = limit
         self.what = what
+        self.advice = advice
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.size:,} bytes encoded, the limit is {self.limit:,}; raise max_payload or store a reference"
+        return f"{self.what}: {self.size:,} bytes encoded, the limit is {self.limit:,}; {self.advice}"
 
 
 class DuplicateTask(JourneymanError):
@@ -228,6 +229,7 @@ REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
             NotWaiting,
             PayloadTooLarge,
             ScheduleNotFound,
+            TransactionConflict,
         )
     }
 )

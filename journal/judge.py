@@ -32,9 +32,9 @@ from journeyman.journal.row import decode_columns
 from journeyman.journal.salvage import Salvage
 from journeyman.journal.scan import payload_of
 from journeyman.journal.store import Table
-from journeyman.journal.streaming import TASK_KINDS
 from journeyman.kernel.events import AttemptStarted, TaskRescheduled, TaskRetried, TaskSubmitted, TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
+from journeyman.kernel.tags import TASK_KINDS
 from journeyman.kernel.taskstate import ROW
 
 _PAGE: Final = 200

@@ -5,8 +5,9 @@ In this order, because each rests on the one before:
 1. META: identity, tally, checkpoint, facts of queues, each with its crc.
 2. Records and payloads, page by page (scan.py), folded from the first event on and compared with the rows as it goes (streaming.py).
 3. Rows and indexes in one snapshot: each row's crc, the sum of their digests against the one kept beside them, their numbers, and that
-   its first and last events are there.  An index is compared with the rows by sums of digests, one sum over what the rows lead to and one
-   over what is there, so that neither is held in memory; only when they differ is it read again, to say which entry lies.
+   its first and last events are there; the application's key-values against their events (value_proof.py).  An index is compared with
+   the rows by sums of digests, one sum over what the rows lead to and one over what is there, so that neither is held in memory; only
+   when they differ is it read again, to say which entry lies.
 4. In the last snapshot: what is missing of the seqs; and the state that checkpoint and tail lead to against the fold of everything.
 
 On a journal whose engine runs, 2 takes as long as it takes in short reads; what comes meanwhile is read as well, until the rest is short
@@ -43,6 +44,7 @@ from journeyman.journal.scan import NO_SEQ, Reading
 from journeyman.journal.store import Items, Table
 from journeyman.journal.streaming import STUMBLES, StreamingFold, compare
 from journeyman.journal.tally import TALLY, Tally
+from journeyman.journal.value_proof import ValueProof
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.taskstate import ROW
@@ -89,6 +91,7 @@ class Examination:
         self.verdict = Verdict(store.path)
         self.reading = Reading(store, findings, payloads=payloads)
         self.fold = StreamingFold(store)
+        self.values = ValueProof(store, findings)
         self.noted: Noted | None = None
         self._many_absent = _PAGE  # arguments in question at which all are looked at
 
@@ -173,6 +176,8 @@ class Examination:
             for events in pages:
                 if not self.verdict.first_seq:
                     self.verdict.first_seq = events[0][0] if events else reading.next
+                with suppress(JournalCorrupt):  # of a page of the file: 3 says so
+                    self.values.take(reading.puts)
                 with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
                     fold.feed(events)
                     if reading.absent:
@@ -222,6 +227,7 @@ class Examination:
                     text = f"table {table.name} holds {counts[table]} rows where {expected} were written"
                     self.findings.add(Finding(table.name, text))
             self._sums(tally, sum(counts.values()))
+            self.values.check_rows()
         return self.findings.total == before
 
     def _sums(self, tally: Tally, total: int) -> None:
@@ -320,6 +326,7 @@ class Examination:
                 self.verdict.proven_from = reading.proven_from()
             reading.check_gaps()
             reading.check_nothing_behind()
+            self.values.check_ends()
             self._judge_absent()
             for seq in sorted(reading.absent):
                 self._note_missing(seq)

@@ -61,6 +61,9 @@ from journeyman.kernel.schedule_events import (
 from journeyman.kernel.schedule_events import (
     ScheduleRemoved as ScheduleRemoved,
 )
+from journeyman.kernel.value_events import (
+    ValuePut as ValuePut,
+)
 
 Error = tuple[str, str, str, list[str]]  # type name, message, traceback text, names of the type's MRO
 
@@ -361,5 +364,5 @@ QueueEvent = (
     QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned | ScheduleDeclared | ScheduleRemoved
     | ScheduleFired
 )  # fmt: skip
-JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted
+JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted | ValuePut
 Event = TaskEvent | QueueEvent | JournalEvent

@@ -37,6 +37,7 @@ from journeyman.kernel.events import (
     TaskSubmitted,
     TaskSucceeded,
     TransitionRejected,
+    ValuePut,
 )
 
 TAGS: Final[Mapping[int, type[Event]]] = {
@@ -57,6 +58,7 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     15: TaskRescheduled,
     16: TaskReprioritised,
     17: DependencyMet,
+    20: ValuePut,
     32: QueueOpened,
     33: QueueConfigured,
     34: QueuePaused,
@@ -76,8 +78,10 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 RESERVED: Final[Mapping[int, str]] = {
     18: "StepRecorded",
     19: "SignalReceived",
-    20: "ValuePut",
     21: "SubmissionRejected",
     68: "CursorMoved",
     69: "NamespaceDeclared",
 }
+
+# Those of one task's life, which name it in field 4.
+TASK_KINDS: Final[frozenset[type[Event]]] = frozenset(kind for tag, kind in TAGS.items() if tag < 32 and kind is not ValuePut)

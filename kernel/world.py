@@ -17,6 +17,7 @@ from journeyman.kernel.events import (
     EngineClosed,
     Event,
     JournalCompacted,
+    ValuePut,
     deadline_moved,
 )
 from journeyman.kernel.lifecycle import TERMINAL
@@ -149,11 +150,16 @@ def _compacted(state: JournalState, event: JournalCompacted, seq: int) -> None:
         queue.claims.pass_by(event.at)
 
 
+def _value_put(_state: JournalState, _event: ValuePut, _seq: int) -> None:
+    """Memory holds no values: table KEYVALUES is their fold, and goes with the event in its commit (journal/values.py)."""
+
+
 _JOURNAL: Final[dict[type, Callable[[JournalState, Any, int], None]]] = {
     EngineBooted: _booted,
     EngineClosed: _closed,
     ClockStepped: _stepped,
     JournalCompacted: _compacted,
+    ValuePut: _value_put,
 }
 
 __all__ = ["JournalState", "fold", "rebase", "replay"]

@@ -40,6 +40,7 @@ CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
     "pause", "resume", "configure", "drain", "create_queue", "reschedule", "reprioritise", "cancel_all",
     "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview", "measures",
+    "commit_transaction", "value", "values",
 )  # fmt: skip
 
 
@@ -212,6 +213,9 @@ class SimEngine(Engine):
             boot.calls.discard(scope)
         raise EngineCrashed(f"the process died during {name}(): its outcome is unknown")
 
+    def opened_anew(self) -> EngineCrashed:
+        return EngineCrashed("the simulated process died during this transaction; nothing of it was written")
+
     if TYPE_CHECKING:
 
         def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> SimNamespace: ...
@@ -276,6 +280,9 @@ class SimNamespace(Namespace):
 
     def _feed(self, scope: Scope, since: Since, queue: str | None) -> EventFeed:
         return self._engine._feed(scope, since, queue)
+
+    def opened_anew(self) -> EngineCrashed:
+        return self._engine.opened_anew()
 
     def capture(self) -> contextlib.AbstractContextManager[Captured]:
         """As `journeyman.sim.capture(namespace)`: what is submitted through this door; not what handlers submit through their context."""

@@ -41,6 +41,7 @@ class Oracle:
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
         self.loose: set[int] = set()  # records that concern no task
+        self.values: dict[tuple[str, bytes], tuple[int, int, bytes]] = {}  # (namespace, key) -> seq, length and digest of the value
         self.newest_seq = 0
         self.last_at = 0
         self.boots = 0
@@ -294,6 +295,17 @@ class Oracle:
     def compacted(self, seq: int, event: Any, work: Work | None) -> None:
         self.loose.add(seq)
 
+    def put(self, seq: int, event: Any, work: Work | None) -> None:
+        """A key has another value, or none."""
+        if event.former:
+            self.loose.add(event.former)
+            self.replaced.add(event.former)
+        if event.deleted:
+            self.loose.add(seq)
+            self.values.pop((event.namespace, event.key), None)
+        else:
+            self.values[event.namespace, event.key] = (seq, event.value_len, event.value_digest)
+
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def known(self, id: bytes) -> Work | None:
@@ -346,4 +358,5 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "EngineClosed": Oracle.closed,
     "ClockStepped": Oracle.stepped,
     "JournalCompacted": Oracle.compacted,
+    "ValuePut": Oracle.put,
 }

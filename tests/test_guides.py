@@ -12,7 +12,8 @@ import pytest
 from tests.sources import ROOT
 
 GUIDES = (
-    "DOORS.md", "FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md",
+    "DOORS.md", "FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md",
+    "TRANSACTIONS.md", "UNIQUE.md",
 )  # fmt: skip
 PROGRAMS = [
     (guide, number, block)

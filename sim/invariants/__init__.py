@@ -44,6 +44,7 @@ from journeyman.sim.invariants.recurring import (
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
 from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
+from journeyman.sim.invariants.values import PutsWithSuccess, TransactionsWhole, ValuesAgree
 
 BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NumbersWithoutGaps,
@@ -89,6 +90,9 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     OverlapAsPromised,
     FiresPromptly,
     SchedulesAgree,
+    PutsWithSuccess,
+    ValuesAgree,
+    TransactionsWhole,
     AcknowledgedIsDurable,
     RefusalsAreTrue,
     AnswersAgree,

@@ -49,6 +49,7 @@ HEARD: Final[Mapping[str, str]] = {
     "EngineClosed": "close_recorded",
     "ClockStepped": "clock_stepped",
     "JournalCompacted": "compacted",
+    "ValuePut": "value_put",
 }
 MOMENTS: Final = ("records", "commit", "entered", "left", "booted", "closing", "crashed", "answered", "told", "finish")
 

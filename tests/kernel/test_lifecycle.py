@@ -22,10 +22,10 @@ from journeyman.kernel.events import TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, may, observed
 from journeyman.kernel.policy import Exponential, Policy
 from journeyman.kernel.policy import Retry as RetryPolicy
-from journeyman.kernel.tags import TAGS
+from journeyman.kernel.tags import TASK_KINDS
 from tests.kernel.lane import ERROR, SECOND, Lane, task
 
-TASK_EVENTS = [kind.__name__ for tag, kind in TAGS.items() if tag < 32]
+TASK_EVENTS = [kind.__name__ for kind in TASK_KINDS]
 POLICY = Policy.compile(concurrency=4, retry=RetryPolicy(attempts=3, backoff=Exponential(60)))
 
 # Written by hand, as a second opinion on the table: what may follow what.

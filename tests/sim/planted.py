@@ -50,6 +50,7 @@ from tests.sim.planted_feeds import FEEDS
 from tests.sim.planted_links import LINKS
 from tests.sim.planted_room import ROOM
 from tests.sim.planted_schedules import SCHEDULES
+from tests.sim.planted_values import VALUES
 
 SEEDS = 2_000
 PAGES = sorted(Path(__file__).parent.glob("planted*.py"))
@@ -85,10 +86,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 
 LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
-    *LINKS,
-    *FEEDS,
-    *ROOM,
-    *SCHEDULES,
+    *(bug for page in (LINKS, FEEDS, ROOM, SCHEDULES, VALUES) for bug in page),
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
     Bug(

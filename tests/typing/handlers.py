@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, assert_type, overload
 
-from journeyman.engine import BoundCall, Context, Handle, Handler, Priority, Queue, SubmitSpec
+from journeyman.engine import BoundCall, Context, Handle, Handler, Priority, Queue, SubmitSpec, Transaction
 from journeyman.engine.spec import Item, Submittable
 
 P = ParamSpec("P")
@@ -104,6 +104,15 @@ async def submits(engine: Engine) -> None:
     assert_type(await (await engine.submit(threaded, 1)).result(), list[int])
     assert_type(await engine.submit("threaded", 1), Handle[Any])
     await engine.submit_many([plain.bind("a"), threaded.bind(1), (threaded, (1,), {}), (plain.using(delay=1), ("a",), {"urgent": True})])
+
+
+def submits_in_a_transaction(tx: Transaction) -> None:
+    assert_type(tx.submit(with_context, "a", subject="b"), Handle[int])
+    assert_type(tx.submit(plain.using(delay=60), "a", urgent=True), Handle[bytes])
+    assert_type(tx.submit("threaded", 1), Handle[Any])
+    assert_type(tx.get(b"k"), bytes | None)
+    tx.put(b"k", "text")  # type: ignore
+    tx.submit(threaded, "1")  # type: ignore
 
 
 async def submits_with_its_success(ctx: Context) -> None:
