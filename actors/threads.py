@@ -10,9 +10,16 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
+
+from journeyman.actors.call import Call
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+
+T = TypeVar("T")
 
 
 class ThreadRunner(Protocol):
@@ -26,8 +33,22 @@ class ThreadRunner(Protocol):
         """
         ...
 
+    def ask(self, actor: QueueActor, token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+        """From within `work`, or from another thread of a handler's: put a question to `actor` on the loop, and wait for its answer.
+
+        `token`: of the loop.  trio.RunFinishedError if that is gone.
+        """
+        ...
+
+    @property
+    def inside(self) -> bool:
+        """Whether `work` runs on the loop's thread right now, so that who asks here must not await."""
+        ...
+
 
 class RealThreads:
+    inside = False
+
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(math.inf)
 
@@ -53,6 +74,12 @@ class RealThreads:
             if fate.leave():
                 abandoned()
             raise
+
+    def ask(self, actor: QueueActor, token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+        async def asked() -> T:
+            return await begin().wait_through()
+
+        return trio.from_thread.run(asked, trio_token=token)
 
 
 class _Fate:

@@ -48,7 +48,7 @@ class Boot:
             queues,
             store=self.store,
             clock=world.clock,
-            threads=InlineThreads(),
+            threads=InlineThreads(self.store),
             entropy=Random(f"{world.seed}-ids-{number}").randbytes,
             **machine.options,
         )
