@@ -19,7 +19,7 @@ from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.record import Ignored
-from journeyman.kernel.events import Event, TaskSucceeded
+from journeyman.kernel.events import Event, StepRecorded, TaskSucceeded
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import SEPARATOR, shown_name
 
@@ -56,7 +56,7 @@ class Fields:
         return shown
 
     def _add_payload(self, shown: dict[str, Any], event: Event, payload: bytes) -> None:
-        if isinstance(event, TaskSucceeded):
+        if isinstance(event, TaskSucceeded | StepRecorded):
             name, found = "result", result(payload, self._redaction)
         else:
             name, found = "arguments", arguments(getattr(event, "handler", None), payload, self._redaction)

@@ -10,7 +10,7 @@ import contextlib
 import random as _random
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -48,6 +48,7 @@ class Context:
     """One attempt, as its handler sees it."""
 
     __slots__ = ("_attempt", "_engine", "_random", "_steps", "_token")
+    steps_kind: ClassVar[type[Steps]] = Steps
 
     def __init__(self, engine: Door, attempt: Attempt) -> None:
         self._engine = engine
@@ -165,7 +166,7 @@ class Context:
         cannot be stored, so it will run again.
         """
         if self._steps is None:
-            self._steps = Steps(self._attempt, self._token)
+            self._steps = self.steps_kind(self._attempt, self._token)
         if _in_trio() and not self._attempt.actor.shell.threads.inside:
             return self._steps.run(name, function, args, kwargs)
         return self._steps.run_blocking(name, function, args, kwargs)

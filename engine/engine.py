@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar, overload
 
 import trio
 
@@ -253,6 +253,8 @@ class Engine(Door):
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
     """
 
+    context_kind: ClassVar[type[Context]] = Context  # what handlers are given
+
     def __init__(
         self,
         path: str | Path | None,
@@ -288,7 +290,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: Context(self._door_of(attempt), attempt))
+        session = Session(self._settings, self._queues, lambda attempt: self.context_kind(self._door_of(attempt), attempt))
         self._session = session
         try:
             await session.enter()

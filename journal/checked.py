@@ -12,7 +12,7 @@ from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import Finding
 from journeyman.journal.prover import Tell as Checking
 from journeyman.journal.prover import verify
-from journeyman.kernel.events import TaskRescheduled, TaskSubmitted, TaskSucceeded
+from journeyman.kernel.events import StepRecorded, TaskRescheduled, TaskSubmitted, TaskSucceeded
 
 
 def check_copy(directory: str, tell: Checking) -> int:
@@ -38,11 +38,11 @@ def _refused(findings: list[Finding], total: int) -> JournalCorrupt:
 
 
 def check_payload(seq: int, event: object, payload: bytes) -> None:
-    """JournalCorrupt unless these are the arguments or the result that the event speaks of."""
+    """JournalCorrupt unless these are the arguments, the result or the step's value that the event speaks of."""
     expected = None
     if isinstance(event, TaskSubmitted):
         expected = event.payload_digest
-    elif isinstance(event, TaskSucceeded):
+    elif isinstance(event, TaskSucceeded | StepRecorded):
         expected = event.result_digest
     elif isinstance(event, TaskRescheduled):
         expected = (event.options or {}).get("payload_digest")

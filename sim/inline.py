@@ -17,8 +17,8 @@ import trio
 from journeyman.sim.errors import EngineCrashed
 
 if TYPE_CHECKING:
-    from journeyman.actors.queue_actor import QueueActor
     from journeyman.actors.call import Call
+    from journeyman.actors.queue_actor import QueueActor
     from journeyman.sim.disk import BootStore
 
 T = TypeVar("T")

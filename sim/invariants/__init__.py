@@ -42,6 +42,7 @@ from journeyman.sim.invariants.recurring import (
 )
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
+from journeyman.sim.invariants.steps import StepsRunOnce
 from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
 
 BUILT_IN: Final[tuple[type[Invariant], ...]] = (
@@ -82,6 +83,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NothingPrunedEarly,
     NothingKeptLate,
     PayloadsKeptAsPromised,
+    StepsRunOnce,
     FiresOnce,
     FiresAtItsTimes,
     MisfiresAsPromised,

@@ -33,7 +33,7 @@ class Transitions(Invariant):
         self.broken(f"{kind} at seq {seq} cannot follow {work or 'nothing'}")
 
     submitted = started = failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = _check
-    interrupted = retried = rejected = rescheduled = reprioritised = met = _check
+    interrupted = retried = rejected = rescheduled = reprioritised = met = step_recorded = _check
 
 
 class AttemptsCountUp(Invariant):
@@ -49,7 +49,9 @@ class AttemptsCountUp(Invariant):
         if work is not None and event.attempt != work.attempt and (event.attempt or work.state == "running"):
             self.broken(f"{type(event).__name__} at seq {seq} is of attempt {event.attempt} of {work}")
 
-    failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = interrupted = _of_the_run
+    failed = lost = released = snoozed = cancel_requested = progress = step_recorded = succeeded = dead = cancelled = interrupted = (
+        _of_the_run
+    )
 
 
 class OneLiveAttempt(Invariant):
