@@ -106,10 +106,8 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
     if found.result is not None:
         yield "result", visible(value_text(result(found.result, redaction)))
     for name, value in found.steps.items():
-        yield (
-            f"step {visible(name)}",
-            "done, its value is not kept" if value is None else visible(value_text(_step(name, value, redaction))),
-        )
+        shown = "done, its value is not kept" if value is None else value_text(_step(name, value, redaction))
+        yield f"step {visible(name)}", visible(shown)
     yield "attempts", "; ".join(f"{n} {outcome}" for outcome, n in Counter(one.outcome for one in found.attempts).items()) or "none"
     if task.priority != Priority.NORMAL:
         yield "priority", task.priority

@@ -154,16 +154,16 @@ class Context:
     @overload
     def step(self, name: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run `function(*args, **kwargs)` once for this task: `await ctx.step("charge", charge, card, 100)`.  In a `def` handler, and in a thread
-        of your own, it is a plain call that returns the value.
+        """Run `function(*args, **kwargs)` once for this task: `await ctx.step("charge", charge, card, 100)`.  In a `def` handler, and in
+        a thread of your own, it is a plain call that returns the value.
 
         What it returns is durable before you have it.  In every later attempt the same name returns that value, and the function is not
-        run; a step that raised, or was under way when the process died, is run again.  In an async handler a plain function runs in a thread.
-        The value comes back as the function's return annotation says, in the first attempt too.
+        run; a step that raised, or was under way when the process died, is run again.  In an async handler a plain function runs in a
+        thread. The value comes back as the function's return annotation says, in the first attempt too.
 
-        DuplicateStep: this attempt has asked for that name.  TooManySteps, JournalFull, AttemptOver, EngineStopped: it was not begun (or, the last
-        three, not recorded).  TypeError, NameError, InvalidName: it cannot be a step.  InvalidPayload, PayloadTooLarge: what it returned
-        cannot be stored, so it will run again.
+        DuplicateStep: this attempt has asked for that name.  TooManySteps, JournalFull, AttemptOver, EngineStopped: it was not begun (or,
+        the last three, not recorded).  TypeError, NameError, InvalidName: it cannot be a step.  InvalidPayload, PayloadTooLarge: what it
+        returned cannot be stored, so it will run again.
         """
         if self._steps is None:
             self._steps = self.steps_kind(self._attempt, self._token)

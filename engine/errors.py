@@ -243,8 +243,8 @@ REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
 )
 
 __all__ = [
-    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
-    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists",
-    "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TooManySteps",
-    "TransactionConflict",
+    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists",
+    "HandlerNotFound", "InvalidName", "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting",
+    "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed",
+    "TaskNotFound", "TooManySteps", "TransactionConflict",
 ]  # fmt: skip

@@ -1,16 +1,17 @@
 """Durable steps: what a handler has done of its task, so that its next run does not do it again.
 
-Problem.  A task that charges a card and then sends a mail must not charge twice because the mail failed, and the process may die between any
-two lines.  Choice: `ctx.step(name, function, *args)` looks in the task's state; a step that is done returns what was recorded, another is run, and
-its value is on the disk before the handler has it (law 3).  The handler runs from the top again at every attempt, and skips what is done.  Steps
-go by name, not by their order, so a handler may be changed while tasks of it are half done: what it does not ask for any more is passed over.
+Problem.  A task that charges a card and then sends a mail must not charge twice because the mail failed, and the process may die between
+any two lines.  Choice: `ctx.step(name, function, *args)` looks in the task's state; a step that is done returns what was recorded,
+another is run, and its value is on the disk before the handler has it (law 3).  The handler runs from the top again at every attempt, and
+skips what is done.  Steps go by name, not by their order, so a handler may be changed while tasks of it are half done: what it does not
+ask for any more is passed over.
 
 What follows from that, each of it decided once, in docs/decisions/0017:
 
 1. At least once while it runs, never again once it is done.  A step under way at a crash has no record and runs again.
-2. One name, one step: a name that this attempt has asked for already is DuplicateStep.  To return the first one's value would skip, unseen, all
-   but the first round of a loop; to count them up would make a step's identity the order of calls, which changes with the code.
-   After its function raised a step may be asked for again.
+2. One name, one step: a name that this attempt has asked for already is DuplicateStep.  To return the first one's value would skip,
+   unseen, all but the first round of a loop; to count them up would make a step's identity the order of calls, which changes with the
+   code. After its function raised a step may be asked for again.
 3. What was recorded is what is returned, the first time too: decoded by the function's return annotation.  So a handler
    meets the same values in a run that goes well as in one that goes on after a crash.
 4. Errors are not recorded: they are the handler's, and the step runs again at the next attempt.
@@ -162,7 +163,7 @@ class Steps:
             raise AttemptOver(f"step {name!r} was not begun: attempt {attempt.number} of this task is over; let the handler end")
         if name in self._asked:
             raise DuplicateStep(
-                f"this attempt has asked for a step {name!r} already; give each its own name, in a loop one with what tells its rounds apart"
+                f"this attempt has asked for a step {name!r} already; give each a name of its own, in a loop one with the round in it"
             )
         attempt.beat()
         done = steps_of(task.options)
@@ -223,7 +224,7 @@ class Steps:
 # --- functions ------------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(name: str, function: Function) -> tuple[Function, ResultCodec]:
+def _prepared(name: str, function: Any) -> tuple[Function, ResultCodec]:
     """The function to call, and the codec of what it returns.  Raises for whatever is wrong with either."""
     check_name(name, "step name")
     if isinstance(function, Handler):

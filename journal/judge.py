@@ -7,8 +7,8 @@ looks like one that is running, and would be run again: the worst that a repair 
 - *left out*: its beginning is lost, or it has ended and something before its end is lost, or what it needs to be shown (its kept arguments,
   its result, what a step came to) is.  No work is lost with an ended task but its history; the report names each with what is known.
 - *cancelled*: it had not ended as far as anybody can see, and one of its events, its arguments, or what a done step came to, are lost.  Its
-  history up to the loss is kept and it ends as cancelled by "repair", with the reason: it does not run by itself, it is not forgotten, and an operator who
-  knows better retries it.
+  history up to the loss is kept and it ends as cancelled by "repair", with the reason: it does not run by itself, it is not forgotten,
+  and an operator who knows better retries it.
 - *doubtful*: nothing of it is known to be lost, but records are lost whose task nobody knows, and which may have been its end.  It is kept
   as it is, in a queue that the new journal has paused, so that nothing runs before somebody has read the report and says `resume`.
 

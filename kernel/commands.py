@@ -308,6 +308,6 @@ class Decision(NamedTuple):
 
 __all__ = [
     "NEW", "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
-    "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "RecordStep", "Refused", "Released", "Reprioritise", "Reschedule",
-    "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
+    "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "RecordStep", "Refused", "Released", "Reprioritise",
+    "Reschedule", "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
 ]  # fmt: skip

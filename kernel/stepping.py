@@ -1,7 +1,7 @@
 """RecordStep: an attempt says that a step is done.  Under the fence as every word of an attempt is (ending.py).
 
-A name that is recorded already is refused, and so is one step too many: whoever asks has looked before the step was run (engine/steps.py), so
-these are the last line, not the first.
+A name that is recorded already is refused, and so is one step too many: whoever asks has looked before the step was run
+(engine/steps.py), so these are the last line, not the first.
 """
 
 from __future__ import annotations

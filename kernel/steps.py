@@ -1,9 +1,9 @@
 """Durable steps in a task's state: which are done, and where their values lie.  Part of the fold (apply.py).
 
-Problem.  A task may have a thousand steps done, another has none, and all unfinished tasks are in memory (docs/decisions/0003).  Choice: what a
-task without steps pays is nothing.  The done ones are one entry of its options, `steps`: name -> [seq, length, digest, codec]; the values
-lie in the journal under the seqs of their events and are read when a handler asks.  So rows, checkpoints, retries by hand and the past know
-them without a word in their formats.  The map is replaced, never changed: pictures of a task share its options.
+Problem.  A task may have a thousand steps done, another has none, and all unfinished tasks are in memory (docs/decisions/0003).  Choice:
+what a task without steps pays is nothing.  The done ones are one entry of its options, `steps`: name -> [seq, length, digest, codec]; the
+values lie in the journal under the seqs of their events and are read when a handler asks.  So rows, checkpoints, retries by hand and the
+past know them without a word in their formats.  The map is replaced, never changed: pictures of a task share its options.
 
 Rejected: a column of its own (every row of every journal would change its bytes for what most tasks do not have); the values in memory.
 """
@@ -44,7 +44,7 @@ def value_seqs(task: TaskState) -> Iterator[int]:
 
 
 def kept_seqs(task: TaskState) -> Iterator[int]:
-    """Under which seqs lies what it needs to run: its arguments, and the values of its done steps.  What `keep_payload` speaks of at its end."""
+    """Under which seqs lies what it needs to run: its arguments, and the values of its done steps.  Of these `keep_payload` speaks."""
     yield task.payload_seq
     yield from value_seqs(task)
 

@@ -1,7 +1,7 @@
 """One life of a simulated process: a production engine on a disk, a clock and a source of randomness that belong to a world.
 
-Nothing else of the engine is replaced (`Engine(store=, clock=, threads=, entropy=)` are its public parameters); a test says so.  The contexts
-of handlers are production's, and tell the world of durable steps (sim/steps.py).
+Nothing else of the engine is replaced (`Engine(store=, clock=, threads=, entropy=)` are its public parameters); a test says so.  The
+contexts of handlers are production's, and tell the world of durable steps (sim/steps.py).
 
 Death.  trio cannot drop a task, it must unwind it, so `finally` blocks of handlers and of the engine do run after a crash (DECISIONS 37).
 What they do to the journal goes nowhere: the boot's view of the disk is dead before anything unwinds.  The engine's own end is the

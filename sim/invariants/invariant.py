@@ -6,8 +6,8 @@ costs only those who want it.  A method for an event is called with `(seq, event
 
 The other moments: `records(items, events)` before the events of a commit are taken in, as bytes and read, for what looks at all of them;
 `keyed(seq, event, work)` for every event of a task with a serialization key, before its own method; `commit(batch)` after the events of a
-commit were taken in; `entered(work)` and `left(work)` for handlers; `step_begun(work, name)` and `step_returned(work, name)` for their durable steps; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked,
-answer, error)` for calls from outside; `finish()`.
+commit were taken in; `entered(work)` and `left(work)` for handlers; `step_begun(work, name)` and `step_returned(work, name)` for their
+durable steps; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked, answer, error)` for calls from outside; `finish()`.
 """
 
 from __future__ import annotations
@@ -52,18 +52,8 @@ HEARD: Final[Mapping[str, str]] = {
     "JournalCompacted": "compacted",
 }
 MOMENTS: Final = (
-    "records",
-    "commit",
-    "entered",
-    "left",
-    "step_begun",
-    "step_returned",
-    "booted",
-    "closing",
-    "crashed",
-    "answered",
-    "finish",
-)
+    "records", "commit", "entered", "left", "step_begun", "step_returned", "booted", "closing", "crashed", "answered", "finish",
+)  # fmt: skip
 
 
 class Invariant:

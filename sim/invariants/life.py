@@ -49,9 +49,8 @@ class AttemptsCountUp(Invariant):
         if work is not None and event.attempt != work.attempt and (event.attempt or work.state == "running"):
             self.broken(f"{type(event).__name__} at seq {seq} is of attempt {event.attempt} of {work}")
 
-    failed = lost = released = snoozed = cancel_requested = progress = step_recorded = succeeded = dead = cancelled = interrupted = (
-        _of_the_run
-    )
+    failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = interrupted = _of_the_run
+    step_recorded = _of_the_run
 
 
 class OneLiveAttempt(Invariant):
