@@ -56,12 +56,13 @@ _AWAITED: Final = (Awaitable, Coroutine)  # as typing.get_origin gives them
 class Steps:
     """Those of one attempt.  `token`: of the loop that it runs on."""
 
-    __slots__ = ("_asked", "_attempt", "_threads", "_token")
+    __slots__ = ("_asked", "_attempt", "_left", "_threads", "_token")
 
     def __init__(self, attempt: Attempt, token: trio.lowlevel.TrioToken) -> None:
         self._attempt = attempt
         self._token = token
         self._asked: set[str] = set()  # names of those under way or done in this attempt
+        self._left: set[str] = set()  # of these, the ones whose thread was left behind and has not ended
         self._threads = 0  # plain functions of an async handler that run
 
     # --- in an async handler --------------------------------------------------------------------------------------------
@@ -77,31 +78,41 @@ class Steps:
             if _is_async(function):
                 value = await function(*args, **kwargs)
             else:
-                value = await self._in_thread(partial(function, *args, **kwargs))
+                value = await self._in_thread(name, partial(function, *args, **kwargs))
                 if inspect.isawaitable(value):  # of a lambda, say
                     value = await value
             data = self._encoded(name, codec, value)
             answer = await self._record(name, data).wait_through()
         except BaseException:
-            self._asked.discard(name)
+            if name not in self._left:
+                self._asked.discard(name)
             raise
         return self._returned(name, codec, data, answer)
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+    async def _in_thread(self, name: str, work: Callable[[], Any]) -> Any:
         attempt = self._attempt
         actor = attempt.actor
         left_behind = actor.straggler(attempt)
         self._threads += 1
         attempt.straggling = True  # until it has ended, should it be left behind
 
+        has_ended = False
+
         def abandoned() -> None:
+            nonlocal has_ended
+            has_ended = True
+            self._left.discard(name)
+            self._asked.discard(name)
             self._threads -= 1
             if not self._threads:
                 left_behind()
 
         try:
-            value = await actor.shell.threads.run(work, abandoned)
+            # In a list: trio takes a function that returns a coroutine for a mistake.
+            [value] = await actor.shell.threads.run(lambda: [work()], abandoned)
         except trio.Cancelled:
+            if not has_ended:
+                self._left.add(name)
             raise
         except BaseException:
             self._ended()

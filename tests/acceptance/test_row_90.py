@@ -1,0 +1,588 @@
+"""Row 90: durable steps.  What is done is not run again: on a retry, after a snooze, a stop, a crash; in async and in def handlers."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from journeyman.engine import (
+    AttemptOver,
+    Constant,
+    Context,
+    DuplicateStep,
+    Engine,
+    InvalidName,
+    InvalidPayload,
+    PayloadTooLarge,
+    Queue,
+    Retention,
+    Retry,
+    Snooze,
+    State,
+    TaskFailed,
+    TooManySteps,
+)
+from journeyman.journal.lmdb_store import LmdbStore
+from journeyman.journal.store import Table
+from journeyman.kernel.bounds import STEPS_MAX
+from tests.acceptance.processes import Program
+from tests.acceptance.virtual import TrioClock
+
+NO_PAUSE = Constant(0.0)
+LOG: list[Any] = []
+
+
+@dataclass
+class Receipt:
+    number: int
+    parts: tuple[int, ...]
+
+
+async def charge(card: str, amount: int) -> Receipt:
+    LOG.append(f"charge {card}")
+    return Receipt(amount, (amount, 1))
+
+
+def mail(to: str) -> str:
+    LOG.append(f"mail {to}")
+    return "250 ok"
+
+
+def untyped() -> Any:
+    return {"when": (1, 2)}
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    LOG.clear()
+    yield
+    LOG.clear()
+
+
+def queue_of(*, attempts: int = 3, **policy: Any) -> Queue:
+    return Queue("orders", concurrency=4, retry=Retry(attempts=attempts, backoff=NO_PAUSE, jitter=0), **policy)
+
+
+# --- what is done is done -------------------------------------------------------------------------------------------------------
+
+
+# row 90
+async def test_row_90_a_done_step_is_not_run_again_on_a_retry() -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def order(ctx: Context, card: str) -> list[Any]:
+        receipt = await ctx.step("charge", charge, card, 100)
+        assert receipt == Receipt(100, (100, 1)), "typed by the annotation of what it ran"
+        if ctx.attempt == 1:
+            raise ConnectionError("no mail server")
+        return [receipt.number, await ctx.step("mail", mail, to="ada@example.org")]
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(order, "visa")
+        assert await handle.result(timeout=5) == [100, "250 ok"]
+        kinds = [event.kind for event in await engine.history(handle.id)]
+    assert LOG == ["charge visa", "mail ada@example.org"]
+    assert kinds == [
+        "TaskSubmitted", "AttemptStarted", "StepRecorded", "AttemptFailed", "AttemptStarted", "StepRecorded", "TaskSucceeded",
+    ]  # fmt: skip
+
+
+# row 90
+async def test_row_90_a_def_handler_calls_it_plainly(tmp_path: Path) -> None:
+    queue = queue_of()
+    loop = threading.get_ident()
+    threads: list[int] = []
+
+    def here() -> int:
+        threads.append(threading.get_ident())
+        return len(threads)
+
+    @queue.handler
+    def order(ctx: Context) -> list[Any]:
+        found = [ctx.step("first", here), ctx.step("mail", mail, "ada"), ctx.step("nothing", lambda: None)]
+        if ctx.attempt < 3:
+            raise ConnectionError
+        return found
+
+    async with Engine(tmp_path / "j", [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == [1, "250 ok", None]
+    assert LOG == ["mail ada"]
+    assert loop not in threads
+
+
+# row 90
+async def test_row_90_after_a_snooze_a_time_out_and_a_graceful_stop(tmp_path: Path) -> None:
+    def fresh() -> Queue:
+        queue = queue_of(timeout=0.3)
+
+        @queue.handler
+        async def order(ctx: Context) -> str:
+            await ctx.step("charge", charge, "visa", 1)
+            if ctx.attempt == 1:
+                raise Snooze(0.01)
+            if ctx.attempt == 2:
+                await trio.sleep_forever()  # until its time-out
+            await ctx.step("mail", mail, "ada")
+            if ctx.attempt == 3:
+                stopping.set()
+                await trio.sleep_forever()
+            return "done"
+
+        return queue
+
+    stopping = trio.Event()
+    async with Engine(tmp_path / "j", [fresh()]) as engine:
+        handle = await engine.submit("order")
+        with trio.fail_after(5):
+            await stopping.wait()
+        await engine.stop(grace=0)
+    async with Engine(tmp_path / "j", [fresh()]) as engine:
+        task = await engine.wait(handle.id, timeout=5)
+    assert (task.state, task.result) == (State.SUCCEEDED, "done")
+    assert task.failures <= 2
+    assert LOG == ["charge visa", "mail ada"]
+
+
+# row 90
+def test_row_90_after_a_real_kill(tmp_path: Path) -> None:
+    log = tmp_path / "effects"
+    victim = Program("steps", tmp_path / "j", log)
+    victim.until("second step")
+    victim.signal(signal.SIGKILL)
+    victim.ended()
+    assert log.read_text().split() == ["first", "second"]
+    ended = Program("steps", tmp_path / "j", log).ended()
+    assert "succeeded attempt=2" in ended.out, ended
+    assert log.read_text().split() == ["first", "second", "second", "third"], "only the one under way is run again"
+
+
+# row 90
+async def test_row_90_a_retry_by_hand_goes_on_where_it_failed() -> None:
+    queue, broken = queue_of(attempts=1), [True]
+
+    @queue.handler
+    async def order(ctx: Context) -> int:
+        receipt = await ctx.step("charge", charge, "visa", 7)
+        if broken[0]:
+            raise ConnectionError
+        return receipt.number
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(order)
+        with pytest.raises(TaskFailed):
+            await handle.result(timeout=5)
+        broken[0] = False
+        await engine.retry(handle.id)
+        assert await handle.result(timeout=5) == 7
+    assert LOG == ["charge visa"]
+
+
+# row 90
+async def test_row_90_a_changed_handler_is_given_what_it_asks_for_by_name(tmp_path: Path) -> None:
+    def release(*names: str, ends: bool) -> Queue:
+        queue = queue_of(attempts=2)
+
+        @queue.handler
+        async def order(ctx: Context) -> list[Any]:
+            found = [await ctx.step(name, mail, name) for name in names]
+            if not ends:
+                raise Snooze(0.05)
+            return found
+
+        return queue
+
+    async with Engine(tmp_path / "j", [release("a", "b", ends=False)]) as engine:
+        handle = await engine.submit("order")
+        with trio.fail_after(5):
+            while len(LOG) < 2:
+                await trio.sleep(0.005)
+    async with Engine(tmp_path / "j", [release("c", "a", ends=True)]) as engine:
+        assert (await engine.wait(handle.id, timeout=5)).result == ["250 ok", "250 ok"]
+    assert LOG == ["mail a", "mail b", "mail c"]
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------------
+
+
+# row 90
+async def test_row_90_one_name_one_step() -> None:
+    queue, seen = queue_of(attempts=1), []
+
+    @queue.handler
+    async def twice(ctx: Context) -> None:
+        for to in ("ada", "bob"):
+            await ctx.step("mail", mail, to)
+
+    @queue.handler
+    async def at_once(ctx: Context) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.step, "slow", trio.sleep, 1)
+            nursery.start_soon(ctx.step, "slow", trio.sleep, 1)
+
+    @queue.handler
+    async def again_after_an_error(ctx: Context) -> str:
+        def flaky() -> str:
+            seen.append(1)
+            if len(seen) == 1:
+                raise ConnectionError
+            return "ok"
+
+        try:
+            return str(await ctx.step("flaky", flaky))
+        except ConnectionError:
+            return str(await ctx.step("flaky", flaky))
+
+    async with Engine(None, [queue]) as engine:
+        for handler in (twice, at_once):
+            task = await (await engine.submit(handler)).wait(timeout=5)
+            assert task.error is not None
+            assert "DuplicateStep: this attempt has asked for a step" in task.error.traceback
+        assert await (await engine.submit(again_after_an_error)).result(timeout=5) == "ok"
+    assert LOG == ["mail ada"], "the second round of the loop is not passed over in silence"
+
+
+# row 90
+async def test_row_90_steps_at_once_are_fine() -> None:
+    queue = queue_of()
+
+    async def slow(n: int) -> int:
+        LOG.append(n)
+        await trio.sleep(0.001 * n)
+        return n
+
+    @queue.handler
+    async def many(ctx: Context) -> int:
+        async with trio.open_nursery() as nursery:
+            for n in range(20):
+                nursery.start_soon(ctx.step, f"part {n}", slow, n)
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return ctx.attempt
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(many)).result(timeout=5) == 2
+    assert sorted(LOG) == list(range(20))
+
+
+def never(*args: Any) -> None:
+    raise AssertionError("it must not be run")
+
+
+async def never_async() -> None:
+    raise AssertionError("it must not be run")
+
+
+def foreign() -> threading.Thread:
+    raise AssertionError("it must not be run")
+
+
+# row 90
+async def test_row_90_what_can_be_known_to_go_wrong_is_found_before_it_is_run() -> None:
+    queue, errors = queue_of(attempts=1), []
+
+    @queue.handler
+    async def order(ctx: Context) -> None:
+        coroutine = never_async()
+        for name, function in [("", never), ("x" * 129, never), ("a\nb", never), (5, never), ("x", coroutine), ("x", "no"), ("x", foreign)]:
+            with pytest.raises((InvalidName, TypeError)) as caught:
+                await ctx.step(name, function)  # type: ignore[arg-type]
+            errors.append(str(caught.value))
+        await ctx.step("x" * 128, trio.sleep, 0)
+
+    @queue.handler
+    def plain(ctx: Context) -> None:
+        for function in (never_async, functools.partial(never_async)):
+            with pytest.raises(TypeError, match="only an async handler"):
+                ctx.step("x", function)
+        with pytest.raises(TypeError, match="only an async handler"):
+            ctx.step("x", lambda: trio.sleep(0))
+
+    async with Engine(None, [queue]) as engine:
+        await (await engine.submit(order)).result(timeout=5)
+        await (await engine.submit(plain)).result(timeout=5)
+    assert "ctx.step('x', function, ...)" in errors[4]
+    assert "Thread cannot be stored" in errors[6]
+
+
+# row 90
+async def test_row_90_there_is_an_end_to_the_number_of_steps() -> None:
+    queue = queue_of(attempts=1)
+
+    @queue.handler
+    async def endless(ctx: Context) -> int:
+        for n in range(STEPS_MAX):
+            await ctx.step(f"step {n}", trio.sleep, 0)
+        with pytest.raises(TooManySteps, match="1,000 steps"):
+            await ctx.step("one more", never)
+        return STEPS_MAX
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(endless)).result(timeout=30) == STEPS_MAX
+
+
+# --- values ---------------------------------------------------------------------------------------------------------------------
+
+
+# row 90
+async def test_row_90_a_handler_has_the_same_value_in_every_attempt() -> None:
+    queue, seen = queue_of(), []
+
+    @queue.handler
+    async def order(ctx: Context) -> None:
+        found = [
+            await ctx.step("typed", charge, "visa", 3),
+            await ctx.step("untyped", untyped),
+            await ctx.step("lambda", lambda: charge("amex", 4)),
+            await ctx.step("partial", functools.partial(charge, "diners"), 5),
+            await ctx.step("none", never_mind),
+        ]
+        seen.append(found)
+        if ctx.attempt < 3:
+            raise ConnectionError
+
+    async with Engine(None, [queue]) as engine:
+        await (await engine.submit(order)).result(timeout=5)
+    assert len(seen) == 3
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == [
+        Receipt(3, (3, 1)), {"when": [1, 2]}, {"number": 4, "parts": [4, 1]}, Receipt(5, (5, 1)), None,
+    ]  # fmt: skip
+    assert len(LOG) == 3
+
+
+def never_mind() -> None: ...
+
+
+# row 90
+async def test_row_90_values_that_cannot_be_stored_are_not_and_the_step_runs_again() -> None:
+    queue, raised = queue_of(max_payload=100), []
+
+    @queue.handler
+    async def order(ctx: Context) -> int:
+        for name, make in (("large", lambda: "x" * 101), ("foreign", lambda: threading.Lock())):
+            try:
+                await ctx.step(name, lambda make=make: LOG.append("run") or make())
+            except (PayloadTooLarge, InvalidPayload) as error:
+                raised.append(str(error))
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return ctx.attempt
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(order)
+        assert await handle.result(timeout=5) == 2
+        assert "StepRecorded" not in [event.kind for event in await engine.history(handle.id)]
+    assert len(LOG) == 4
+    assert "the result of step 'large': 103 bytes encoded, the limit is 100" in raised[0]
+    assert "step 'foreign'" in raised[1]
+
+
+# row 90, row 63
+@pytest.mark.parametrize("payload", [True, False])
+async def test_row_90_values_lie_on_the_disk_as_long_as_the_arguments_do(tmp_path: Path, payload: bool) -> None:
+    queue = queue_of(retention=Retention(succeeded=None, payload=payload, result=False))
+
+    @queue.handler
+    async def order(ctx: Context, size: int) -> None:
+        await ctx.step("large", lambda: "x" * size)
+        await ctx.step("other", mail, "ada")
+
+    async with Engine(tmp_path / "j", [queue]) as engine:
+        await (await engine.submit(order, 5_000)).result(timeout=5)
+    sizes = stored(tmp_path / "j")
+    assert (len(sizes), max(sizes, default=0)) == ((3, 5_003) if payload else (0, 0))
+    async with Engine(tmp_path / "j", [queue]) as engine:
+        assert await engine.prune(older_than=0) == 1
+    assert stored(tmp_path / "j") == []
+
+
+def stored(path: Path) -> list[int]:
+    """Sizes of all payload records of a closed journal."""
+    store = LmdbStore(path, readonly=True)
+    try:
+        return [len(value) for _, value in store.scan(Table.PAYLOADS, limit=100)]
+    finally:
+        store.close()
+
+
+# --- who may say so ---------------------------------------------------------------------------------------------------------------
+
+
+# row 90, row 32
+async def test_row_90_what_a_straggler_has_done_is_rejected_and_put_on_record() -> None:
+    queue, told, done = queue_of(attempts=2, timeout=0.05), [], threading.Event()
+
+    def slow() -> str:
+        time.sleep(0.3)
+        return "late"
+
+    @queue.handler
+    def order(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            try:
+                ctx.step("slow", slow)
+            except AttemptOver as error:
+                told.append(str(error))
+            try:
+                ctx.step("another", never)
+            except AttemptOver as error:
+                told.append(str(error))
+            done.set()
+        return "second"
+
+    async with Engine(None, [queue]) as engine:
+        handle = await engine.submit(order)
+        assert await handle.result(timeout=5) == "second"
+        assert done.is_set()
+        rejected = [e.details["kind"] for e in await engine.history(handle.id) if e.kind == "TransitionRejected"]
+        recorded = [e.kind for e in await engine.history(handle.id) if e.kind == "StepRecorded"]
+    assert "has run, but is not recorded" in told[0]
+    assert "was not begun" in told[1]
+    assert "step" in rejected
+    assert recorded == []
+
+
+# row 90, row 32
+@pytest.mark.parametrize("leaves", ["time-out", "nursery", "move_on"])
+async def test_row_90_a_plain_function_left_behind_holds_its_tasks_slot(leaves: str) -> None:
+    queue = queue_of(attempts=2, timeout=0.1 if leaves == "time-out" else None)
+    inside: list[str] = []
+
+    def slow() -> None:
+        inside.append("in")
+        time.sleep(0.4)
+        inside.append("out")
+
+    async def fails() -> None:
+        await trio.sleep(0.1)
+        raise ConnectionError
+
+    @queue.handler
+    async def order(ctx: Context) -> str:
+        if ctx.attempt == 2:
+            inside.append("second")
+            return "second"
+        if leaves == "time-out":
+            await ctx.step("slow", slow)
+        elif leaves == "nursery":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ctx.step, "slow", slow)
+                nursery.start_soon(fails)
+        else:
+            with trio.move_on_after(0.1):
+                await ctx.step("slow", slow)
+            with pytest.raises(DuplicateStep):
+                await ctx.step("slow", slow)
+            raise ConnectionError
+        return "first"
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == "second"
+    assert inside == ["in", "out", "second"], "no two runs of one task at once"
+
+
+# row 90
+async def test_row_90_a_plain_function_of_an_async_handler_does_not_block_the_loop() -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def order(ctx: Context) -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await trio.sleep(0.01)
+                ticks += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tick)
+            await ctx.step("blocks", time.sleep, 0.3)
+            nursery.cancel_scope.cancel()
+        return ticks
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) > 3
+
+
+# row 90
+async def test_row_90_what_is_done_is_recorded_though_the_run_was_just_told_to_end() -> None:
+    queue = queue_of(attempts=2, timeout=0.1)
+
+    async def stubborn() -> str:
+        LOG.append("stubborn")
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.2)
+        return "done"
+
+    @queue.handler
+    async def order(ctx: Context) -> str:
+        value: str = await ctx.step("stubborn", stubborn)
+        await trio.lowlevel.checkpoint()
+        return f"{value} in run {ctx.attempt}"
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == "done in run 2"
+    assert LOG == ["stubborn"]
+
+
+# row 90
+async def test_row_90_it_is_a_sign_of_life(autojump_clock: trio.testing.MockClock) -> None:
+    queue = queue_of(attempts=1, heartbeat=5)
+
+    @queue.handler
+    async def order(ctx: Context) -> str:
+        for n in range(4):
+            await ctx.step(f"step {n}", trio.sleep, 4)
+        return "lived"
+
+    async with Engine(None, [queue], clock=TrioClock()) as engine:
+        assert await (await engine.submit(order)).result(timeout=60) == "lived"
+
+
+# row 90
+async def test_row_90_errors_steer_as_they_would_outside() -> None:
+    queue = queue_of(attempts=1)
+
+    def later(attempt: int) -> str:
+        LOG.append(attempt)
+        if attempt == 1:
+            raise Snooze(0.01)
+        return "now"
+
+    @queue.handler
+    async def order(ctx: Context) -> str:
+        value: str = await ctx.step("later", later, ctx.attempt)
+        return value
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == "now"
+    assert LOG == [1, 2]
+
+
+# row 90, row 12
+async def test_row_90_from_a_thread_of_the_handlers_own() -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def order(ctx: Context) -> list[Any]:
+        step: Callable[..., Any] = ctx.step
+        value = await trio.to_thread.run_sync(step, "mail", mail, "ada")
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return [value]
+
+    async with Engine(None, [queue]) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == ["250 ok"]
+    assert LOG == ["mail ada"]
