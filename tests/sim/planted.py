@@ -46,9 +46,7 @@ from journeyman.kernel import (
 from journeyman.kernel import limiters as kernel_limiters
 from tests.sim import workloads
 from tests.sim.bug import Bug as Bug
-from tests.sim.planted_links import LINKS
-from tests.sim.planted_room import ROOM
-from tests.sim.planted_schedules import SCHEDULES
+from tests.sim.planted_others import OTHERS
 
 SEEDS = 2_000
 PAGES = sorted(Path(__file__).parent.glob("planted*.py"))
@@ -84,9 +82,7 @@ def _edited(function: Callable[..., Any], changes: Sequence[tuple[str, str]]) ->
 
 LINES = (ready.Ready.push, ready.Ready.push_all)
 BUGS = (
-    *LINKS,
-    *ROOM,
-    *SCHEDULES,
+    *OTHERS,
     # law 3: what is not durable is not said
     Bug("reply before commit", ((queue_actor.QueueActor._drain, "step.effects.append((Call.settle, call))", "call.settle()"),), seed=0),
     Bug(
