@@ -57,7 +57,8 @@ class Fields:
 
     def _add_payload(self, shown: dict[str, Any], event: Event, payload: bytes) -> None:
         if isinstance(event, TaskSucceeded | StepRecorded):
-            name, found = "result", result(payload, self._redaction)
+            secret = isinstance(event, StepRecorded) and self._redaction.hides_key(event.name)
+            name, found = "result", HIDDEN if secret else result(payload, self._redaction)
         else:
             name, found = "arguments", arguments(getattr(event, "handler", None), payload, self._redaction)
         shown[name] = jsonable(found) if self._json else found

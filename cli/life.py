@@ -85,7 +85,7 @@ def _waits(view: JournalView, found: Life, wanted: bool | None, screen: Screen) 
 
 
 def _echoes(found: Life, redaction: Redaction) -> Echoes:
-    returned = [_decoded(value) for value in (found.result, *found.steps.values())]
+    returned = [_decoded(found.result), {name: _decoded(value) for name, value in found.steps.items()}]
     return echoes_of(redaction, found.task.handler, found.arguments, (found.task.options or {}).get("meta"), *returned)
 
 

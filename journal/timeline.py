@@ -28,7 +28,7 @@ from journeyman.kernel.events import (
 )
 from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
-from journeyman.kernel.steps import steps_of
+from journeyman.kernel.steps import in_order, steps_of
 from journeyman.kernel.taskstate import TaskState
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def life(view: JournalView, id: bytes) -> Life | None:
         events = [(seq, event) for seq, event in journal.events(task.seqs) if not isinstance(event, Ignored)]
         arguments = journal.payload(task.payload_seq, task.payload_digest) if task.payload_len else b""
         result = journal.payload(task.result_seq, task.result_digest) if task.result_seq else None
-        done = sorted(steps_of(task.options).items(), key=lambda item: int(item[1][0]))
+        done = [(name, steps_of(task.options)[name]) for name in in_order(task)]
         steps = {name: journal.payload(at, digest) if size or codec else _NONE for name, (at, size, digest, codec) in done}
     return Life(task, tuple(events), tuple(attempts(events)), tuple(waits(events, view.now())), arguments, result, steps)
 

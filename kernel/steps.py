@@ -35,6 +35,11 @@ def steps_of(options: Mapping[str, Any] | None) -> Mapping[str, Sequence[Any]]:
     return _NONE if options is None else options.get("steps", _NONE)
 
 
+def in_order(task: TaskState) -> list[str]:
+    """The names of its done steps, the first done first."""
+    return sorted(steps_of(task.options), key=lambda name: int(steps_of(task.options)[name][0]))
+
+
 def value_seqs(task: TaskState) -> Iterator[int]:
     """Under which seqs the values of its done steps are stored."""
     if task.options is not None and (steps := task.options.get("steps")) is not None:
@@ -49,4 +54,4 @@ def kept_seqs(task: TaskState) -> Iterator[int]:
     yield from value_seqs(task)
 
 
-__all__ = ["kept_seqs", "step_recorded", "steps_of", "value_seqs"]
+__all__ = ["in_order", "kept_seqs", "step_recorded", "steps_of", "value_seqs"]
