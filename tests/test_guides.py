@@ -11,7 +11,7 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("LIMITS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "RECURRING.md", "UNIQUE.md")
+GUIDES = ("LIMITS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "RECURRING.md", "STEPS.md", "UNIQUE.md")
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES

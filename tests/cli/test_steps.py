@@ -75,10 +75,10 @@ def test_row_90_the_past_knows_which_were_done(sound: tuple[Path, str, str]) -> 
     assert [name for _, name in steps] == ["charge", "api_token", "nothing"]
     assert not any("topsecret" in str(event) or "geheim" in str(event) for event in events if event["kind"] == "StepRecorded")
     for n, (seq, _) in enumerate(steps, 1):
-        found = json.loads(called("at", path, str(seq), "--task", done, "--json").stdout)
+        found = json.loads(called("at", path, "--seq", seq, "--task", done, "--json").stdout)
         assert found["steps"] == [name for _, name in steps[:n]]
     assert called("diff", path, str(steps[0][0]), str(steps[2][0])).returncode == 0
-    assert called("replay", path).returncode == called("verify-code", path).returncode == called("whatif", path).returncode == 0
+    assert called("replay", path).returncode == called("verify-code", path).returncode == 0
 
 
 # row 90
@@ -114,7 +114,7 @@ async def retried(path: Path, task: str) -> int:
 # row 90
 def test_row_90_a_hidden_export_hides_what_is_secret_by_its_steps_name(sound: tuple[Path, str, str], tmp_path: Path) -> None:
     assert called("export", sound[0], tmp_path / "shown.jsonl").returncode == 0
-    text = "".join(line for line in (tmp_path / "shown.jsonl").open() if "StepRecorded" in line)
+    text = "".join(line for line in (tmp_path / "shown.jsonl").read_text().splitlines() if "StepRecorded" in line)
     assert '"receipt"' in text
     assert "topsecret" not in text
     assert "geheim" not in text
@@ -181,7 +181,7 @@ def test_row_90_a_task_that_had_not_ended_ends_cancelled_before_the_lost_step(tm
         async with Engine(home, [queue]) as engine:
             handle = await engine.submit(order, 1)
             with trio.fail_after(5):
-                while (await engine.get(handle.id)).state != "retrying":
+                while (await engine.get(handle.id)).state != "retrying":  # noqa: ASYNC110 - nobody tells of an end that is none
                     await trio.sleep(0.01)
             return handle.id
 
