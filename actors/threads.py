@@ -76,10 +76,16 @@ class RealThreads:
             raise
 
     def ask(self, actor: QueueActor, token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
-        async def asked() -> T:
-            return await begin().wait_through()
+        return asked_from_a_thread(token, begin)
 
-        return trio.from_thread.run(asked, trio_token=token)
+
+def asked_from_a_thread(token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+    """`begin` is called on the loop of `token`; the thread waits for the answer."""
+
+    async def asked() -> T:
+        return await begin().wait_through()
+
+    return trio.from_thread.run(asked, trio_token=token)
 
 
 class _Fate:

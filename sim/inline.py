@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
+from journeyman.actors.threads import asked_from_a_thread
 from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.scheduler import in_line
 
 if TYPE_CHECKING:
     from journeyman.actors.call import Call
@@ -32,10 +34,11 @@ class InlineThreads:
     def __init__(self, store: BootStore) -> None:
         self._store = store
         self._depth = 0
+        self._thread = threading.get_ident()
 
     @property
     def inside(self) -> bool:
-        return self._depth > 0
+        return self._depth + in_line.depth > 0 and threading.get_ident() == self._thread
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         try:
@@ -55,6 +58,8 @@ class InlineThreads:
         """No virtual time can pass while who asks stands on the loop, so what the answer waits for is written at once; the process can die
         before and after each of these commits, as anywhere.
         """
+        if not self.inside:
+            return asked_from_a_thread(token, begin)
         call = begin()
         if not call.settled and actor.backlog and not actor.doubtful and actor.resting is None:
             try:

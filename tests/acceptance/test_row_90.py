@@ -23,6 +23,7 @@ from journeyman.engine import (
     Engine,
     InvalidName,
     InvalidPayload,
+    JournalFull,
     PayloadTooLarge,
     Queue,
     Retention,
@@ -37,6 +38,7 @@ from journeyman.journal.store import Table
 from journeyman.kernel.bounds import STEPS_MAX
 from tests.acceptance.processes import Program
 from tests.acceptance.virtual import TrioClock
+from tests.actors.disks import MIB, Disk
 
 NO_PAUSE = Constant(0.0)
 LOG: list[Any] = []
@@ -92,6 +94,7 @@ async def test_row_90_a_done_step_is_not_run_again_on_a_retry() -> None:
         handle = await engine.submit(order, "visa")
         assert await handle.result(timeout=5) == [100, "250 ok"]
         kinds = [event.kind for event in await engine.history(handle.id)]
+        assert (await engine.get(handle.id)).steps == ("charge", "mail")
     assert LOG == ["charge visa", "mail ada@example.org"]
     assert kinds == [
         "TaskSubmitted", "AttemptStarted", "StepRecorded", "AttemptFailed", "AttemptStarted", "StepRecorded", "TaskSucceeded",
@@ -388,7 +391,7 @@ async def test_row_90_values_that_cannot_be_stored_are_not_and_the_step_runs_aga
     assert "step 'foreign'" in raised[1]
 
 
-# row 90, row 63
+# row 90
 @pytest.mark.parametrize("payload", [True, False])
 async def test_row_90_values_lie_on_the_disk_as_long_as_the_arguments_do(tmp_path: Path, payload: bool) -> None:
     queue = queue_of(retention=Retention(succeeded=None, payload=payload, result=False))
@@ -586,3 +589,22 @@ async def test_row_90_from_a_thread_of_the_handlers_own() -> None:
     async with Engine(None, [queue]) as engine:
         assert await (await engine.submit(order)).result(timeout=5) == ["250 ok"]
     assert LOG == ["mail ada"]
+
+
+# row 90
+async def test_row_90_a_full_disk_begins_no_step_that_could_not_be_recorded() -> None:
+    queue, disk = queue_of(attempts=1), Disk(8 * MIB)
+
+    @queue.handler
+    async def order(ctx: Context) -> str:
+        await ctx.step("first", mail, "ada")
+        disk.free, disk.ballast = 600_000, 0  # less than the last MiB, which is kept for outcomes
+        await ctx.step("fills", mail, "bob")  # nobody has looked at the disk since
+        with pytest.raises(JournalFull, match="was not begun"):
+            await ctx.step("third", never)
+        disk.free = 8 * MIB
+        return str(await ctx.step("third", mail, "eve"))
+
+    async with Engine(None, [queue], store=disk) as engine:
+        assert await (await engine.submit(order)).result(timeout=5) == "250 ok"
+    assert LOG == ["mail ada", "mail bob", "mail eve"]

@@ -132,3 +132,22 @@ async def test_a_def_handlers_step_takes_no_virtual_time_and_is_durable_all_the_
     await trio.to_thread.run_sync(lambda: simulate(scenario, faults=Faults(disk_latency=(1.0, 1.0))))
     assert len(seen) == 3
     assert all(began == ended for began, ended in seen)
+
+
+def test_a_step_from_a_thread_that_a_handler_has_started_itself() -> None:
+    seen: list[object] = []
+
+    async def scenario(world: World) -> None:
+        queue = Queue("q", retry=Retry(attempts=2, backoff=Constant(0)))
+
+        @queue.handler
+        async def work(ctx: Context) -> None:
+            seen.append(await trio.to_thread.run_sync(ctx.step, "one", len, "abc"))
+            if ctx.attempt == 1:
+                raise ConnectionError
+
+        async with world.engine(queues=[queue]) as engine:
+            await (await engine.submit(work)).result()
+
+    simulate(scenario)
+    assert seen == [3, 3]
