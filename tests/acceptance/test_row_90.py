@@ -19,6 +19,7 @@ from journeyman.engine import (
     DuplicateStep,
     Engine,
     JournalFull,
+    JournalLocked,
     Queue,
     Snooze,
     State,
@@ -366,3 +367,25 @@ async def test_row_90_a_full_disk_begins_no_step_that_could_not_be_recorded() ->
     async with Engine(None, [queue], store=disk) as engine:
         assert await (await engine.submit(order)).result(timeout=5) == "250 ok"
     assert LOG == ["mail ada", "mail bob", "mail eve"]
+
+
+# row 90, row 32
+async def test_row_90_a_stop_with_a_plain_function_left_behind_keeps_the_journal_until_it_ends(tmp_path: Path) -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def order(ctx: Context) -> int:
+        await ctx.step("slow", time.sleep, 0.6)
+        return ctx.attempt
+
+    engine = Engine(tmp_path / "j", [queue])
+    async with engine:
+        handle = await engine.submit(order)
+        await trio.sleep(0.2)
+        assert not await engine.stop(grace=0)
+    with pytest.raises(JournalLocked):
+        await Engine(tmp_path / "j", [queue]).__aenter__()
+    await trio.sleep(0.8)
+    async with Engine(tmp_path / "j", [queue]) as engine:
+        task = await engine.wait(handle.id, timeout=5)
+    assert (task.result, task.failures, task.crashes) == (2, 0, 0)

@@ -139,7 +139,7 @@ BUGS = (
     ),
     Bug("suspects of other queues not woken", ((shell.Shell.freed, "if task.crashes:", "if False:"),), seed=0, run=workloads.suspects),
     # cancels and pauses
-    Bug("cancel lost", ((queue_actor.QueueActor.decide_apply, "if type(event) is CancelRequested:", "if False:"),), seed=14),
+    Bug("cancel lost", ((queue_actor.QueueActor.decide_apply, "elif type(event) is CancelRequested and", "elif False and"),), seed=14),
     Bug("cancel forgotten by a crash", ((recovery._verdict, "if task.cancel is not None:", "if False:"),), seed=808),
     Bug(
         "paused queue starts",
