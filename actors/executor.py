@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from journeyman.actors.apart import Job, WorkerDied, value_of
 from journeyman.actors.attempt import Attempt, current_attempt
 from journeyman.actors.ending import CANCEL, HEARTBEAT, STOP, TIMEOUT, describe, leaves, outcome_of, timed_out
 from journeyman.actors.following import follow_for_named
 from journeyman.actors.logs import about
+from journeyman.actors.steering import RetryLater
 from journeyman.journal.digest import digest
 from journeyman.kernel.commands import Failed, Outcome, Released, Snoozed, Stopped, Succeeded
 
@@ -44,6 +46,23 @@ def _call_sync(attempt: Attempt) -> Any:
         return value
     finally:
         attempt.late = late  # heard only if the thread was abandoned meanwhile, and then only to be rejected
+
+
+async def _call_apart(shell: Shell, attempt: Attempt) -> Any:
+    """In a process, which is killed with the attempt's scope: so a time-out, a cancel and a stop end it as they end an async handler."""
+    job = Job(attempt.handler, attempt.handler.encode_call(attempt.args, attempt.kwargs), attempt.context)
+
+    def say(ppm: int | None, message: str | None) -> None:
+        if ppm is None and message is None:
+            attempt.beat()
+        else:
+            attempt.report(ppm, message)
+
+    try:
+        ended = await shell.threads.apart(job, say, shell.nursery)
+    except WorkerDied as error:
+        raise RetryLater(error) from error  # whatever `on=` says, as for a time-out: the handler never had its say
+    return value_of(ended, attempt.handler)
 
 
 @trio.lowlevel.enable_ki_protection
@@ -86,6 +105,8 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
                 attempt.straggling = True  # until its thread has ended, should it be abandoned
                 value = await shell.threads.run(partial(_call_sync, attempt), attempt.actor.straggler(attempt))
                 attempt.straggling = False
+            elif attempt.handler.apart:
+                value = await _call_apart(shell, attempt)
             else:
                 value = await _call_async(attempt)
         except BaseException as error:

@@ -158,6 +158,8 @@ class Housekeeper:
         shell, pruner = self._shell, self._pruner
 
         def expired() -> Sequence[TaskState]:
+            nonlocal now
+            now = min(now, shell.now())  # it may have gone back since, and a queue must not be told of a time that has not come
             return pruner.expired(shell.world, now, PRUNE_TASKS, shell.writer.durable_seq)
 
         total = await self._remove(expired, "retention", more=lambda: pruner.more)

@@ -55,7 +55,7 @@ class QueueActor:
         self.lane = lane
         self.state = state
         self.tap = Tap(self)
-        self.figures = Figures(shell.now())
+        self.figures = Figures(shell.now(), shell.tallied)
         self.recorder = Recorder(self)
         self.attempts: dict[bytes, Attempt] = {}  # entered or about to be
         self.stragglers: dict[bytes, Attempt] = {}  # abandoned threads that have not ended

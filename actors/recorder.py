@@ -11,6 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from journeyman.actors.call import Call
+from journeyman.actors.figures import TALLIED
 from journeyman.actors.limiters import Tap
 from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply, apply_new
@@ -70,6 +71,9 @@ class Recorder:
             self._ended(event, step)
         elif kind is TaskRetried:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
+        elif kind in TALLIED:
+            if (tally := actor.figures.tally) is not None:
+                actor.figures.heard(tally, actor.state.tasks[event.task].handler, event)  # type: ignore[union-attr]
         elif kind is QueueConfigured:
             actor.policy_changed()
             step.effects.append((Tap.regulate, actor.tap))
@@ -150,7 +154,7 @@ class Recorder:
         actor = self._actor
         shell = actor.shell
         task: TaskState = actor.state.tasks[event.task]
-        actor.figures.task_ended(task.handler, getattr(event, "elapsed_us", 0), event.at)
+        actor.figures.task_ended(task.handler, event)
         if not task.keep_payload:
             step.drops += kept_seqs(task)
         actor.fresh.forget(task.id)

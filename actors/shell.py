@@ -87,6 +87,7 @@ class Shell:
         self.keepsakes = Keepsakes()
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision
         self.boot = 0
+        self.tallied = False  # whether queues count what a monitoring system wants (actors/tally.py)
         self.stopping = False
         self.closed = False
         self.interruption: BaseException | None = None

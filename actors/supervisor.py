@@ -65,6 +65,7 @@ class Supervisor:
                 self._shell.log.exception(
                     "queue actor died; restarting it from the journal", extra={"queue": shown_name(actor.name), "deaths": len(deaths)}
                 )
+                actor.figures.restarts += 1
                 actor.resting = error, self._shell.now()
                 actor.break_off(self._error(actor, error))
                 self._forget_turns(actor)

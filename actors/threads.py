@@ -1,4 +1,4 @@
-"""Where plain `def` handlers run: the thread-runner seam (DECISIONS 16 and 25).
+"""Where plain `def` handlers run: the thread-runner seam (DECISIONS 16 and 25), which knows of processes too (processes.py).
 
 Real threads cannot be killed.  When an attempt is abandoned (time-out, or a stop that waits no longer) its thread goes on as a *straggler*:
 it keeps its slot until it ends, so the next attempt of the task cannot run beside it.  trio's default limiter of 40 threads would cap every
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
+from journeyman.actors.apart import Ended, Job, Say
 from journeyman.actors.call import Call
+from journeyman.actors.processes import Processes
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 
 class ThreadRunner(Protocol):
-    """The seam: real threads, or inline in simulation."""
+    """The seam: real threads and processes, or inline in simulation."""
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         """Run `work` to its end and return or raise what it does.
@@ -45,12 +47,22 @@ class ThreadRunner(Protocol):
         """Whether `work` runs on the loop's thread right now, so that who asks here must not await."""
         ...
 
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        """Carry `job` out in a process of its own, which a cancel kills; `say` hears what the handler says meanwhile.  `nursery` lives as
+        long as the engine.
+        """
+        ...
+
 
 class RealThreads:
     inside = False
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(math.inf)
+        self._processes = Processes()
+
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        return await self._processes.run(job, say, nursery)
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:
         token = trio.lowlevel.current_trio_token()

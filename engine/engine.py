@@ -29,6 +29,7 @@ from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, 
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
+from journeyman.engine.portable import context_of
 from journeyman.engine.questions import id_of, refusal
 from journeyman.engine.queue import Queue, queues_of
 from journeyman.engine.schedule import Schedules
@@ -290,7 +291,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: self.context_kind(self._door_of(attempt), attempt))
+        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt, self.context_kind))
         self._session = session
         try:
             await session.enter()
@@ -323,6 +324,8 @@ class Engine(Door):
     def _opened(self) -> Scope:
         session = self._session
         if session is None or not session.open or session.runtime.closing:
+            if (cause := getattr(getattr(session, "runtime", None), "failure", None)) is not None:
+                raise EngineStopped(f"this engine has ended because of an error ({type(cause).__name__}: {cause})") from cause
             raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
         if get_ident() != session.thread:
             raise RuntimeError(

@@ -11,15 +11,17 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any, Literal
 
+from journeyman.actors.processes import NEEDED
 from journeyman.engine.annotation import storable
 from journeyman.engine.names import check_name
 from journeyman.engine.payload import AnyCall, CallCodec, ResultCodec
 from journeyman.engine.signature import Bound, shape_of, types_of
 from journeyman.engine.spec import UNSET, Limit, P, R_co, SubmitSpec, Submittable, limit_us
 
-RunIn = Literal["thread"]
+RunIn = Literal["thread", "process"]
 
 
 class Handler(Submittable[P, R_co]):
@@ -46,7 +48,8 @@ class Handler(Submittable[P, R_co]):
         self.name = check_name(name if name is not None else getattr(function, "__name__", None) or "", "handler name")
         self.queue_name = queue_name
         self.function = function
-        self.threaded = _threaded(function, self.name, run_in)
+        self.apart = run_in == "process"
+        self.threaded = _threaded(function, self.name, run_in) and not self.apart
         self.timeout_us = None if timeout is UNSET else limit_us(timeout, "timeout")
         self.heartbeat_us = None if heartbeat is UNSET else limit_us(heartbeat, "heartbeat")
         self._scope = dict(scope or {})
@@ -70,6 +73,17 @@ class Handler(Submittable[P, R_co]):
             self._results = ResultCodec(storable(types.result, f"handler {self.name!r}, its result"))
             self._calls = CallCodec(self.name, self._shape, types)
             self._scope = {}
+
+    def check_portable(self) -> None:
+        """A handler that runs in a process is found there by its name.  TypeError if it cannot be, ImportError without the library."""
+        if not self.apart:
+            return
+        if find_spec("trio_parallel") is None:
+            raise ImportError(NEEDED)
+        try:
+            pickle.dumps(self)
+        except pickle.PicklingError as error:
+            raise TypeError(f'{error}, and run_in="process" makes it travel') from None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself: no task, no queue.  One that takes a context wants one here too."""
@@ -165,12 +179,13 @@ def _threaded(function: Callable[..., Any], name: str, run_in: str | None) -> bo
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise TypeError(f"handler {name!r} is a generator; a handler returns its result")
     is_async = inspect.iscoroutinefunction(called)
-    if run_in not in (None, "thread"):
+    if run_in not in (None, "thread", "process"):
         raise ValueError(
-            f'run_in={run_in!r} is not available; a "def" handler runs in a thread (run_in="thread"), an "async def" one on the loop'
+            f'run_in={run_in!r} is not available; a "def" handler runs in a thread (run_in="thread") or in a process (run_in="process"), '
+            'an "async def" one on the loop'
         )
-    if is_async and run_in == "thread":
-        raise ValueError(f'handler {name!r} is async; run_in="thread" is for a plain def')
+    if is_async and run_in is not None:
+        raise ValueError(f'handler {name!r} is async; run_in="{run_in}" is for a plain def')
     return not is_async
 
 

@@ -20,6 +20,8 @@ class DeclaredLane:
     def __init__(self, queue: Queue, *, name: str | None = None, policy: Policy | None = None, budget: Budget | None = None) -> None:
         """`name`, `policy`: its stored name and what it is granted, where a namespace has a say in that; `budget`: its namespace's."""
         self.handlers: Mapping[str, Handler[..., Any]] = dict(queue.enter())
+        for handler in self.handlers.values():
+            handler.check_portable()
         self.queue = queue
         self.name: str = name or queue.name
         self.policy: Policy = policy or queue.policy

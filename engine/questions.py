@@ -17,6 +17,7 @@ from journeyman.engine.aim import has_ended, no_task
 from journeyman.engine.errors import REFUSALS, EngineStopped, JourneymanError, QueueNotFound, TaskNotFound, given_up
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.ids import id_bytes
+from journeyman.engine.measures import Measures, measure, tally
 from journeyman.engine.reading import Filters
 from journeyman.engine.scope import Scope
 from journeyman.engine.stats import QueueStats, stats_of
@@ -147,6 +148,17 @@ class Questions:
         now = session.shell.now()
         actors = sorted((session.called(actor.name), actor) for actor in session.queues())
         found = {name: stats_of(actor, name, session.reader.counts(actor), now) for name, actor in actors}
+        await self._seen(session)
+        return found
+
+    def tally(self) -> None:
+        """Count from now on what `measures` tells of tasks and attempts, until the engine is closed.  A second call changes nothing."""
+        tally(self._opened())
+
+    async def measures(self) -> Measures:
+        """What a monitoring system wants to know of each queue, and of the journal; engine/metrics.py gives it to Prometheus."""
+        session = await self._sound(self._opened())
+        found = measure(session)
         await self._seen(session)
         return found
 

@@ -204,8 +204,8 @@ class Queue:
         callable.
 
         name: by which the journal knows it (default: the function's).  timeout, heartbeat: seconds for an attempt, None for none, instead
-        of the queue's.  run_in: "thread", which is where a plain `def` runs anyway.  ctx: whether the first parameter is the context; by
-        default its annotation says.
+        of the queue's.  run_in: "thread", which is where a plain `def` runs anyway, or "process", which can be killed.  ctx: whether the
+        first parameter is the context; by default its annotation says.
 
         HandlerExists if the queue has one of that name, RuntimeError once an engine has been entered with this queue, TypeError for a
         signature or an annotation that cannot be stored.

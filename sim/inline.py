@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
+from journeyman.actors.apart import Ended, Job, Say, carry_out
 from journeyman.actors.threads import asked_from_a_thread
 from journeyman.sim.errors import EngineCrashed
 from journeyman.sim.scheduler import in_line
@@ -72,6 +73,10 @@ class InlineThreads:
         if not call.settled:
             raise EngineCrashed("the simulated process died while a def handler waited for a commit")
         return call.unwrap()
+
+    async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        """In line as well: the call, its result and its errors are packed and unpacked as for a process."""
+        return await self.run(lambda: carry_out(job, say), lambda: None)  # type: ignore[no-any-return]
 
 
 class _Watchdog:

@@ -11,7 +11,18 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("LIMITS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "RECURRING.md", "STEPS.md", "UNIQUE.md")
+GUIDES = (
+    "DOORS.md",
+    "LIMITS.md",
+    "METRICS.md",
+    "OPERATING.md",
+    "ORDER.md",
+    "PLUGINS.md",
+    "PROCESSES.md",
+    "RECURRING.md",
+    "STEPS.md",
+    "UNIQUE.md",
+)
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES

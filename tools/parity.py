@@ -75,7 +75,7 @@ SYSTEMS: Final = {
         ),
         (
             ("many machines", "any process with the database's address takes tasks", "one engine owns a journal"),
-            ("metrics", "Prometheus: processed, durations, retries, depth; two are never set", "later; `stats()` has the figures"),
+            ("metrics", "Prometheus: processed, durations, retries, depth; two are never set", "all of them, alive (docs/METRICS.md)"),
             ("deadlock retries", "a transaction that met a deadlock is tried again", "one writer, so there are no deadlocks"),
             ("region", "a label of each task, filtered by List", "`tags`, `source` and `owner` are such labels"),
         ),

@@ -117,7 +117,7 @@ def test_what_cannot_be_a_handler() -> None:
     with pytest.raises(ValueError, match="is async"):
         queue.handler(run_in="thread")(coroutine)
     with pytest.raises(ValueError, match="not available"):
-        queue.handler(run_in="process")(len)  # type: ignore[call-overload]
+        queue.handler(run_in="cloud")(len)  # type: ignore[call-overload]
     with pytest.raises(InvalidName, match="handler name"):
         queue.handler(functools.partial(coroutine))
     assert not queue.handler(name="partial")(functools.partial(coroutine)).threaded
