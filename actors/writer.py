@@ -77,6 +77,7 @@ class Writer:
         self._closed: BaseException | None = None  # what to tell who comes too late
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
+        self._told: tuple[int, BaseException | None] | None = None  # what the store has said of the newest commit, and which that was
         self.crowd = 0  # how many waited for the last commit
         self._readers: dict[Call[None], None] = {}  # who waits for more to be durable, in their order
 
@@ -195,7 +196,7 @@ class Writer:
         self._in_flight = step
         self._in_flight_last = step.items[-1][0] if step.items else 0
         if not (step.items or step.extras or step.payloads or step.drops):
-            self._committed(None)
+            self._committed(None, self.commits)
             return
         try:
             batch = self._journal.seal(step.items, step.payloads, step.drops)
@@ -209,12 +210,25 @@ class Writer:
 
     def _done(self, error: BaseException | None) -> None:
         """Called by the store, on whatever thread it commits in."""
+        self._told = self.commits, error
         try:  # noqa: SIM105 - a context manager costs a microsecond, at every commit
-            self._token.run_sync_soon(self._committed, error)
+            self._token.run_sync_soon(self._committed, error, self.commits)
         except trio.RunFinishedError:
             pass  # the loop is gone; the next open will find what was committed
 
-    def _committed(self, error: BaseException | None) -> None:
+    def take_in(self) -> bool:
+        """For who stands on the loop's thread and cannot await (sim/inline.py): what the store has told counts now, and what has gathered
+        is on its way.  Whether there was any of this.
+        """
+        before = self.commits, self._in_flight, self.failure
+        if self._told is not None and self._told[0] == self.commits and self._in_flight is not None:
+            self._committed(self._told[1], self.commits)
+        self._ship_what_is_left()
+        return before != (self.commits, self._in_flight, self.failure)
+
+    def _committed(self, error: BaseException | None, number: int) -> None:
+        if number != self.commits:
+            return  # it has been taken in before its turn came
         if error is not None:
             self._fail(error)
             return

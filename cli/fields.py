@@ -19,7 +19,7 @@ from journeyman.cli.redaction import HIDDEN, Redaction
 from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.record import Ignored
-from journeyman.kernel.events import Event, TaskSucceeded, ValuePut
+from journeyman.kernel.events import Event, StepRecorded, TaskSucceeded, ValuePut
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import SEPARATOR, shown_name
 from journeyman.kernel.values import key_text
@@ -59,8 +59,9 @@ class Fields:
     def _add_payload(self, shown: dict[str, Any], event: Event, payload: bytes) -> None:
         name: str
         found: Any
-        if isinstance(event, TaskSucceeded):
-            name, found = "result", result(payload, self._redaction)
+        if isinstance(event, TaskSucceeded | StepRecorded):
+            secret = isinstance(event, StepRecorded) and self._redaction.hides_key(event.name)
+            name, found = "result", HIDDEN if secret else result(payload, self._redaction)
         elif isinstance(event, ValuePut):  # the application's bytes: nobody can tell what is a secret in them
             name, found = "value", payload if self._redaction.reveal else f"{HIDDEN}: {len(payload)} bytes"
         else:

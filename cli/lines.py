@@ -28,7 +28,7 @@ _COLOURS: Final[dict[type[Any], str]] = {
     e.TaskSucceeded: _GOOD,
     **dict.fromkeys((e.TaskFailed, e.TaskInterrupted, e.AttemptLost), _BAD),
     **dict.fromkeys((e.AttemptFailed, e.TaskCancelled, e.CancelRequested, e.TransitionRejected, e.QueuePaused, e.QueueParkedUntil), _WARN),
-    **dict.fromkeys((e.AttemptStarted, e.AttemptSnoozed, e.AttemptReleased, e.ProgressSampled), _BUSY),
+    **dict.fromkeys((e.AttemptStarted, e.AttemptSnoozed, e.AttemptReleased, e.ProgressSampled, e.StepRecorded), _BUSY),
     **dict.fromkeys((e.EngineBooted, e.EngineClosed, e.ClockStepped, e.JournalCompacted, e.QueueOpened, e.QueueConfigured), _CALM),
 }
 _META: Final = ROW.index("options")
@@ -95,6 +95,7 @@ _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.AttemptSnoozed: lambda v: f"run {v.attempt}, {span(v.elapsed_us)}, again in {span(v.due_at - v.at)}",
     e.CancelRequested: lambda v: f"run {v.attempt} {_who(v.by, v.reason)}",
     e.ProgressSampled: _progress,
+    e.StepRecorded: lambda v: f"{v.name}, run {v.attempt}" + (f", {v.result_len} bytes" if v.result_len else ""),
     e.TaskRetried: lambda v: _who(v.by, v.reason),
     e.TransitionRejected: lambda v: f"late {v.kind} of run {v.attempt}; the task was {v.state}",
     e.TaskRescheduled: lambda v: f"due in {span(v.due_at - v.at)} {_who(v.by, v.reason)}",

@@ -24,6 +24,7 @@ from journeyman.kernel.lifecycle import State, observed
 from journeyman.kernel.namespace import namespace_of, shown_name
 from journeyman.kernel.policy import Policy, Priority
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.steps import in_order
 from journeyman.kernel.taskstate import ROW, TaskState
 
 commands = typer.Typer()
@@ -193,8 +194,11 @@ def _task_facts(task: TaskState, at: int, redaction: Redaction) -> dict[str, Any
     found["queue"] = shown_name(task.queue)
     if task.options is not None:
         found["options"] = {
-            name: redaction.value(value) if name == "meta" else spelled(name, value) for name, value in task.options.items()
+            name: redaction.value(value) if name == "meta" else spelled(name, value)
+            for name, value in task.options.items()
+            if name != "steps"
         }
+        found["steps"] = in_order(task)
     return found
 
 

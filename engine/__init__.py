@@ -6,7 +6,9 @@ from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze, Steeri
 from journeyman.engine.context import Context
 from journeyman.engine.engine import Door, Engine, Namespace
 from journeyman.engine.errors import (
+    AttemptOver,
     BudgetExhausted,
+    DuplicateStep,
     DuplicateTask,
     EngineStopped,
     FeedTruncated,
@@ -27,6 +29,7 @@ from journeyman.engine.errors import (
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
+    TooManySteps,
     TransactionConflict,
 )
 from journeyman.engine.feed import EventFeed
@@ -57,8 +60,9 @@ __all__ = [
     "BoundCall", "Door", "EventFeed", "Explanation", "Failure", "FeedEvent", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy",
     "QueueStats", "Reason", "Schedule", "State", "SubmitSpec", "Task", "Transaction", "fire_times",
     # errors
-    "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
+    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists",
+    "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",
     "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound",
-    "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TooManySteps", "TransactionConflict",
 ]  # fmt: skip

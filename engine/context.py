@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import random as _random
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import trio
 
 from journeyman.actors.attempt import Attempt
+from journeyman.engine.steps import Steps
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
@@ -46,13 +47,15 @@ _INERT = Inert()
 class Context:
     """One attempt, as its handler sees it."""
 
-    __slots__ = ("_attempt", "_engine", "_random", "_token")
+    __slots__ = ("_attempt", "_engine", "_random", "_steps", "_token")
+    steps_kind: ClassVar[type[Steps]] = Steps
 
     def __init__(self, engine: Door, attempt: Attempt) -> None:
         self._engine = engine
         self._attempt = attempt
         self._token = trio.lowlevel.current_trio_token()
         self._random: _random.Random | None = None
+        self._steps: Steps | None = None
 
     @property
     def id(self) -> str:
@@ -167,6 +170,28 @@ class Context:
         TransactionConflict, as if the handler had raised that.  Errors as for `put`.
         """
         return self._in_loop(lambda: self._engine.changes_of(self._attempt).get(key))
+
+    @overload
+    def step(self, name: str, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]: ...
+    @overload
+    def step(self, name: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run `function(*args, **kwargs)` once for this task: `await ctx.step("charge", charge, card, 100)`.  In a `def` handler, and in
+        a thread of your own, it is a plain call that returns the value.
+
+        What it returns is durable before you have it.  In every later attempt the same name returns that value, and the function is not
+        run; a step that raised, or was under way when the process died, is run again.  In an async handler a plain function runs in a
+        thread. The value comes back as the function's return annotation says, in the first attempt too.
+
+        DuplicateStep: this attempt has asked for that name.  TooManySteps, JournalFull, AttemptOver, EngineStopped: it was not begun (or,
+        the last three, not recorded).  TypeError, NameError, InvalidName: it cannot be a step.  InvalidPayload, PayloadTooLarge: what it
+        returned cannot be stored, so it will run again.
+        """
+        if self._steps is None:
+            self._steps = self.steps_kind(self._attempt, self._token)
+        if _in_trio() and not self._attempt.actor.shell.threads.inside:
+            return self._steps.run(name, function, args, kwargs)
+        return self._steps.run_blocking(name, function, args, kwargs)
 
     # --- from whatever thread ---------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar, overload
 
 import trio
 
@@ -24,6 +24,7 @@ from journeyman.actors.submission import Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
+from journeyman.engine.context import Context
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
 from journeyman.engine.feed import Feeds
 from journeyman.engine.handle import Handle
@@ -255,6 +256,8 @@ class Engine(Door):
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
     """
 
+    context_kind: ClassVar[type[Context]] = Context  # what handlers are given
+
     def __init__(
         self,
         path: str | Path | None,
@@ -290,7 +293,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt))
+        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt, self.context_kind))
         self._session = session
         try:
             await session.enter()

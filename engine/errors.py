@@ -12,6 +12,9 @@
     │   ├── DuplicateTask        the id is taken by a task of another handler, queue or payload
     │   ├── NotCancellable       the task has ended, or runs and running=False was asked
     │   ├── NotWaiting           only a task that waits can be rescheduled or given another priority
+    │   ├── DuplicateStep        this attempt has asked for a step of that name already
+    │   ├── TooManySteps         the task has as many done steps as a task may have
+    │   ├── AttemptOver          (RuntimeError) what this attempt says is not heard any more
     │   ├── NotRetryable         only a failed, cancelled or interrupted task can be retried by hand
     │   └── TransactionConflict  somebody else changed what this transaction read; run it again
     ├── the caller, later: there is no room now
@@ -104,6 +107,18 @@ class NotRetryable(JourneymanError):
 
 class NotWaiting(JourneymanError):
     """Only a task that waits (scheduled, pending or retrying) can be rescheduled or given another priority."""
+
+
+class DuplicateStep(JourneymanError):
+    """This attempt has asked for a step of that name already: steps of one task have names of their own."""
+
+
+class TooManySteps(JourneymanError):
+    """The task has as many done steps as a task may have.  Let one step do several things, or submit tasks for the parts."""
+
+
+class AttemptOver(JourneymanError, RuntimeError):
+    """The attempt has ended, or another has taken its place: what its handler still does is not recorded.  Let the handler end."""
 
 
 class TransactionConflict(JourneymanError):
@@ -230,12 +245,15 @@ REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
             PayloadTooLarge,
             ScheduleNotFound,
             TransactionConflict,
+            DuplicateStep,
+            TooManySteps,
         )
     }
 )
 
 __all__ = [
-    "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
-    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists",
-    "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists",
+    "HandlerNotFound", "InvalidName", "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting",
+    "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed",
+    "TaskNotFound", "TooManySteps", "TransactionConflict",
 ]  # fmt: skip

@@ -40,7 +40,7 @@ def _refused(findings: list[Finding], total: int) -> JournalCorrupt:
 
 
 def check_payload(seq: int, event: Event | Ignored, payload: bytes) -> None:
-    """JournalCorrupt unless these are the arguments, the result or the value that the event speaks of."""
+    """JournalCorrupt unless these are the arguments, the result, the step's value or the value that the event speaks of."""
     named = payload_of(event)
     if named is None or digest(payload) != named[1]:
         raise JournalCorrupt(f"the arguments, the result or the value of record {seq} are not what was stored", seq)

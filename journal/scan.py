@@ -27,12 +27,22 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
 from journeyman.journal.record import FIRST, GENESIS, LAST, Chain, Ignored, decode_records
 from journeyman.journal.store import Items, Table
-from journeyman.kernel.events import Event, JournalCompacted, TaskRescheduled, TasksPruned, TaskSubmitted, TaskSucceeded, ValuePut
+from journeyman.kernel.events import (
+    Event,
+    JournalCompacted,
+    StepRecorded,
+    TaskRescheduled,
+    TasksPruned,
+    TaskSubmitted,
+    TaskSucceeded,
+    ValuePut,
+)
 
 PAGE: Final = 500  # records; larger pages fall out of the processor's cache between reading and folding
 NO_SEQ: Final = (1 << 64) - 2
 _HEADER: Final = Struct(">BBBBI")
-_BRINGING: Final = frozenset({TaskSubmitted, TaskSucceeded, TaskRescheduled, ValuePut})
+_BRINGING: Final = frozenset({TaskSubmitted, TaskSucceeded, TaskRescheduled, StepRecorded, ValuePut})
+_VALUED: Final = (TaskSucceeded, StepRecorded)
 _GAPS: Final = 100_000  # gaps and intervals of prunes remembered, to say where a record is missing
 
 
@@ -51,7 +61,7 @@ class Reading:
         self.wanted = 0  # that seq
         self.told: dict[int, int] = {}  # seq of a TasksPruned or JournalCompacted -> records it accounts for
         self.bad: set[int] = set()  # seqs whose records cannot be read
-        self.absent: dict[int, tuple[str, bytes]] = {}  # seq of arguments that are not there -> queue and task, until an end says why
+        self.absent: dict[int, tuple[str, bytes, str]] = {}  # seq of what is not there -> queue, task and what it is, until an end says why
         self.puts: list[tuple[int, ValuePut, bool]] = []  # of the newest page, each with whether its value is there
         self._gaps: list[tuple[int, int]] = []
         self._spans: list[tuple[int, int]] = []
@@ -185,7 +195,7 @@ class Reading:
             if type(event) is TaskSucceeded:
                 self.findings.add(Finding("PAYLOADS", f"the result of record {seq} is missing", seq))
             elif type(event) is not ValuePut:  # of those the table says which must be there (journal/value_proof.py)
-                self.absent[seq] = event[1], event[4]
+                self.absent[seq] = event[1], event[4], "value" if type(event) is StepRecorded else "arguments"
 
     def _bad_payload(self, seq: int, data: bytes, named: tuple[int, bytes] | None) -> None:
         if named is None:
@@ -278,11 +288,11 @@ class Reading:
 
 
 def payload_of(event: Event | Ignored) -> tuple[int, bytes] | None:
-    """(length, digest) of the arguments, the result or the value that an event brings."""
+    """(length, digest) of the arguments, the result, the step's value or the value that an event brings."""
     if type(event) is TaskSubmitted:
         return event.payload_len, event.payload_digest
-    if type(event) is TaskSucceeded and (event.result_len or event.codec):
-        return event.result_len, event.result_digest
+    if type(event) in _VALUED and (event.result_len or event.codec):  # type: ignore[union-attr]
+        return event.result_len, event.result_digest  # type: ignore[union-attr]
     if type(event) is TaskRescheduled and event.options and "payload_digest" in event.options:
         return event.options["payload_len"], event.options["payload_digest"]
     if type(event) is ValuePut and not event.deleted:

@@ -47,6 +47,7 @@ from journeyman.journal.tally import TALLY, Tally
 from journeyman.journal.value_proof import ValueProof
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.steps import kept_seqs
 from journeyman.kernel.taskstate import ROW
 
 _NEAR: Final = 20_000  # events that may be read within the last snapshot
@@ -186,30 +187,31 @@ class Examination:
                 self.tell("events", reading.next - 1, last)
 
     def _judge_ended(self) -> None:
-        """Arguments that are not there must have been dropped at an end.  Before the ended tasks are let go."""
+        """Arguments, and values of steps, that are not there must have been dropped at an end.  Before the ended tasks are let go."""
         absent, queues = self.reading.absent, self.fold.state.queues
         for task in self.fold.ended:
-            if task.payload_seq in absent and queues[task.queue].tasks.get(task.id) is task and task.state in TERMINAL:
-                del absent[task.payload_seq]
-                if task.keep_payload:
-                    self._note_missing(task.payload_seq)
+            if task.state in TERMINAL and queues[task.queue].tasks.get(task.id) is task:
+                for seq in absent.keys() & kept_seqs(task):
+                    what = absent.pop(seq)[2]
+                    if task.keep_payload:
+                        self._note_missing(seq, what)
         if len(absent) > self._many_absent:
             self._judge_absent()
             self._many_absent = max(_PAGE, 2 * len(absent))
 
     def _judge_absent(self) -> None:
-        """All arguments that are not there.  Those of a task that still waits for them stay in question; others may have been replaced."""
+        """All that is not there.  What a task still waits for stays in question; other arguments may have been replaced."""
         absent, queues = self.reading.absent, self.fold.state.queues
-        for seq, (name, id) in list(absent.items()):
+        for seq, (name, id, what) in list(absent.items()):
             task = queues[name].tasks.get(id) if name in queues else None
-            if task is not None and task.payload_seq == seq and task.keep_payload:
+            if task is not None and seq in kept_seqs(task) and task.keep_payload:
                 if task.state not in TERMINAL:
                     continue
-                self._note_missing(seq)
+                self._note_missing(seq, what)
             del absent[seq]
 
-    def _note_missing(self, seq: int) -> None:
-        self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+    def _note_missing(self, seq: int, what: str) -> None:
+        self.findings.add(Finding("PAYLOADS", f"the {what} of record {seq} {'are' if what == 'arguments' else 'is'} missing", seq))
 
     # --- 3 ----------------------------------------------------------------------------------------------------------------
 
@@ -329,7 +331,7 @@ class Examination:
             self.values.check_ends()
             self._judge_absent()
             for seq in sorted(reading.absent):
-                self._note_missing(seq)
+                self._note_missing(seq, reading.absent[seq][2])
             self.tell("state", 0, 1)
             if whole and not reading.bad:
                 self._same_state()

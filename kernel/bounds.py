@@ -27,6 +27,7 @@ DIGEST_BYTES: Final = 16
 PAYLOAD_DEFAULT_MAX_BYTES: Final = 1 << 20
 PAYLOAD_MAX_BYTES: Final = 1 << 30  # what a queue may raise max_payload to
 TAGS_MAX: Final = 32  # of one task
+STEPS_MAX: Final = 1_000  # recorded of one task: each is told in its row, and its name kept in memory until it has ended
 META_MAX_BYTES: Final = 4_096  # of one task's `meta`, keys and values together
 VALUE_KEY_MAX_BYTES: Final = 256  # of the application's key-values
 VALUE_MAX_BYTES: Final = 1 << 20

@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
     ScheduleDeclared,
     ScheduleFired,
     ScheduleRemoved,
+    StepRecorded,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -58,6 +59,7 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     15: TaskRescheduled,
     16: TaskReprioritised,
     17: DependencyMet,
+    18: StepRecorded,
     20: ValuePut,
     32: QueueOpened,
     33: QueueConfigured,
@@ -76,7 +78,6 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 
 # Tags that later releases will fill; a journal that holds one was written by a younger version.
 RESERVED: Final[Mapping[int, str]] = {
-    18: "StepRecorded",
     19: "SignalReceived",
     21: "SubmissionRejected",
     68: "CursorMoved",

@@ -207,6 +207,13 @@ class Oracle:
             work.message = work.message if event.message is None else event.message
             work.events.append((seq, event))
 
+    def step_recorded(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.steps = {**work.steps, event.name: (seq, event.result_len, event.result_digest)}
+            if event.result_len:
+                self.by_payload[seq] = work
+            work.events.append((seq, event))
+
     def rejected(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
             work.events.append((seq, event))
@@ -247,7 +254,8 @@ class Oracle:
             if gone is None:
                 continue
             gone.pruned_seq = seq
-            self.by_payload.pop(gone.payload_seq, None)
+            for at in (gone.payload_seq, *(at for at, _, _ in gone.steps.values())):
+                self.by_payload.pop(at, None)
             if event.by != "retention":
                 holds = self.lane(event.queue).holds
                 for key in [key for key, (_, holder, _) in holds.items() if holder == gone.id]:
@@ -343,6 +351,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "TaskCancelled": Oracle.cancelled,
     "TaskInterrupted": Oracle.interrupted,
     "TaskRetried": Oracle.retried,
+    "StepRecorded": Oracle.step_recorded,
     "TransitionRejected": Oracle.rejected,
     "TaskRescheduled": Oracle.rescheduled,
     "TaskReprioritised": Oracle.reprioritised,

@@ -108,6 +108,11 @@ class Watch:
         except Exception as error:
             self._world.give_up(error)
 
+    def step(self, boot: Boot, what: str, start: int, name: str) -> None:
+        """A durable step of the run that began at seq `start`: `step_begun` or `step_returned`."""
+        self._world.pulse.news()
+        self._tell(boot, "step", what, start, name)
+
     def _tell(self, boot: Boot, what: str, *about: Any) -> None:
         try:
             getattr(self.witness(boot.machine.disk), what)(*about)

@@ -257,6 +257,11 @@ class Witness:
                 del self.inside[work.id]
             self._tell("left", work)
 
+    def step(self, what: str, start: int, name: str) -> None:
+        work = self.oracle.starts.get(start)
+        if work is not None:
+            self._tell(what, work, name)
+
     def booted(self, boot: Boot) -> None:
         self._other_boot(boot)
         self._quiet_since = self.world.time()

@@ -13,7 +13,7 @@ from tests.sources import ROOT
 
 GUIDES = (
     "DOORS.md", "FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md",
-    "TRANSACTIONS.md", "UNIQUE.md",
+    "STEPS.md", "TRANSACTIONS.md", "UNIQUE.md",
 )  # fmt: skip
 PROGRAMS = [
     (guide, number, block)

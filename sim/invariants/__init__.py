@@ -43,6 +43,7 @@ from journeyman.sim.invariants.recurring import (
 )
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
+from journeyman.sim.invariants.steps import StepsRunOnce
 from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
 from journeyman.sim.invariants.values import PutsWithSuccess, TransactionsWhole, ValuesAgree
 
@@ -84,6 +85,7 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NothingPrunedEarly,
     NothingKeptLate,
     PayloadsKeptAsPromised,
+    StepsRunOnce,
     FiresOnce,
     FiresAtItsTimes,
     MisfiresAsPromised,

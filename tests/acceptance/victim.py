@@ -165,7 +165,36 @@ async def always_more(engine: Engine) -> None:
         await trio.sleep(0.002)
 
 
-MODES = {"feed": feed, "unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held}
+async def stepping() -> None:
+    """Three steps, each with an effect in a file; the first process dies inside the second."""
+    queue = Queue("q")
+
+    def effect(name: str) -> None:
+        with open(sys.argv[3], "a") as file:
+            file.write(f"{name}\n")
+
+    @queue.handler
+    async def order(ctx: Context) -> None:
+        await ctx.step("first", effect, "first")
+        await ctx.step("second", waits, ctx.attempt)
+        await ctx.step("third", effect, "third")
+
+    async def waits(attempt: int) -> None:
+        effect("second")
+        if attempt == 1:
+            say("second step")
+            await trio.sleep_forever()
+
+    async with Engine(path, [queue]) as engine:
+        if not await engine.list():
+            await engine.submit(order)
+        await engine.drain(timeout=30)
+        await report(engine)
+
+
+MODES = {
+    "feed": feed, "steps": stepping, "unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held,
+}  # fmt: skip
 
 if __name__ == "__main__":
     # A shell that runs the tests in the background has them, and so us, ignore Ctrl-C; these programs are about it.

@@ -11,6 +11,7 @@ from journeyman.kernel.commands import (
     Finish,
     Heartbeat,
     Progress,
+    RecordStep,
     Refused,
     Released,
     Retry,
@@ -36,7 +37,7 @@ MAY = {
     State.RETRYING: {"AttemptStarted", "TaskCancelled", "TaskReprioritised", "TaskRescheduled"},
     State.RUNNING: {
         "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted", "AttemptFailed", "AttemptLost", "AttemptReleased",
-        "AttemptSnoozed", "CancelRequested", "ProgressSampled",
+        "AttemptSnoozed", "CancelRequested", "ProgressSampled", "StepRecorded",
     },
     State.SUCCEEDED: set(),
     State.FAILED: {"TaskRetried"},
@@ -84,6 +85,7 @@ COMMANDS = {
     "cancel": Cancel(task(1).task, "why", "me"),
     "retry": Retry(task(1).task, "why", "me"),
     "progress": Progress(task(1).task, 1, 1, 5, None),
+    "step": RecordStep(task(1).task, 1, 1, "charge", 3, b"d" * 16),
     "heartbeat": Heartbeat(task(1).task, 1, 1),
     **{
         name: Finish(task(1).task, 1, 1, outcome)

@@ -127,6 +127,24 @@ async def submits_with_its_success(ctx: Context) -> None:
     await ctx.submit(nothing, 1)  # type: ignore
 
 
+async def fetched(url: str, *, tries: int = 3) -> list[bytes]:
+    return [url.encode()] * tries
+
+
+def counted(text: str) -> int:
+    return len(text)
+
+
+async def in_steps(ctx: Context) -> None:
+    assert_type(await ctx.step("pages", fetched, "https://example.org", tries=2), list[bytes])
+    assert_type(await ctx.step("count", counted, "abc"), Any)  # in a def handler there is nothing to await
+    await ctx.step("pages", fetched)  # type: ignore
+    await ctx.step("pages", fetched, 1)  # type: ignore
+    await ctx.step("pages", fetched, "a", retries=2)  # type: ignore
+    await ctx.step("count", counted, 1)  # type: ignore
+    await ctx.step(fetched, "https://example.org")  # type: ignore
+
+
 async def waits(engine: Engine, ctx: Context) -> None:
     assert_type(await (await engine.submit(threaded, 1)).result(timeout=timedelta(seconds=5)), list[int])
     await (await engine.submit(threaded, 1)).wait("5")  # type: ignore
