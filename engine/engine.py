@@ -256,7 +256,7 @@ class Engine(Door):
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
     """
 
-    context_kind: ClassVar[type[Context]] = Context  # what handlers are given
+    _context_kind: ClassVar[type[Context]] = Context  # what handlers are given
 
     def __init__(
         self,
@@ -293,7 +293,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt, self.context_kind))
+        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt, self._context_kind))
         self._session = session
         try:
             await session.enter()

@@ -54,7 +54,7 @@ class Boot:
             entropy=Random(f"{world.seed}-ids-{number}").randbytes,
             **machine.options,
         )
-        vars(self.engine)["context_kind"] = TellingContext
+        vars(self.engine)["_context_kind"] = TellingContext
         self.dead = False
         self.open = False
         self.failure: BaseException | None = None  # what ended it, unless it was a crash or an orderly close
