@@ -20,6 +20,7 @@ from journeyman.kernel.keys import key_of
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
+    from journeyman.actors.values import Changes
     from journeyman.kernel.commands import Outcome
     from journeyman.kernel.state import TaskState
 
@@ -32,7 +33,7 @@ class Attempt:
     __slots__ = (
         "_beat_us", "_began_us", "_deadline", "actor", "args", "cancel_requested", "context", "cost", "entered", "epoch", "fraction_ppm",
         "handler", "hold_us", "kwargs", "late", "launched", "message", "number", "sampled_at", "saw_cancel", "scope", "seq", "started",
-        "straggling", "submits", "task", "timeout_us", "why",
+        "straggling", "submits", "task", "timeout_us", "values", "why",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Attempt:
         self.message: str | None = None
         self.sampled_at = -math.inf
         self.submits: list[Any] = []
+        self.values: Changes | None = None  # what it reads and puts with its success
 
     def open_scope(self) -> trio.CancelScope:
         """The scope of the handler, with the nearer of time-out and heartbeat as its deadline."""

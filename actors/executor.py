@@ -113,7 +113,7 @@ async def _enter(shell: Shell, attempt: Attempt) -> tuple[Outcome, bytes]:
             if isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
                 raise  # the scope it belongs to decides; one that none of ours has sent is an error like any other, kept from somewhere
             raised = error
-            attempt.straggling = False
+            attempt.straggling = attempt.straggling and not attempt.handler.threaded  # a step's thread may have been left behind
     elapsed_us = attempt.elapsed_us()
     words = attempt.last_words()
     if raised is None and not scope.cancelled_caught:

@@ -71,7 +71,7 @@ class Figures:
     def heard(self, tally: Tally, handler: str, event: Any) -> None:
         """One of TALLIED, of a task of this handler."""
         if type(event) is TransitionRejected:
-            tally.rejected += 1
+            tally.refuse()
             return
         tally.run_ended(handler, _RUNS[type(event)], getattr(event, "elapsed_us", None))
         if type(event) is AttemptFailed:

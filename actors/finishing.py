@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def finish(actor: QueueActor, attempt: Attempt, outcome: Outcome, result: bytes, now: int, step: Step) -> None:
-    """What `attempt` of this actor's came to, and what goes with it: its result, the tasks it submitted, its slot."""
+    """What `attempt` of this actor's came to, and what goes with it: its result, the tasks it submitted, the values it put, its slot."""
+    plan = None
+    if attempt.values is not None:
+        plan, outcome = actor.shell.values.of_success(attempt, attempt.values, outcome, step)
     command = Finish(attempt.task.id, attempt.epoch, attempt.number, outcome)
     decision = decide(actor.state, [command], now, around(actor))
     submits, attempt.submits = attempt.submits, []  # a straggler comes here twice
@@ -32,6 +35,8 @@ def finish(actor: QueueActor, attempt: Attempt, outcome: Outcome, result: bytes,
                     step.effects.append((keepsake.keep_result, result))
             if submits:
                 actor.shell.submit_with_success(submits, now, step)
+            if plan is not None:
+                actor.shell.values.record(plan, step)
         elif type(event) is AttemptFailed and event.options is not None and "warning" in event.options:
             actor.shell.log.warning("%s", event.options["warning"], extra=about(attempt.task))
     answer = decision.answers[0]

@@ -158,6 +158,8 @@ class Housekeeper:
         shell, pruner = self._shell, self._pruner
 
         def expired() -> Sequence[TaskState]:
+            nonlocal now
+            now = min(now, shell.now())  # it may have gone back since, and a queue must not be told of a time that has not come
             return pruner.expired(shell.world, now, PRUNE_TASKS, shell.writer.durable_seq)
 
         total = await self._remove(expired, "retention", more=lambda: pruner.more)
@@ -253,20 +255,26 @@ class Housekeeper:
         if len(shell.journal.loose) < COMPACT_RECORDS:
             return
         async with self._snapshotter.lock:
-            await shell.writer.settled()
-            await shell.sealed(self._compact_once)
+            more = True
+            while more:
+                await shell.mended()
+                await shell.writer.settled()
+                more = await shell.sealed(self._compact_once)
 
-    def _compact_once(self) -> None:
+    def _compact_once(self) -> bool:
+        """One commit's worth; whether there is more."""
         shell = self._shell
         if not shell.sound:
-            return
+            return False
         with shell.keeping_house():
             compaction = compact(shell.journal, shell.checkpoint, shell.world, shell.now(), at_least=COMPACT_RECORDS)
-        if compaction is not None:
-            step = Step()
-            shell.record_journal_event(compaction.event, step)
-            step.extras.append(compaction.extra)
-            shell.writer.record(step)
+        if compaction is None:
+            return False
+        step = Step()
+        shell.record_journal_event(compaction.event, step)
+        step.extras.append(compaction.extra)
+        shell.writer.record(step)
+        return not compaction.whole
 
 
 class _Chosen:

@@ -33,7 +33,7 @@ from journeyman.actors.writer import Step
 from journeyman.journal.parameters import parameters_batch
 from journeyman.kernel.commands import Accepted, Answer, Command, Decision, Env, Expire, Open, Outcome, Retry, Submit
 from journeyman.kernel.decide import decide
-from journeyman.kernel.events import CancelRequested, QueueEvent, TaskEvent
+from journeyman.kernel.events import CancelRequested, QueueEvent, StepRecorded, TaskEvent
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.state import QueueState, TaskState
 from journeyman.kernel.wakeup import next_wakeup
@@ -109,9 +109,9 @@ class QueueActor:
         self._step_or_wake()
         return call
 
-    def ask(self, command: Command) -> Call[Answer]:
+    def ask(self, command: Command, value: bytes = b"") -> Call[Answer]:
         call: Call[Answer] = Call()
-        self._mailbox.append((_ASK, call, command, None))
+        self._mailbox.append((_ASK, call, command, value))
         self._step_or_wake()
         return call
 
@@ -320,7 +320,7 @@ class QueueActor:
                     continue
                 finish(self, first, second, third, now, step)
             else:
-                first.answer = self.decide_apply(second, now, step)
+                first.answer = self.decide_apply(second, now, step, third)
                 step.effects.append((Call.settle, first))
             i += 1
 
@@ -346,18 +346,18 @@ class QueueActor:
         """Apply what was proposed in this same step."""
         self.recorder.take_new(decision, payloads, step)
 
-    def decide_apply(self, command: Command, now: int, step: Step) -> Answer:
-        """Decide one command and apply what it came to."""
+    def decide_apply(self, command: Command, now: int, step: Step, value: bytes = b"") -> Answer:
+        """Decide one command and apply what it came to.  `value`: what a step that it records came to."""
         if type(command) is Retry and command.task not in self.state.tasks:
             # Looked up now and not when it was asked for: a prune may have taken it since.
             command = command._replace(ended=self.shell.catalog.get(command.task, 0))
         decision = decide(self.state, [command], now, around(self))
         for event in cast("list[TaskEvent | QueueEvent]", decision.events):
-            self.recorder.take(event, step)
-            if type(event) is CancelRequested:
-                attempt = self.attempts.get(event.task)
-                if attempt is not None:
-                    step.effects.append((Attempt.cancel, attempt))
+            seq = self.recorder.take(event, step)
+            if value and type(event) is StepRecorded:
+                step.payloads.append((seq, value))
+            elif type(event) is CancelRequested and (attempt := self.attempts.get(event.task)) is not None:
+                step.effects.append((Attempt.cancel, attempt))
         return decision.answers[0]
 
     def policy_changed(self) -> None:

@@ -37,6 +37,7 @@ from journeyman.kernel.events import (
     TaskSucceeded,
 )
 from journeyman.kernel.state import TaskState
+from journeyman.kernel.steps import kept_seqs
 
 if TYPE_CHECKING:
     from journeyman.actors.queue_actor import QueueActor
@@ -155,7 +156,7 @@ class Recorder:
         task: TaskState = actor.state.tasks[event.task]
         actor.figures.task_ended(task.handler, event)
         if not task.keep_payload:
-            step.drops.append(task.payload_seq)
+            step.drops += kept_seqs(task)
         actor.fresh.forget(task.id)
         if shell.keepsakes and (keepsake := shell.keepsakes.get(task.id)) is not None:
             step.effects.append((keepsake.keep, copy(task)))  # not before it is durable: a handle may outlive this process's engine

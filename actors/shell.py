@@ -27,6 +27,7 @@ from journeyman.actors.submission import Submission, by_actor, renamed, same_id_
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.timer import Timer
 from journeyman.actors.together import decide_together
+from journeyman.actors.values import Values
 from journeyman.actors.writer import Step, Writer
 from journeyman.journal.catalog import Catalog
 from journeyman.journal.checkpoint import Checkpoint
@@ -85,6 +86,7 @@ class Shell:
         self.limiters = Limiters(self.actors.values, self.now)
         self.waiters: dict[bytes, list[Call[TaskState]]] = {}
         self.keepsakes = Keepsakes()
+        self.values = Values(self)
         self.chosen: dict[bytes, int] = {}  # ids that callers chose, and how many submits of each are on their way to a decision
         self.boot = 0
         self.tallied = False  # whether queues count what a monitoring system wants (actors/tally.py)

@@ -55,6 +55,10 @@ class Tally:
                 buckets = self.durations[handler] = Buckets()
             buckets.add(elapsed_us)
 
+    def refuse(self) -> None:
+        """A stale attempt has said something."""
+        self.rejected += 1
+
     def copy(self) -> Self:
         return deepcopy(self)
 

@@ -10,12 +10,18 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
 from journeyman.actors.apart import Ended, Job, Say
+from journeyman.actors.call import Call
 from journeyman.actors.processes import Processes
+
+if TYPE_CHECKING:
+    from journeyman.actors.queue_actor import QueueActor
+
+T = TypeVar("T")
 
 
 class ThreadRunner(Protocol):
@@ -29,6 +35,18 @@ class ThreadRunner(Protocol):
         """
         ...
 
+    def ask(self, actor: QueueActor, token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+        """From within `work`, or from another thread of a handler's: put a question to `actor` on the loop, and wait for its answer.
+
+        `token`: of the loop.  trio.RunFinishedError if that is gone.
+        """
+        ...
+
+    @property
+    def inside(self) -> bool:
+        """Whether `work` runs on the loop's thread right now, so that who asks here must not await."""
+        ...
+
     async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
         """Carry `job` out in a process of its own, which a cancel kills; `say` hears what the handler says meanwhile.  `nursery` lives as
         long as the engine.
@@ -37,6 +55,8 @@ class ThreadRunner(Protocol):
 
 
 class RealThreads:
+    inside = False
+
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(math.inf)
         self._processes = Processes()
@@ -66,6 +86,18 @@ class RealThreads:
             if fate.leave():
                 abandoned()
             raise
+
+    def ask(self, actor: QueueActor, token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+        return asked_from_a_thread(token, begin)
+
+
+def asked_from_a_thread(token: trio.lowlevel.TrioToken, begin: Callable[[], Call[T]]) -> T:
+    """`begin` is called on the loop of `token`; the thread waits for the answer."""
+
+    async def asked() -> T:
+        return await begin().wait_through()
+
+    return trio.from_thread.run(asked, trio_token=token)
 
 
 class _Fate:

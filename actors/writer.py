@@ -12,14 +12,18 @@ thread (a slow disk would stop the world).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from journeyman.actors.call import Call
 from journeyman.journal.log import Journal
 from journeyman.journal.store import Batch, Store
+from journeyman.journal.values import rows_batch
 from journeyman.kernel.events import Event
+
+if TYPE_CHECKING:
+    from journeyman.actors.values import Pending
 
 _FEW: Final = 4  # a gathering under a quarter of the crowd just served waits for that crowd
 Effect = tuple[Callable[[Any], object], Any]
@@ -28,7 +32,7 @@ Effect = tuple[Callable[[Any], object], Any]
 class Step:
     """What one synchronous step of an actor decided, on its way to the writer."""
 
-    __slots__ = ("drops", "effects", "ended", "extras", "items", "over", "payloads", "seals", "touched", "waits")
+    __slots__ = ("drops", "effects", "ended", "extras", "items", "over", "payloads", "seals", "touched", "values", "waits")
 
     def __init__(self) -> None:
         self.items: list[tuple[int, Event]] = []
@@ -41,6 +45,7 @@ class Step:
         self.over: list[tuple[Any, bytes]] = []  # actors of other queues, and tasks whose end theirs wait for
         self.waits: list[tuple[Any, Sequence[bytes]]] = []  # actors, and what new tasks of theirs wait for
         self.extras: list[Batch] = []  # rows of a checkpoint, deletes of a prune: in the same commit as the items
+        self.values: dict[bytes, Pending] | None = None  # key-values of the application that it changes
 
     def __bool__(self) -> bool:
         return bool(self.items or self.effects or self.extras or self.payloads or self.drops)
@@ -72,7 +77,9 @@ class Writer:
         self._closed: BaseException | None = None  # what to tell who comes too late
         self.durable_seq = journal.next_seq - 1  # the last seq known to be on disk
         self.commits = 0
+        self._told: tuple[int, BaseException | None] | None = None  # what the store has said of the newest commit, and which that was
         self.crowd = 0  # how many waited for the last commit
+        self._readers: dict[Call[None], None] = {}  # who waits for more to be durable, in their order
 
     def largest(self) -> int:
         """Bytes of the largest payload or result in the commit under way."""
@@ -82,6 +89,16 @@ class Writer:
     def idle(self) -> bool:
         """Whether everything recorded is durable.  Never again once the journal has failed: memory may be ahead of the disk for good."""
         return self._in_flight is None and not self._gathering and self.failure is None
+
+    def under_way(self, key: bytes) -> Pending | None:
+        """What the commit under way makes of a key-value (by its row's key)."""
+        step = self._in_flight
+        return None if step is None or step.values is None else step.values.get(key)
+
+    def gathered(self, key: bytes) -> Pending | None:
+        """What the commit after that will make of it."""
+        values = self._gathering.values
+        return None if values is None else values.get(key)
 
     def record(self, step: Step) -> None:
         """Take over a step: its events become durable with the next commit, then its effects run."""
@@ -97,6 +114,8 @@ class Writer:
             gathering.effects += step.effects
             gathering.extras += step.extras
             gathering.seals |= step.seals
+            if step.values is not None:
+                gathering.values = {**(gathering.values or {}), **step.values}
         else:
             self._gathering = step
         if self._in_flight is None:
@@ -138,12 +157,36 @@ class Writer:
         self.after(Call.settle, call)
         await call.wait()
 
+    async def beyond(self, seq: int) -> None:
+        """Wait until an event after `seq` is durable.  Raises the failure of the journal if it failed, and what `close` was given."""
+        refusal = self.failure or self._closed
+        if refusal is not None:
+            raise refusal
+        if self.durable_seq > seq:
+            await trio.lowlevel.checkpoint()
+            return
+        call: Call[None] = Call()
+        self._readers[call] = None
+        try:
+            await call.wait()
+        finally:
+            self._readers.pop(call, None)
+
+    def _tell_readers(self, error: BaseException | None) -> None:
+        readers, self._readers = self._readers, {}
+        for call in readers:
+            if error is None:
+                call.settle()
+            else:
+                call.fail(error)
+
     def close(self, error: BaseException) -> None:
         """The store is about to be closed: the commit under way still counts, whatever comes after it is refused with `error`.
 
         A call may outlive its engine (a prune in another task of the program), and the directory may belong to the next boot by then.
         """
         self._closed = error
+        self._tell_readers(error)
         gathered, self._gathering = self._gathering, Step()
         _refuse(gathered.effects, error)
 
@@ -153,24 +196,39 @@ class Writer:
         self._in_flight = step
         self._in_flight_last = step.items[-1][0] if step.items else 0
         if not (step.items or step.extras or step.payloads or step.drops):
-            self._committed(None)
+            self._committed(None, self.commits)
             return
         try:
             batch = self._journal.seal(step.items, step.payloads, step.drops)
             for extra in step.extras:
                 batch.absorb(extra)
+            if step.values is not None:
+                batch.absorb(rows_batch({key: pending.row for key, pending in step.values.items()}))
             self._store.begin_append(batch, self._done)
         except BaseException as error:
             self._fail(error)
 
     def _done(self, error: BaseException | None) -> None:
         """Called by the store, on whatever thread it commits in."""
+        self._told = self.commits, error
         try:  # noqa: SIM105 - a context manager costs a microsecond, at every commit
-            self._token.run_sync_soon(self._committed, error)
+            self._token.run_sync_soon(self._committed, error, self.commits)
         except trio.RunFinishedError:
             pass  # the loop is gone; the next open will find what was committed
 
-    def _committed(self, error: BaseException | None) -> None:
+    def take_in(self) -> bool:
+        """For who stands on the loop's thread and cannot await (sim/inline.py): what the store has told counts now, and what has gathered
+        is on its way.  Whether there was any of this.
+        """
+        before = self.commits, self._in_flight, self.failure
+        if self._told is not None and self._told[0] == self.commits and self._in_flight is not None:
+            self._committed(self._told[1], self.commits)
+        self._ship_what_is_left()
+        return before != (self.commits, self._in_flight, self.failure)
+
+    def _committed(self, error: BaseException | None, number: int) -> None:
+        if number != self.commits:
+            return  # it has been taken in before its turn came
         if error is not None:
             self._fail(error)
             return
@@ -181,6 +239,8 @@ class Writer:
         self.crowd = len(step.effects)
         if self._in_flight_last:
             self.durable_seq = self._in_flight_last
+            if self._readers:
+                self._tell_readers(None)
         gathered = len(self._gathering.effects)
         if step.seals or gathered * _FEW >= len(step.effects):
             if self._gathering:
@@ -208,6 +268,7 @@ class Writer:
                 if step is not None:
                     _refuse(step.effects, error)
             self._in_flight = None
+            self._tell_readers(error)
             self._on_failure(error)
 
 

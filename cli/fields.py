@@ -19,9 +19,10 @@ from journeyman.cli.screen import jsonable
 from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.record import Ignored
 from journeyman.journal.redaction import HIDDEN, Redaction
-from journeyman.kernel.events import Event, TaskSucceeded
+from journeyman.kernel.events import Event, StepRecorded, TaskSucceeded, ValuePut
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import SEPARATOR, shown_name
+from journeyman.kernel.values import key_text
 
 _PLAIN: Final = frozenset({int, str, float, bool, type(None)})
 _IDS: Final = frozenset({"parent", "root"})
@@ -56,8 +57,13 @@ class Fields:
         return shown
 
     def _add_payload(self, shown: dict[str, Any], event: Event, payload: bytes) -> None:
-        if isinstance(event, TaskSucceeded):
-            name, found = "result", result(payload, self._redaction)
+        name: str
+        found: Any
+        if isinstance(event, TaskSucceeded | StepRecorded):
+            secret = isinstance(event, StepRecorded) and self._redaction.hides_key(event.name)
+            name, found = "result", HIDDEN if secret else result(payload, self._redaction)
+        elif isinstance(event, ValuePut):  # the application's bytes: nobody can tell what is a secret in them
+            name, found = "value", payload if self._redaction.reveal else f"{HIDDEN}: {len(payload)} bytes"
         else:
             name, found = "arguments", arguments(getattr(event, "handler", None), payload, self._redaction)
         shown[name] = jsonable(found) if self._json else found
@@ -81,8 +87,10 @@ class Fields:
         redaction = self._redaction
         if kind in _PLAIN:
             return jsonable if kind is float and self._json else None
-        if name == "task" and kind is bytes:
+        if name in ("task", "by_task") and kind is bytes:
             return id_text
+        if name == "key" and kind is bytes:
+            return key_text
         if not self._json:
             return lambda value: _inner(value, redaction)
         return bytes.hex if kind is bytes else lambda value: jsonable(_inner(value, redaction))

@@ -15,7 +15,7 @@ from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.contents import arguments, call_text, result, value_text
 from journeyman.journal.echoes import Echoes, echoes_of
 from journeyman.journal.lines import facts, spelled, words
-from journeyman.journal.redaction import Redaction
+from journeyman.journal.redaction import HIDDEN, Redaction
 from journeyman.journal.timeline import Attempt, Life, life, reasons
 from journeyman.journal.view import JournalView, open_journal
 from journeyman.journal.waits import Cause, Wait, distance, explained
@@ -85,11 +85,15 @@ def _waits(view: JournalView, found: Life, wanted: bool | None, screen: Screen) 
 
 
 def _echoes(found: Life, redaction: Redaction) -> Echoes:
+    returned = [_decoded(found.result), {name: _decoded(value) for name, value in found.steps.items()}]
+    return echoes_of(redaction, found.task.handler, found.arguments, (found.task.options or {}).get("meta"), *returned)
+
+
+def _decoded(value: bytes | None) -> Any:
     try:
-        returned = None if found.result is None else decode_payload(found.result)
+        return None if value is None else decode_payload(value)
     except CodecError:
-        returned = None
-    return echoes_of(redaction, found.task.handler, found.arguments, (found.task.options or {}).get("meta"), returned)
+        return None
 
 
 def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, Any]]:
@@ -101,6 +105,9 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
     yield "call", visible(call_text(task.handler, arguments(task.handler, found.arguments, redaction)))
     if found.result is not None:
         yield "result", visible(value_text(result(found.result, redaction)))
+    for name, value in found.steps.items():
+        shown = "done, its value is not kept" if value is None else value_text(_step(name, value, redaction))
+        yield f"step {visible(name)}", visible(shown)
     yield "attempts", "; ".join(f"{n} {outcome}" for outcome, n in Counter(one.outcome for one in found.attempts).items()) or "none"
     if task.priority != Priority.NORMAL:
         yield "priority", task.priority
@@ -113,6 +120,11 @@ def _head(found: Life, now: int, redaction: Redaction) -> Iterator[tuple[str, An
         yield "meta", visible(str(redaction.value(options["meta"])))
     if task.expires_at is not None:
         yield "kept until", instant(task.expires_at)
+
+
+def _step(name: str, value: bytes | None, redaction: Redaction) -> Any:
+    """What a done step came to; hidden where its name says that it is a secret."""
+    return HIDDEN if redaction.hides_key(name) else result(value, redaction)
 
 
 def _timeline(found: Life, waits: list[Wait]) -> Iterator[str]:
@@ -165,7 +177,7 @@ def _cause(cause: Cause) -> str:
 
 def _json(found: Life, waits: list[Wait], now: int, redaction: Redaction) -> dict[str, Any]:
     task = found.task
-    options = {name: spelled(name, value) for name, value in (task.options or {}).items()}
+    options = {name: spelled(name, value) for name, value in (task.options or {}).items() if name != "steps"}
     if "meta" in options:
         options["meta"] = redaction.value(options["meta"])
     return {
@@ -184,6 +196,7 @@ def _json(found: Life, waits: list[Wait], now: int, redaction: Redaction) -> dic
         "options": options,
         "arguments": arguments(task.handler, found.arguments, redaction),
         "result": result(found.result, redaction),
+        "steps": {name: _step(name, value, redaction) for name, value in found.steps.items()},
         "attempts": [_attempt_json(attempt) for attempt in found.attempts],
         "waits": [
             {

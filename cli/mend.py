@@ -18,6 +18,7 @@ from journeyman.journal.verify import Verdict
 from journeyman.journal.vouched import CONFIRMED, CONTRADICTED
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.namespace import shown_name
+from journeyman.kernel.values import shown_key
 
 commands = typer.Typer()
 _SHOWN: Final = 20
@@ -91,6 +92,9 @@ def _show(screen: Screen, found: Repaired) -> None:
         )
     _list(screen, "tasks that are not as they were:", found.affected)
     _list(screen, "tasks of which nobody can say whether they had ended; they are as they were when last heard of:", found.doubtful)
+    if found.values:
+        shown = ", ".join(shown_key(name) for name in found.values[:_SHOWN]) + (", ..." if len(found.values) > _SHOWN else "")
+        screen.say(f"keys of the application whose values are lost, and that have none now: {shown}")
     if found.paused:
         names = ", ".join(shown_name(name) for name in found.paused)
         screen.say(f"paused: {names}. Nothing of these queues starts before `resume`; cancel first what you know to have ended")
@@ -135,6 +139,7 @@ def report_json(found: Repaired) -> dict[str, Any]:
         "contradicted": sorted(seq for seq, said in found.vouched.items() if said == CONTRADICTED),
         "affected": tasks(found.affected),
         "doubtful": tasks(found.doubtful),
+        "values": [{"namespace": namespace, "key": key.hex()} for namespace, key in found.values],
         "paused": [shown_name(name) for name in found.paused],
     }
 

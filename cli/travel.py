@@ -24,6 +24,7 @@ from journeyman.kernel.lifecycle import State, observed
 from journeyman.kernel.namespace import namespace_of, shown_name
 from journeyman.kernel.policy import Policy, Priority
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.steps import in_order
 from journeyman.kernel.taskstate import ROW, TaskState
 
 commands = typer.Typer()
@@ -193,8 +194,11 @@ def _task_facts(task: TaskState, at: int, redaction: Redaction) -> dict[str, Any
     found["queue"] = shown_name(task.queue)
     if task.options is not None:
         found["options"] = {
-            name: redaction.value(value) if name == "meta" else spelled(name, value) for name, value in task.options.items()
+            name: redaction.value(value) if name == "meta" else spelled(name, value)
+            for name, value in task.options.items()
+            if name != "steps"
         }
+        found["steps"] = in_order(task)
     return found
 
 
@@ -260,6 +264,8 @@ def _say_change(screen: Screen, change: Change, totals: Counter[str]) -> None:
         screen.say(f"from seq {change.a} to {change.b}: tasks: {told}; boots: {change.boots}")
         if change.pruned:
             screen.say(f"{change.pruned} tasks were pruned in between: nothing more of them is on record")
+        if change.values:
+            screen.say(f"values of the application were put or deleted {change.values} times")
         if change.stepped_us:
             screen.say(f"the clock was stepped by {span(change.stepped_us)}")
 
@@ -295,7 +301,7 @@ def _change_json(change: Change) -> dict[str, Any]:
     if isinstance(change, JournalChange):
         return {
             "what": "journal", "a": change.a, "b": change.b, "boots": change.boots, "stepped_us": change.stepped_us,
-            "pruned": change.pruned, "compactions": change.compactions,
+            "pruned": change.pruned, "compactions": change.compactions, "values": change.values,
         }  # fmt: skip
     fields = {_with_unit(name): [spelled(name, value) for value in pair] for name, pair in change.fields.items()}
     if isinstance(change, TaskChange):

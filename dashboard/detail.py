@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from journeyman.dashboard.shown import Hiding, cut
+from journeyman.dashboard.shown import Hiding, cut, decoded
 from journeyman.journal.contents import arguments, result
 from journeyman.journal.echoes import Echoes
 from journeyman.journal.following import Newest
 from journeyman.journal.lines import spelled, words
 from journeyman.journal.log import Journal
+from journeyman.journal.redaction import HIDDEN
 from journeyman.journal.timeline import Attempt, Life, life_of, reasons_of
 from journeyman.journal.wording import jsonable
 from journeyman.kernel.events import TransitionRejected
@@ -30,6 +31,7 @@ _MESSAGE: Final = 4_096
 _TRACE: Final = 16_384
 _LINE: Final = 1_000
 _KIN: Final = 20  # relatives that are named
+_STEPS: Final = 50
 _OPTIONS: Final = ("key", "unique", "source", "tags", "cost", "deadline_at", "attempts", "timeout_us", "schedule")
 
 
@@ -37,7 +39,7 @@ def task_page(newest: Newest, task: TaskState, hiding: Hiding) -> dict[str, Any]
     """Everything about a task, as plain values."""
     life = life_of(Journal(newest.view.store), task, newest.now, EVENTS)
     options = task.options or {}
-    echoes = hiding.echoes(task, life.arguments, life.result)
+    echoes = hiding.echoes(task, life.arguments, decoded(life.result), {name: decoded(data) for name, data in life.steps.items()})
     queue = newest.state.queues[task.queue]
     own = options.get("attempts")
     return {
@@ -66,6 +68,8 @@ def task_page(newest: Newest, task: TaskState, hiding: Hiding) -> dict[str, Any]
         "expires_at_us": task.expires_at,
         "elapsed_us": task.elapsed_us,
         **_values(newest, task, life, hiding, echoes),
+        "steps": [{"name": name, "value": _step(name, data, hiding, echoes)} for name, data in list(life.steps.items())[-_STEPS:]],
+        "steps_count": len(life.steps),
         "reasons": [
             {"kind": reason.kind, "text": cut(echoes.text(reason.text), _LINE), "until_at_us": reason.until_at}
             for reason in reasons_of(newest.state, task, newest.now, newest.owner)
@@ -107,6 +111,12 @@ def _lines(called: Mapping[str, Any], names: Sequence[str], echoes: Echoes) -> l
 
 def _value(value: Any, most: int = _VALUE) -> str:
     return cut(repr(value), most)
+
+
+def _step(name: str, data: bytes | None, hiding: Hiding, echoes: Echoes) -> str:
+    if data is None:
+        return "done, its value is not kept"
+    return HIDDEN if hiding.redaction.hides(name) else _value(echoes.value(result(data, hiding.redaction)), _VALUE // 4)
 
 
 def _text(echoes: Echoes, text: str | None, most: int) -> str | None:

@@ -10,7 +10,7 @@ kind of error alone where they are not.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from journeyman.journal.cbor import CodecError, decode_payload
 from journeyman.journal.echoes import Echoes, echoes_of
@@ -26,6 +26,14 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}\u2026 [{most:,} of {len(text):,} characters]"
 
 
+def decoded(data: bytes | None) -> Any:
+    """What was stored; None where there is nothing, or nothing that this version reads."""
+    try:
+        return None if data is None else decode_payload(data)
+    except CodecError:
+        return None
+
+
 class Hiding:
     """What is hidden on the pages of one app."""
 
@@ -37,13 +45,9 @@ class Hiding:
         if not self.redaction.reveal:
             self.redaction.learn(newest.view.parameters())
 
-    def echoes(self, task: TaskState, payload: bytes | None, result: bytes | None = None) -> Echoes:
-        """The hidden values of a task, wherever else they stand."""
-        try:
-            returned = None if result is None else decode_payload(result)
-        except CodecError:
-            returned = None
-        return echoes_of(self.redaction, task.handler, payload, (task.options or {}).get("meta"), returned)
+    def echoes(self, task: TaskState, payload: bytes | None, *values: Any) -> Echoes:
+        """The hidden values of a task, wherever else they stand.  `values`: others with names in them, such as its result."""
+        return echoes_of(self.redaction, task.handler, payload, (task.options or {}).get("meta"), *values)
 
     def said(self, newest: Newest, task: TaskState, text: str) -> str:
         """A line that the handler, or somebody, said of the task."""
@@ -55,4 +59,4 @@ class Hiding:
         return self.echoes(task, payload).text(text)
 
 
-__all__ = ["Hiding", "cut"]
+__all__ = ["Hiding", "cut", "decoded"]

@@ -6,7 +6,9 @@ from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze, Steeri
 from journeyman.engine.context import Context
 from journeyman.engine.engine import Door, Engine, Namespace
 from journeyman.engine.errors import (
+    AttemptOver,
     BudgetExhausted,
+    DuplicateStep,
     DuplicateTask,
     EngineStopped,
     FeedTruncated,
@@ -27,8 +29,10 @@ from journeyman.engine.errors import (
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
+    TooManySteps,
     TransactionConflict,
 )
+from journeyman.engine.feed import EventFeed
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler
 from journeyman.engine.limits import Limits
@@ -39,8 +43,9 @@ from journeyman.engine.schedule import Schedule, fire_times
 from journeyman.engine.spec import UNSET, BoundCall, SubmitSpec
 from journeyman.engine.stats import QueueStats
 from journeyman.engine.task import Failure, Task
+from journeyman.engine.transaction import Transaction
 from journeyman.journal.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked, JournalVersion
-from journeyman.journal.history import HistoryEvent
+from journeyman.journal.history import FeedEvent, HistoryEvent
 from journeyman.kernel.explain import Reason
 from journeyman.kernel.lifecycle import State
 from journeyman.kernel.policy import Constant, Exponential, Linear, Priority, Rate, Retention, Retry
@@ -52,11 +57,12 @@ __all__ = [
     # in a handler
     "Cancel", "Context", "Fatal", "RetryLater", "Snooze", "Steering",
     # submitting and looking
-    "BoundCall", "Door", "Explanation", "Failure", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy", "QueueStats", "Reason",
-    "Schedule", "State", "SubmitSpec", "Task", "fire_times",
+    "BoundCall", "Door", "EventFeed", "Explanation", "Failure", "FeedEvent", "Handle", "HistoryEvent", "NamedHandler", "QueuePolicy",
+    "QueueStats", "Reason", "Schedule", "State", "SubmitSpec", "Task", "Transaction", "fire_times",
     # errors
-    "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
+    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists",
+    "HandlerNotFound", "InvalidName",
     "InvalidPayload", "JournalCorrupt", "JournalError", "JournalFull", "JournalLocked", "JournalVersion", "JourneymanError",
     "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound",
-    "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TooManySteps", "TransactionConflict",
 ]  # fmt: skip

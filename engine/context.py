@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import random as _random
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import trio
 
 from journeyman.actors.attempt import Attempt
+from journeyman.engine.steps import Steps
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
@@ -46,13 +47,15 @@ _INERT = Inert()
 class Context:
     """One attempt, as its handler sees it."""
 
-    __slots__ = ("_attempt", "_engine", "_random", "_token")
+    __slots__ = ("_attempt", "_engine", "_random", "_steps", "_token")
+    steps_kind: ClassVar[type[Steps]] = Steps
 
     def __init__(self, engine: Door, attempt: Attempt) -> None:
         self._engine = engine
         self._attempt = attempt
         self._token = trio.lowlevel.current_trio_token()
         self._random: _random.Random | None = None
+        self._steps: Steps | None = None
 
     @property
     def id(self) -> str:
@@ -145,6 +148,50 @@ class Context:
         """
         handle: Handle[Any] = self._in_loop(lambda: self._engine.submit_from(self._attempt, handler, args, kwargs))
         return handle
+
+    def put(self, key: bytes, value: bytes) -> Inert:
+        """Let a key of the application have this value if this attempt succeeds: both are recorded in one commit, or neither.
+
+        TypeError or ValueError for what cannot be a key (1 to 256 bytes) or a value, PayloadTooLarge for more than 1 MiB, JournalFull;
+        RuntimeError once the attempt is over.
+        """
+        self._in_loop(lambda: self._engine.put_from(self._attempt, key, value))
+        return _INERT
+
+    def delete(self, key: bytes) -> Inert:
+        """As `put`: let a key have no value if this attempt succeeds."""
+        self._in_loop(lambda: self._engine.changes_of(self._attempt).delete(key))
+        return _INERT
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key: what this attempt has put, else what is durable; None if there is none.
+
+        If somebody else changes it before this attempt succeeds, and the attempt has put or submitted anything, then it fails with
+        TransactionConflict, as if the handler had raised that.  Errors as for `put`.
+        """
+        return self._in_loop(lambda: self._engine.changes_of(self._attempt).get(key))
+
+    @overload
+    def step(self, name: str, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]: ...
+    @overload
+    def step(self, name: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run `function(*args, **kwargs)` once for this task: `await ctx.step("charge", charge, card, 100)`.  In a `def` handler, and in
+        a thread of your own, it is a plain call that returns the value.
+
+        What it returns is durable before you have it.  In every later attempt the same name returns that value, and the function is not
+        run; a step that raised, or was under way when the process died, is run again.  In an async handler a plain function runs in a
+        thread. The value comes back as the function's return annotation says, in the first attempt too.
+
+        DuplicateStep: this attempt has asked for that name.  TooManySteps, JournalFull, AttemptOver, EngineStopped: it was not begun (or,
+        the last three, not recorded).  TypeError, NameError, InvalidName: it cannot be a step.  InvalidPayload, PayloadTooLarge: what it
+        returned cannot be stored, so it will run again.
+        """
+        if self._steps is None:
+            self._steps = self.steps_kind(self._attempt, self._token)
+        if _in_trio() and not self._attempt.actor.shell.threads.inside:
+            return self._steps.run(name, function, args, kwargs)
+        return self._steps.run_blocking(name, function, args, kwargs)
 
     # --- from whatever thread ---------------------------------------------------------------------------------------------
 

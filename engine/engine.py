@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar, overload
 
 import trio
 
@@ -24,7 +24,9 @@ from journeyman.actors.submission import Submission
 from journeyman.actors.threads import ThreadRunner
 from journeyman.actors.writer import Step
 from journeyman.engine.bulk import Bulk
+from journeyman.engine.context import Context
 from journeyman.engine.errors import DuplicateTask, EngineStopped, QueueBroken, QueueFull, TaskNotFound, given_up
+from journeyman.engine.feed import Feeds
 from journeyman.engine.handle import Handle
 from journeyman.engine.handler import Handler, NamedHandler, named_handler
 from journeyman.engine.limits import Limits, Terms
@@ -37,6 +39,7 @@ from journeyman.engine.session import Session, Settings
 from journeyman.engine.spec import Item, Submittable
 from journeyman.engine.submitting import prepare, prepare_many
 from journeyman.engine.task import Task
+from journeyman.engine.transaction import Transactions
 from journeyman.journal.collector import without_collector
 from journeyman.journal.store import Store
 from journeyman.kernel.commands import NEW, Accepted, Refused
@@ -49,7 +52,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Door(Bulk, Schedules):
+class Door(Bulk, Schedules, Feeds, Transactions):
     """What can be done with an open engine, by its owner (`Engine`) or by a plugin (`Namespace`): the same calls, on what each reaches."""
 
     # --- submit -------------------------------------------------------------------------------------------------------
@@ -253,6 +256,8 @@ class Engine(Door):
     HandlerExists for names declared twice.  Leaving it stops it.  Not reentrant: one entry at a time (a later one is fine).
     """
 
+    _context_kind: ClassVar[type[Context]] = Context  # what handlers are given
+
     def __init__(
         self,
         path: str | Path | None,
@@ -288,7 +293,7 @@ class Engine(Door):
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("this Engine is already entered; make another object, on another path or after this one has been left")
-        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt))
+        session = Session(self._settings, self._queues, lambda attempt: context_of(self._door_of(attempt), attempt, self._context_kind))
         self._session = session
         try:
             await session.enter()
@@ -321,6 +326,8 @@ class Engine(Door):
     def _opened(self) -> Scope:
         session = self._session
         if session is None or not session.open or session.runtime.closing:
+            if (cause := getattr(getattr(session, "runtime", None), "failure", None)) is not None:
+                raise EngineStopped(f"this engine has ended because of an error ({type(cause).__name__}: {cause})") from cause
             raise EngineStopped("this engine is not open; use it inside `async with Engine(...) as engine`")
         if get_ident() != session.thread:
             raise RuntimeError(

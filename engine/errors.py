@@ -12,6 +12,9 @@
     │   ├── DuplicateTask        the id is taken by a task of another handler, queue or payload
     │   ├── NotCancellable       the task has ended, or runs and running=False was asked
     │   ├── NotWaiting           only a task that waits can be rescheduled or given another priority
+    │   ├── DuplicateStep        this attempt has asked for a step of that name already
+    │   ├── TooManySteps         the task has as many done steps as a task may have
+    │   ├── AttemptOver          (RuntimeError) what this attempt says is not heard any more
     │   ├── NotRetryable         only a failed, cancelled or interrupted task can be retried by hand
     │   └── TransactionConflict  somebody else changed what this transaction read; run it again
     ├── the caller, later: there is no room now
@@ -26,7 +29,7 @@
     ├── the owner of the engine
     │   ├── EngineStopped        the engine is closing or closed; what was acknowledged is in the journal
     │   ├── QueueBroken          one queue's actor died too often; the others go on
-    │   └── FeedTruncated        prune has passed this cursor; start again from .first
+    │   └── FeedTruncated        prune has passed this cursor; read the state anew, go on from .cursor
     └── JournalError             the operator: the journal's disk (journal/errors.py)
         ├── JournalLocked        another engine has it open; names the process
         ├── JournalFull          no room for new tasks; running ones still finish
@@ -79,14 +82,15 @@ class InvalidPayload(JourneymanError, ValueError):
 class PayloadTooLarge(JourneymanError, ValueError):
     """The encoded arguments or result (`size` bytes) exceed `limit` bytes; nothing was stored."""
 
-    def __init__(self, size: int, limit: int, what: str = "payload") -> None:
-        super().__init__(size, limit, what)
+    def __init__(self, size: int, limit: int, what: str = "payload", advice: str = "raise max_payload or store a reference") -> None:
+        super().__init__(size, limit, what, advice)
         self.size = size
         self.limit = limit
         self.what = what
+        self.advice = advice
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.size:,} bytes encoded, the limit is {self.limit:,}; raise max_payload or store a reference"
+        return f"{self.what}: {self.size:,} bytes encoded, the limit is {self.limit:,}; {self.advice}"
 
 
 class DuplicateTask(JourneymanError):
@@ -103,6 +107,18 @@ class NotRetryable(JourneymanError):
 
 class NotWaiting(JourneymanError):
     """Only a task that waits (scheduled, pending or retrying) can be rescheduled or given another priority."""
+
+
+class DuplicateStep(JourneymanError):
+    """This attempt has asked for a step of that name already: steps of one task have names of their own."""
+
+
+class TooManySteps(JourneymanError):
+    """The task has as many done steps as a task may have.  Let one step do several things, or submit tasks for the parts."""
+
+
+class AttemptOver(JourneymanError, RuntimeError):
+    """The attempt has ended, or another has taken its place: what its handler still does is not recorded.  Let the handler end."""
 
 
 class TransactionConflict(JourneymanError):
@@ -197,15 +213,22 @@ def broken_error(name: str, error: BaseException, for_good: bool) -> QueueBroken
 
 
 class FeedTruncated(JourneymanError):
-    """Prune has passed the cursor: the oldest event left is `first`, the newest `last`."""
+    """Events that this feed should have shown have left the journal: prune, or the compaction of bookkeeping, was faster than its reader.
 
-    def __init__(self, first: int, last: int) -> None:
-        super().__init__(first, last)
+    `first`, `last`: the seqs between which they were, both included.  `cursor`: what to give as `since` to go on with what is left.
+    """
+
+    def __init__(self, first: int, last: int, cursor: str = "") -> None:
+        super().__init__(first, last, cursor)
         self.first = first
         self.last = last
+        self.cursor = cursor
 
     def __str__(self) -> str:
-        return f"events before {self.first} have been pruned (the newest is {self.last}); read the state anew and go on from {self.first}"
+        return (
+            f"events between seq {self.first} and {self.last} have left the journal before this feed read them (retention is over): "
+            "read the state anew, then go on with since=error.cursor, or keep ended tasks longer than readers may be away"
+        )
 
 
 # What a kernel's refusal (`Refused.error`) becomes when it reaches the caller.
@@ -221,12 +244,16 @@ REFUSALS: Final[Mapping[str, type[JourneymanError]]] = MappingProxyType(
             NotWaiting,
             PayloadTooLarge,
             ScheduleNotFound,
+            TransactionConflict,
+            DuplicateStep,
+            TooManySteps,
         )
     }
 )
 
 __all__ = [
-    "BudgetExhausted", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists", "HandlerNotFound", "InvalidName",
-    "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting", "PayloadTooLarge", "QueueBroken", "QueueExists",
-    "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed", "TaskNotFound", "TransactionConflict",
+    "AttemptOver", "BudgetExhausted", "DuplicateStep", "DuplicateTask", "EngineStopped", "FeedTruncated", "HandlerExists",
+    "HandlerNotFound", "InvalidName", "InvalidPayload", "JourneymanError", "NotCancellable", "NotRetryable", "NotWaiting",
+    "PayloadTooLarge", "QueueBroken", "QueueExists", "QueueFull", "QueueNotFound", "ScheduleNotFound", "TaskCancelled", "TaskFailed",
+    "TaskNotFound", "TooManySteps", "TransactionConflict",
 ]  # fmt: skip

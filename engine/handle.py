@@ -38,6 +38,10 @@ class Handle(Generic[R]):
         """For the engine: the task that a `ctx.submit` came to, where another has its unique key."""
         self._id = task_id
 
+    def come_to(self, task_id: bytes, keepsake: Keepsake | None) -> None:
+        """For the engine: the same, for a task of a transaction."""
+        self._id, self._keepsake = task_id, keepsake
+
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
 

@@ -145,6 +145,10 @@ class PortableContext(Context):
         refuse()
 
     @property
+    def _steps(self) -> NoReturn:  # type: ignore[override]
+        refuse()
+
+    @property
     def _token(self) -> NoReturn:  # type: ignore[override]
         refuse()
 
@@ -155,9 +159,9 @@ class PortableContext(Context):
         refuse()
 
 
-def context_of(engine: Door, attempt: Attempt) -> Context:
-    """The context of an attempt, wherever its handler runs."""
-    return PortableContext.of(engine, attempt) if attempt.handler.apart else Context(engine, attempt)
+def context_of(engine: Door, attempt: Attempt, kind: type[Context] = Context) -> Context:
+    """The context of an attempt, wherever its handler runs.  `kind`: of one in this process."""
+    return PortableContext.of(engine, attempt) if attempt.handler.apart else kind(engine, attempt)
 
 
 __all__ = ["PortableContext", "context_of"]

@@ -78,7 +78,7 @@ def _is_context(annotation: Any, function: Callable[..., Any], scope: Mapping[st
 
     if isinstance(annotation, str):
         try:
-            annotation = _evaluate(annotation, function, scope)
+            annotation = resolved(annotation, function, scope)
         except NameError:
             # Imported for the type checker only, as many do: its name must say it.
             return annotation.strip("'\"") in _CONTEXT_NAMES
@@ -88,7 +88,7 @@ def _is_context(annotation: Any, function: Callable[..., Any], scope: Mapping[st
 # --- annotations ------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(annotation: Any, function: Callable[..., Any], scope: Mapping[str, Any]) -> Any:
+def resolved(annotation: Any, function: Callable[..., Any], scope: Mapping[str, Any]) -> Any:
     """The type an annotation names, strings inside it included.  NameError if a name is not known (yet)."""
     plain = inspect.unwrap(function)
     holder = type("holder", (), {"__annotations__": {"it": annotation}})
@@ -102,7 +102,7 @@ def types_of(function: Callable[..., Any], name: str, shape: Shape, scope: Mappi
         if annotation is inspect.Parameter.empty:
             return Any
         try:
-            return _evaluate(annotation, function, scope)
+            return resolved(annotation, function, scope)
         except NameError as error:
             raise NameError(f"handler {name!r}: the type of {what} cannot be resolved, {error}") from None
 
@@ -183,4 +183,4 @@ def _mapping(named: list[inspect.Parameter], extra: str | None) -> str:
     return f"{{{pairs}}}"
 
 
-__all__ = ["Bound", "Shape", "Types", "shape_of", "types_of"]
+__all__ = ["Bound", "Shape", "Types", "resolved", "shape_of", "types_of"]

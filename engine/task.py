@@ -17,6 +17,7 @@ from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import State, observed
+from journeyman.kernel.steps import in_order
 from journeyman.kernel.taskstate import TaskState
 
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class Task:
     seq: its place in the journal.  attempt: ordinal of the last run, 0 before the first.  failures, crashes: what it has spent of its two
     budgets.  progress: fraction from 0 to 1.  reason: why it failed, was cancelled or interrupted.  due_at: from when it may run (again).
     expires_at: when retention drops it; None while it has not ended, or if it is kept for ever.  after: ids of the tasks that it was
-    submitted to run after.  waits_for: those of them that have not ended yet.
+    submitted to run after.  waits_for: those of them that have not ended yet.  steps: names of its durable steps that are done, the
+    first done first.
 
     It can be hashed, compared, copied and pickled (which reads arguments and result, as `read` does).
     """
@@ -103,6 +105,7 @@ class Task:
     schedule: tuple[str, datetime] | None  # that submitted it, and the fire time
     after: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
     _payload: Later[tuple[list[Any], dict[str, Any]] | None] = field(default_factory=_nothing, repr=False, compare=False)
     _result: Later[Any] = field(default_factory=_nothing, repr=False, compare=False)
 
@@ -177,6 +180,7 @@ class Task:
             "schedule": None if fired is None else (fired[0], instant_of(fired[1])),
             "after": tuple(map(id_text, options.get("after") or ())),
             "waits_for": tuple(map(id_text, sorted(task.waits_for or ()))),
+            "steps": tuple(in_order(task)) if "steps" in options else (),
             "_payload": _nothing() if payload is None else Later(payload),
             "_result": _nothing() if result is None else Later(result),
         }

@@ -34,6 +34,7 @@ from journeyman.kernel.events import (
     TaskRetried,
     TasksPruned,
     TaskSubmitted,
+    ValuePut,
 )
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL, State, observed
@@ -86,6 +87,7 @@ class JournalChange:
     stepped_us: int  # by how much the clock was stepped
     pruned: int  # tasks that left the journal in between
     compactions: int
+    values: int = 0  # how often a key of the application got another value, or none
 
 
 Change = TaskChange | QueueChange | JournalChange
@@ -117,7 +119,7 @@ def _changes(view: JournalView, a: tuple[int, int], b: tuple[int, int], tell: Te
     for name, lost in walk.recall().items():
         unknown[name] = tuple(dict.fromkeys((*unknown.get(name, ()), *lost)))
     yield from _queue_changes(before, _queues(walk, *b, 1), unknown)
-    yield JournalChange(a[0], b[0], journal.boots, journal.stepped_us, journal.pruned, journal.compactions)
+    yield JournalChange(a[0], b[0], journal.boots, journal.stepped_us, journal.pruned, journal.compactions, journal.values)
 
 
 class _Tasks:
@@ -203,7 +205,7 @@ class _JournalFacts:
     """What concerns no queue."""
 
     def __init__(self) -> None:
-        self.boots = self.stepped_us = self.pruned = self.compactions = 0
+        self.boots = self.stepped_us = self.pruned = self.compactions = self.values = 0
 
     def after(self, event: Event) -> None:
         kind = type(event)
@@ -215,6 +217,8 @@ class _JournalFacts:
             self.pruned += len(event.entries)  # type: ignore[union-attr]
         elif kind is JournalCompacted:
             self.compactions += 1
+        elif kind is ValuePut:
+            self.values += 1
 
 
 @dataclass(frozen=True, slots=True)

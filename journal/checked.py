@@ -12,7 +12,9 @@ from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.findings import Finding
 from journeyman.journal.prover import Tell as Checking
 from journeyman.journal.prover import verify
-from journeyman.kernel.events import TaskRescheduled, TaskSubmitted, TaskSucceeded
+from journeyman.journal.record import Ignored
+from journeyman.journal.scan import payload_of
+from journeyman.kernel.events import Event
 
 
 def check_copy(directory: str, tell: Checking) -> int:
@@ -37,17 +39,11 @@ def _refused(findings: list[Finding], total: int) -> JournalCorrupt:
     )
 
 
-def check_payload(seq: int, event: object, payload: bytes) -> None:
-    """JournalCorrupt unless these are the arguments or the result that the event speaks of."""
-    expected = None
-    if isinstance(event, TaskSubmitted):
-        expected = event.payload_digest
-    elif isinstance(event, TaskSucceeded):
-        expected = event.result_digest
-    elif isinstance(event, TaskRescheduled):
-        expected = (event.options or {}).get("payload_digest")
-    if expected is None or digest(payload) != expected:
-        raise JournalCorrupt(f"the arguments or the result of record {seq} are not what was stored", seq)
+def check_payload(seq: int, event: Event | Ignored, payload: bytes) -> None:
+    """JournalCorrupt unless these are the arguments, the result, the step's value or the value that the event speaks of."""
+    named = payload_of(event)
+    if named is None or digest(payload) != named[1]:
+        raise JournalCorrupt(f"the arguments, the result or the value of record {seq} are not what was stored", seq)
 
 
 __all__ = ["Checking", "check_copy", "check_payload"]

@@ -25,6 +25,7 @@ from journeyman.kernel.events import (
     JournalCompacted,
     ProgressSampled,
     QueueConfigured,
+    StepRecorded,
     TaskSubmitted,
     TaskSucceeded,
     TransitionRejected,
@@ -34,7 +35,7 @@ from journeyman.kernel.state import QueueState
 from journeyman.kernel.taskstate import TaskState
 
 # They change nothing of a task's course, or nothing that a test without the rest of the world could make happen.
-_ASIDE: Final = (ProgressSampled, TransitionRejected, DependencyMet)
+_ASIDE: Final = (ProgressSampled, StepRecorded, TransitionRejected, DependencyMet)
 _ENDS_A_RUN: Final = frozenset({
     "AttemptFailed", "AttemptLost", "AttemptReleased", "AttemptSnoozed", "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted",
 })  # fmt: skip

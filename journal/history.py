@@ -30,6 +30,17 @@ class HistoryEvent:
     details: Mapping[str, Any] = field(hash=False)
 
 
+@dataclass(frozen=True, slots=True)
+class FeedEvent(HistoryEvent):
+    """One event of a feed.  `queue` is "" for what concerns the whole journal.  `cursor`: where to go on behind it, opaque text."""
+
+    cursor: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, event: HistoryEvent, cursor: str) -> FeedEvent:
+        return cls(event.seq, event.kind, event.at, event.queue, event.epoch, event.task, event.attempt, event.details, cursor)
+
+
 def history_of(seq: int, event: Event | Ignored, queue: str) -> HistoryEvent | None:
     """The public form of a journalled event; None for a kind this version ignores.  `queue`: what the asker calls it."""
     if isinstance(event, Ignored):

@@ -5,10 +5,10 @@ looks like one that is running, and would be run again: the worst that a repair 
 
 - *whole*: every event is there and each follows by the table of lifecycles.  Kept as it is.
 - *left out*: its beginning is lost, or it has ended and something before its end is lost, or what it needs to be shown (its kept arguments,
-  its result) is.  No work is lost with an ended task but its history; the report names each with what is known.
-- *cancelled*: it had not ended as far as anybody can see, and one of its events, or its arguments, are lost.  Its history up to the loss
-  is kept and it ends as cancelled by "repair", with the reason: it does not run by itself, it is not forgotten, and an operator who
-  knows better retries it.
+  its result, what a step came to) is.  No work is lost with an ended task but its history; the report names each with what is known.
+- *cancelled*: it had not ended as far as anybody can see, and one of its events, its arguments, or what a done step came to, are lost.  Its
+  history up to the loss is kept and it ends as cancelled by "repair", with the reason: it does not run by itself, it is not forgotten,
+  and an operator who knows better retries it.
 - *doubtful*: nothing of it is known to be lost, but records are lost whose task nobody knows, and which may have been its end.  It is kept
   as it is, in a queue that the new journal has paused, so that nothing runs before somebody has read the report and says `resume`.
 
@@ -32,15 +32,17 @@ from journeyman.journal.row import decode_columns
 from journeyman.journal.salvage import Salvage
 from journeyman.journal.scan import payload_of
 from journeyman.journal.store import Table
-from journeyman.journal.streaming import TASK_KINDS
-from journeyman.kernel.events import AttemptStarted, TaskRescheduled, TaskRetried, TaskSubmitted, TransitionRejected
+from journeyman.kernel.events import AttemptStarted, StepRecorded, TaskRescheduled, TaskRetried, TaskSubmitted, TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, State
+from journeyman.kernel.steps import steps_of
+from journeyman.kernel.tags import TASK_KINDS
 from journeyman.kernel.taskstate import ROW
 
 _PAGE: Final = 200
 _ID, _SEQ, _QUEUE, _STATE, _SEQS, _LAST, _PAYLOAD = (
     ROW.index(name) for name in ("id", "seq", "queue", "state", "seqs", "last_seq", "payload_seq")
 )
+_OPTIONS: Final = ROW.index("options")
 _END_OF_TIME: Final = 1 << 63
 
 
@@ -55,6 +57,7 @@ class Life:
     run: int  # of its last attempt
     payload: int
     has_payload: bool
+    lost_step: tuple[int, str] | None = None  # the first of its done steps whose value is lost: seq and name
 
 
 @dataclass
@@ -106,6 +109,9 @@ def judge(found: Salvage, tell: Callable[[str, int, int], Any], lost: int) -> Ju
         elif not life.has_payload and id not in judged.cuts:
             why = "its arguments are lost"
             judged.affected[id] = Affected(id, life.queue, life.seq, life.last, "cancelled", why)
+        elif life.lost_step is not None and id not in judged.cuts:
+            judged.cuts[id] = life.lost_step[0]
+            judged.affected[id] = Affected(id, life.queue, life.seq, life.last, "cancelled", _step_lost(life.lost_step))
     if lost > judged.attributed or found.losses.get("events"):
         _doubt(found, judged, lives, through if rows_whole else 0)
     return judged
@@ -174,7 +180,10 @@ def _step(found: Salvage, judged: Judgement, lives: dict[bytes, Life], seq: int,
             return
         payload = row[_PAYLOAD] if len(row) > _PAYLOAD else row[_SEQ]
         there = found.store.get(Table.PAYLOADS, seq_key(payload)) is not None
-        lives[id] = Life(queue, row[_SEQ], seq, State.PENDING, row[ROW.index("attempt")], payload, there)
+        life = lives[id] = Life(queue, row[_SEQ], seq, State.PENDING, row[ROW.index("attempt")], payload, there)
+        for name, (at, size, _, codec) in steps_of(row[_OPTIONS]).items():
+            if (size or codec) and found.store.get(Table.PAYLOADS, seq_key(at)) is None:
+                life.lost_step = min(life.lost_step or (at, name), (at, name))
         return
     if kind is TransitionRejected:
         if life is not None:
@@ -194,6 +203,8 @@ def _step(found: Salvage, judged: Judgement, lives: dict[bytes, Life], seq: int,
         life.run = event.attempt
     elif kind is TaskRescheduled and payload_of(event) is not None:
         life.payload, life.has_payload = seq, has_payload
+    elif kind is StepRecorded and payload_of(event) is not None and not has_payload:
+        life.lost_step = life.lost_step or (seq, event.name)
     if life.state in TERMINAL:
         del lives[id]
         _ended(judged, life, seq, event, has_payload)
@@ -218,8 +229,14 @@ def _ended(judged: Judgement, life: Life, seq: int, event: Any, has_result: bool
         judged.leave_out(id, life.queue, life.seq, seq, f"{judged.affected[id].why}; it had ended: {type(event).__name__} at seq {seq}")
     elif event.keep_payload and not life.has_payload:
         judged.leave_out(id, life.queue, life.seq, seq, f"its arguments are lost; it had ended: {type(event).__name__} at seq {seq}")
+    elif event.keep_payload and life.lost_step is not None:
+        judged.leave_out(id, life.queue, life.seq, seq, f"{_step_lost(life.lost_step)}; it had ended: {type(event).__name__} at seq {seq}")
     elif payload_of(event) is not None and not has_result:
         judged.leave_out(id, life.queue, life.seq, seq, f"its result is lost; it had succeeded at seq {seq}")
+
+
+def _step_lost(step: tuple[int, str]) -> str:
+    return f"what its step {step[1]!r} came to is lost (record {step[0]})"
 
 
 def _live_row(found: Salvage, seq: int) -> bytes | None:

@@ -19,6 +19,7 @@ from journeyman.kernel.policy import Priority
 from journeyman.kernel.schedule_events import ScheduleDeclared, ScheduleFired, ScheduleRemoved
 from journeyman.kernel.tags import TAGS
 from journeyman.kernel.taskstate import ROW
+from journeyman.kernel.values import key_text, shown_key
 
 KINDS: Final[Mapping[str, type[Any]]] = {kind.__name__.lower(): kind for kind in TAGS.values()}
 _GOOD, _BAD, _WARN, _BUSY, _CALM = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[35m"
@@ -27,7 +28,7 @@ _COLOURS: Final[dict[type[Any], str]] = {
     e.TaskSucceeded: _GOOD,
     **dict.fromkeys((e.TaskFailed, e.TaskInterrupted, e.AttemptLost), _BAD),
     **dict.fromkeys((e.AttemptFailed, e.TaskCancelled, e.CancelRequested, e.TransitionRejected, e.QueuePaused, e.QueueParkedUntil), _WARN),
-    **dict.fromkeys((e.AttemptStarted, e.AttemptSnoozed, e.AttemptReleased, e.ProgressSampled), _BUSY),
+    **dict.fromkeys((e.AttemptStarted, e.AttemptSnoozed, e.AttemptReleased, e.ProgressSampled, e.StepRecorded), _BUSY),
     **dict.fromkeys((e.EngineBooted, e.EngineClosed, e.ClockStepped, e.JournalCompacted, e.QueueOpened, e.QueueConfigured), _CALM),
 }
 _META: Final = ROW.index("options")
@@ -74,6 +75,13 @@ def _fired(event: ScheduleFired) -> str:
     return f"{event.name} for {instant(event.fire_at)}, {what}"
 
 
+def _put(event: e.ValuePut) -> str:
+    found = [shown_key((event.namespace, event.key)), "deleted" if event.deleted else f"{event.value_len:,} bytes"]
+    if event.by_task is not None:
+        found.append(f"with the success of {id_text(event.by_task)}")
+    return ", ".join([*found, *filter(None, [_who((event.options or {}).get("by", ""), (event.options or {}).get("reason", ""))])])
+
+
 _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.TaskSubmitted: _submitted,
     e.AttemptStarted: lambda v: f"run {v.attempt}, waited {span(max(0, v.at - v.eligible_at))}",
@@ -87,6 +95,7 @@ _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.AttemptSnoozed: lambda v: f"run {v.attempt}, {span(v.elapsed_us)}, again in {span(v.due_at - v.at)}",
     e.CancelRequested: lambda v: f"run {v.attempt} {_who(v.by, v.reason)}",
     e.ProgressSampled: _progress,
+    e.StepRecorded: lambda v: f"{v.name}, run {v.attempt}" + (f", {v.result_len} bytes" if v.result_len else ""),
     e.TaskRetried: lambda v: _who(v.by, v.reason),
     e.TransitionRejected: lambda v: f"late {v.kind} of run {v.attempt}; the task was {v.state}",
     e.TaskRescheduled: lambda v: f"due in {span(v.due_at - v.at)} {_who(v.by, v.reason)}",
@@ -98,6 +107,7 @@ _WORDS: Final[dict[type[Any], Callable[[Any], str]]] = {
     e.QueueResumed: lambda v: _who(v.by, v.reason),
     e.QueueParkedUntil: lambda v: f"for {span(v.until_at - v.at)} {_who(v.by, v.reason)}",
     e.TasksPruned: lambda v: f"{len(v.entries)} tasks {_who(v.by, (v.options or {}).get('reason', ''))}",
+    e.ValuePut: _put,
     ScheduleDeclared: lambda v: v.name,
     ScheduleRemoved: lambda v: v.name,
     ScheduleFired: _fired,
@@ -173,6 +183,8 @@ def facts(seq: int, event: e.Event, redaction: Redaction) -> dict[str, Any]:
         spec["payload"] = f"[{len(spec.get('payload') or b'')} bytes]"  # encoded arguments: nobody can tell what is a secret in them
         spec["options"] = _redacted(spec.get("options") or {}, redaction)
         found["spec"] = spec
+    elif kind is e.ValuePut:
+        found["key"] = key_text(event.key)  # type: ignore[union-attr]
     elif kind is e.DependencyMet:
         found["met"] = [[id_text(one[0]), *one[1:]] for one in found["met"]]
     return found

@@ -16,7 +16,7 @@ from typing import Final
 
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.record import GENESIS, TAG_OF, Chain, Ignored, decode_records, encode_commit
+from journeyman.journal.record import GENESIS, Chain, Ignored, decode_records, encode_commit
 from journeyman.journal.store import Batch, Store, Table
 from journeyman.kernel.events import (
     ClockStepped,
@@ -33,14 +33,15 @@ from journeyman.kernel.events import (
     ScheduleFired,
     ScheduleRemoved,
     TasksPruned,
+    ValuePut,
 )
+from journeyman.kernel.tags import TASK_KINDS
 
 READ_CHUNK: Final = 1_000  # records a read transaction; keeps it under a millisecond or two
 LOOSE_KINDS: Final = frozenset({
     EngineBooted, EngineClosed, JournalCompacted, QueueConfigured, QueueOpened, QueueParkedUntil, QueuePaused, QueueResumed,
     TasksPruned, ScheduleDeclared, ScheduleRemoved, ScheduleFired,
 })  # fmt: skip
-_TASK_KINDS: Final = frozenset(kind for kind, tag in TAG_OF.items() if tag < 32)
 
 
 def seq_key(seq: int) -> bytes:
@@ -101,7 +102,7 @@ class Journal:
 
     def note(self, items: Sequence[tuple[int, Event | Ignored]]) -> None:
         """Keep `dirty`, `loose` and `steps` up with these events."""
-        dirty, tasks = self.dirty, _TASK_KINDS
+        dirty, tasks = self.dirty, TASK_KINDS
         for seq, event in items:
             if type(event) in tasks:
                 dirty[event[4]] = event[1]  # type: ignore[index]
@@ -110,6 +111,11 @@ class Journal:
             elif type(event) is ClockStepped:
                 self.steps.append(seq)
                 self.stepped = True
+            elif type(event) is ValuePut:
+                if event.former:
+                    self.loose.append(event.former)
+                if event.deleted:  # nothing is left that it speaks for
+                    self.loose.append(seq)
 
     # --- reading: only what is durable ---
 

@@ -222,7 +222,7 @@ def _pages(tasks: list[TaskState]) -> Iterator[list[TaskState]]:
 
 def _as_of(facts: Mapping[str, Any], seq: int) -> dict[str, Any]:
     """Those facts of a queue that were set at or before `seq`; for the rest, what `merge_facts` passes over."""
-    known = dict(facts, epoch=0, qseq=0, limiters=None, key_tats=None, holds={})
+    known = dict(facts, epoch=0, qseq=0, gone_seq=0, limiters=None, key_tats=None, holds={})
     for name in ("config_seq", "pause_seq"):
         if facts[name] > seq:
             known[name] = 0

@@ -30,6 +30,7 @@ from journeyman.kernel.events import TasksPruned
 from journeyman.kernel.keys import key_of
 from journeyman.kernel.lifecycle import TERMINAL, State
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.steps import kept_seqs
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState
 
@@ -159,7 +160,7 @@ def _event(queue: QueueState, tasks: Sequence[TaskState], now: int, by: str, rea
 
 def _payload_seqs(task: TaskState) -> Iterable[int]:
     if task.keep_payload:
-        yield task.payload_seq
+        yield from kept_seqs(task)
     if task.result_seq:
         yield task.result_seq
 

@@ -33,7 +33,8 @@ from journeyman.journal.recovery import recover
 from journeyman.journal.row import decode_rows
 from journeyman.journal.store import Batch, Store, Table
 from journeyman.journal.streaming import STUMBLES
-from journeyman.kernel.events import Event, TaskRetried, TransitionRejected
+from journeyman.journal.values import Rows, note_put, rows_batch
+from journeyman.kernel.events import Event, TaskRetried, TransitionRejected, ValuePut
 from journeyman.kernel.world import fold
 
 STAGE: Final = 100_000  # records between two checkpoints, at least; as in an engine
@@ -115,6 +116,7 @@ class _Rebuild:
         self._records: list[tuple[bytes, bytes]] = []
         self._payloads: list[tuple[bytes, bytes]] = []
         self._weight = self._since = 0
+        self._rows: Rows = {}  # of table KEYVALUES
 
     def add(self, page: list[Item]) -> None:
         while page:
@@ -159,6 +161,8 @@ class _Rebuild:
                 kind = type(event)
                 if kind is Ignored:
                     continue
+                if kind is ValuePut:
+                    note_put(self._rows, seq, event)  # type: ignore[arg-type]
                 if kind is TaskRetried:
                     self._checkpoint.before_apply(event)  # type: ignore[arg-type]
                 elif kind is TransitionRejected:
@@ -193,9 +197,10 @@ class _Rebuild:
         batch = Batch()
         batch.put(Table.EVENTS, self._records, append=True)
         batch.put(Table.PAYLOADS, self._payloads, append=True)
+        batch.absorb(rows_batch(self._rows))
         if batch:
             append_now(self._store, batch)
-        self._records, self._payloads, self._weight = [], [], 0
+        self._records, self._payloads, self._weight, self._rows = [], [], 0, {}
 
     def _write_rows(self) -> None:
         """Make the rows as of the newest record, which ends a whole commit."""

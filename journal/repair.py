@@ -6,6 +6,7 @@ that were noted earlier still say what they can.  Those of tasks that cannot be 
 end comes one commit of the repair's own:
 
 - TaskCancelled for each task that had not ended and has lost something, by "repair";
+- ValuePut, by "repair", for each key of the application whose value is lost: it has none from then on (lost_values.py);
 - QueuePaused, by "repair", for each queue with tasks of which nobody can say whether they had ended;
 - JournalCompacted: it accounts for every seq that is missing, and carries the facts of all queues, those of the damaged journal's
   checkpoint included, where the events that set them are lost.
@@ -39,6 +40,7 @@ from journeyman.journal.judge import Affected, Judgement, judge
 from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.lock import owner_of
 from journeyman.journal.log import seq_key
+from journeyman.journal.lost_values import taken_out, without_value
 from journeyman.journal.migrate import append_now
 from journeyman.journal.opening import ENTERED, open_store
 from journeyman.journal.pages import PageFile
@@ -48,6 +50,7 @@ from journeyman.journal.recovery import Recovered, recover
 from journeyman.journal.row import decode_rows
 from journeyman.journal.salvage import BATCH, Salvage, Tell, accounts_for, salvage
 from journeyman.journal.store import Batch, Items, Table
+from journeyman.journal.values import Rows, note_put, row_key, rows_batch
 from journeyman.journal.wal import acknowledged, read_log
 from journeyman.kernel.events import (
     Event,
@@ -56,8 +59,10 @@ from journeyman.kernel.events import (
     TaskCancelled,
     TaskRetried,
     TransitionRejected,
+    ValuePut,
 )
 from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.values import Name
 from journeyman.kernel.world import JournalState, fold
 
 BY: Final = "repair"
@@ -81,11 +86,12 @@ class Repaired:
     affected: list[Affected] = field(default_factory=list)
     doubtful: list[Affected] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
+    values: list[Name] = field(default_factory=list)  # keys of the application whose value is lost
 
     @property
     def whole(self) -> bool:
-        """Whether every task is known to be as it was."""
-        return not self.affected and not self.doubtful and not self.lost and not self.unreadable
+        """Whether every task and every value is known to be as it was."""
+        return not (self.affected or self.doubtful or self.lost or self.unreadable or self.values)
 
 
 def repair(
@@ -228,9 +234,13 @@ class _Writer:
         keys = [pair[0] for pair, _ in kept]
         values = self.found.store.get_many(Table.PAYLOADS, keys)
         batch.put(Table.PAYLOADS, [(key, value) for key, value in zip(keys, values, strict=True) if value is not None], append=True)
+        rows: Rows = {}
         for (key, value), (seq, event) in kept:
             self._fold(seq, event)
             self._link(int.from_bytes(key, "big"), value)
+            if type(event) is ValuePut:
+                note_put(rows, seq, event)
+        batch.absorb(rows_batch(rows))
         self.journal.note([found for _, found in kept])
         append_now(self.store, batch)
         last = kept[-1][1][0]
@@ -285,7 +295,10 @@ class _Writer:
     def _last_commit(self) -> None:
         items: list[Event] = list(self._endings())
         self._note_doubts(items)
-        report = self.report
+        state, report = self.state, self.report
+        lost = list(without_value(self.store))
+        report.values = [name for name, _ in lost]
+        items += [taken_out(state.last_at, state.boots, name, former, BY) for name, former in lost]
         report.affected = sorted(self.judged.affected.values(), key=lambda one: one.first)
         missing = self.journal.sealed - self.store.count(Table.EVENTS) - self.told
         if not items and missing <= 0:
@@ -297,7 +310,8 @@ class _Writer:
         items.append(self._account(max(missing, 0)))
         fold(self.state, items[-1], first + len(items) - 1)
         self.journal.take(len(items))
-        append_now(self.store, self.journal.seal(list(enumerate(items, first))))
+        rows: Rows = {row_key(name): None for name in report.values}
+        append_now(self.store, self.journal.seal(list(enumerate(items, first)), extra=rows_batch(rows)))
 
     def _endings(self) -> Iterator[Event]:
         for id, affected in list(self.judged.affected.items()):
@@ -334,12 +348,17 @@ class _Writer:
         known = self.found.meta.get(CHECKPOINT, {}).get("facts")
         if known:
             self.state.boots = max(self.state.boots, known["boots"])
+            self.state.gone_seq = max(self.state.gone_seq, known.get("gone_seq", 0))
 
     def _account(self, missing: int) -> JournalCompacted:
         state: JournalState = self.state
         facts = {name: queue.facts() for name, queue in sorted(state.queues.items())}
+        if missing:  # of which queue it was, nobody can say any more
+            for of_queue in facts.values():
+                of_queue["gone_seq"] = self.journal.sealed
         totals = {"boots": state.boots, "records": missing, "tasks": 0, "task_records": 0}
-        why = {"by": BY, "left_out": len(self.judged.out), "lost": self.report.lost}
+        gone_seq = self.journal.sealed if missing else state.gone_seq
+        why = {"gone_seq": gone_seq, "by": BY, "left_out": len(self.judged.out), "lost": self.report.lost}
         return JournalCompacted(state.last_at, "", 0, state.boots, self.journal.sealed, facts, totals, why)
 
 

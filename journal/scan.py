@@ -27,12 +27,22 @@ from journeyman.journal.lmdb_store import LmdbStore
 from journeyman.journal.log import seq_key
 from journeyman.journal.record import FIRST, GENESIS, LAST, Chain, Ignored, decode_records
 from journeyman.journal.store import Items, Table
-from journeyman.kernel.events import Event, JournalCompacted, TaskRescheduled, TasksPruned, TaskSubmitted, TaskSucceeded
+from journeyman.kernel.events import (
+    Event,
+    JournalCompacted,
+    StepRecorded,
+    TaskRescheduled,
+    TasksPruned,
+    TaskSubmitted,
+    TaskSucceeded,
+    ValuePut,
+)
 
 PAGE: Final = 500  # records; larger pages fall out of the processor's cache between reading and folding
 NO_SEQ: Final = (1 << 64) - 2
 _HEADER: Final = Struct(">BBBBI")
-_BRINGING: Final = frozenset({TaskSubmitted, TaskSucceeded, TaskRescheduled})
+_BRINGING: Final = frozenset({TaskSubmitted, TaskSucceeded, TaskRescheduled, StepRecorded, ValuePut})
+_VALUED: Final = (TaskSucceeded, StepRecorded)
 _GAPS: Final = 100_000  # gaps and intervals of prunes remembered, to say where a record is missing
 
 
@@ -51,7 +61,8 @@ class Reading:
         self.wanted = 0  # that seq
         self.told: dict[int, int] = {}  # seq of a TasksPruned or JournalCompacted -> records it accounts for
         self.bad: set[int] = set()  # seqs whose records cannot be read
-        self.absent: dict[int, tuple[str, bytes]] = {}  # seq of arguments that are not there -> queue and task, until an end says why
+        self.absent: dict[int, tuple[str, bytes, str]] = {}  # seq of what is not there -> queue, task and what it is, until an end says why
+        self.puts: list[tuple[int, ValuePut, bool]] = []  # of the newest page, each with whether its value is there
         self._gaps: list[tuple[int, int]] = []
         self._spans: list[tuple[int, int]] = []
         self._compacted = False
@@ -159,12 +170,15 @@ class Reading:
             elif kind in _BRINGING and (named := payload_of(event)) is not None:
                 expected[seq] = named
                 bringing[seq] = event
+            elif kind is ValuePut:
+                bringing[seq] = event
         while first <= top:
             try:
                 pairs = self.store.scan(Table.PAYLOADS, seq_key(first), seq_key(top + 1), limit=PAGE)
             except JournalCorrupt as failure:
                 text = f"cannot be read between seq {first} and {top}: {failure}".partition(": keep")[0]
                 self.findings.add(Finding("PAYLOADS", text, first))
+                self.puts = []
                 return
             for key, data in pairs:
                 seq = int.from_bytes(key, "big")
@@ -175,12 +189,13 @@ class Reading:
             if not pairs:
                 break
             first = int.from_bytes(pairs[-1][0], "big") + 1
+        self.puts = [(seq, event, seq not in expected) for seq, event in bringing.items() if type(event) is ValuePut]
         for seq in expected:
             event = bringing[seq]
             if type(event) is TaskSucceeded:
                 self.findings.add(Finding("PAYLOADS", f"the result of record {seq} is missing", seq))
-            else:
-                self.absent[seq] = event[1], event[4]
+            elif type(event) is not ValuePut:  # of those the table says which must be there (journal/value_proof.py)
+                self.absent[seq] = event[1], event[4], "value" if type(event) is StepRecorded else "arguments"
 
     def _bad_payload(self, seq: int, data: bytes, named: tuple[int, bytes] | None) -> None:
         if named is None:
@@ -273,13 +288,15 @@ class Reading:
 
 
 def payload_of(event: Event | Ignored) -> tuple[int, bytes] | None:
-    """(length, digest) of the arguments or result that an event brings."""
+    """(length, digest) of the arguments, the result, the step's value or the value that an event brings."""
     if type(event) is TaskSubmitted:
         return event.payload_len, event.payload_digest
-    if type(event) is TaskSucceeded and (event.result_len or event.codec):
-        return event.result_len, event.result_digest
+    if type(event) in _VALUED and (event.result_len or event.codec):  # type: ignore[union-attr]
+        return event.result_len, event.result_digest  # type: ignore[union-attr]
     if type(event) is TaskRescheduled and event.options and "payload_digest" in event.options:
         return event.options["payload_len"], event.options["payload_digest"]
+    if type(event) is ValuePut and not event.deleted:
+        return event.value_len, event.value_digest
     return None
 
 

@@ -16,7 +16,7 @@ The tables (docs/FORMAT.md gives their keys and values):
     TASKS      id -> row                           ended tasks that memory has let go
     BY_STATE   queue, state, seq -> id             the same, for listing
     BY_EXPIRY  expires_at, seq -> id               the same, for retention
-    KEYVALUES  reserved for transactions
+    KEYVALUES  namespace, key -> seq      the application's own values: which event speaks for a key
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 from journeyman.journal.checkpoint import CHECKPOINT
 from journeyman.journal.errors import JournalCorrupt
 from journeyman.journal.log import Journal, seq_key
-from journeyman.journal.record import TAG_OF, Ignored
+from journeyman.journal.record import Ignored
 from journeyman.journal.row import add_digest, decode_named, decode_rows, digest_body, encode_body
 from journeyman.journal.store import Store, Table
 from journeyman.kernel.events import (
@@ -45,11 +45,11 @@ from journeyman.kernel.events import (
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.tags import TASK_KINDS
 from journeyman.kernel.taskstate import ROW, TaskState
 from journeyman.kernel.world import JournalState, fold
 
 _ENDINGS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
-TASK_KINDS: Final = frozenset(kind for kind, tag in TAG_OF.items() if tag < 32)
 _CALLING: Final = frozenset({TaskRetried, TransitionRejected})
 _BROKEN: Final = 10_000  # tasks whose events are passed over; beyond that every stumble is told
 _NOTED: Final = 1_000
@@ -319,4 +319,4 @@ def _short(value: object) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-__all__ = ["STUMBLES", "TASK_KINDS", "Difference", "StreamingFold", "columns", "compare", "told"]
+__all__ = ["STUMBLES", "Difference", "StreamingFold", "columns", "compare", "told"]

@@ -6,7 +6,7 @@ Only the causes of its waits need more (waits.py), and whoever asks decides whet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,12 +29,14 @@ from journeyman.kernel.events import (
 )
 from journeyman.kernel.explain import Reason, explain, key_held
 from journeyman.kernel.lifecycle import TERMINAL, State
+from journeyman.kernel.steps import in_order, steps_of
 from journeyman.kernel.taskstate import TaskState
 from journeyman.kernel.world import JournalState
 
 if TYPE_CHECKING:
     from journeyman.journal.view import JournalView
 
+_NONE: Final = b"\xf6"  # None, encoded: a step that came to it has no record
 _OUTCOMES: Final[dict[type[Any], str]] = {
     TaskSucceeded: "succeeded",
     AttemptFailed: "failed, to be retried",
@@ -63,7 +65,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """All of a task.  `arguments` and `result` as stored, None where they are not kept (any more)."""
+    """All of a task.  `arguments`, `result` and the values of `steps`, in the order in which they were done, as stored; None where they are
+    not kept (any more).
+    """
 
     task: TaskState
     events: tuple[tuple[int, Event], ...]
@@ -71,6 +75,7 @@ class Life:
     waits: tuple[Wait, ...]  # without causes
     arguments: bytes | None
     result: bytes | None
+    steps: Mapping[str, bytes | None]
 
 
 def life(view: JournalView, id: bytes) -> Life | None:
@@ -89,7 +94,9 @@ def life_of(journal: Journal, task: TaskState, now: int, most: int | None = None
     events = [(seq, event) for seq, event in journal.events(seqs) if not isinstance(event, Ignored)]
     arguments = journal.payload(task.payload_seq, task.payload_digest) if task.payload_len else b""
     result = journal.payload(task.result_seq, task.result_digest) if task.result_seq else None
-    return Life(task, tuple(events), tuple(attempts(events)), tuple(waits(events, now)), arguments, result)
+    done = [(name, steps_of(task.options)[name]) for name in in_order(task)]
+    steps = {name: journal.payload(at, digest) if size or codec else _NONE for name, (at, size, digest, codec) in done}
+    return Life(task, tuple(events), tuple(attempts(events)), tuple(waits(events, now)), arguments, result, steps)
 
 
 def find(found: Recovered, id: bytes) -> TaskState | None:

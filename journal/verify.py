@@ -5,8 +5,9 @@ In this order, because each rests on the one before:
 1. META: identity, tally, checkpoint, facts of queues, each with its crc.
 2. Records and payloads, page by page (scan.py), folded from the first event on and compared with the rows as it goes (streaming.py).
 3. Rows and indexes in one snapshot: each row's crc, the sum of their digests against the one kept beside them, their numbers, and that
-   its first and last events are there.  An index is compared with the rows by sums of digests, one sum over what the rows lead to and one
-   over what is there, so that neither is held in memory; only when they differ is it read again, to say which entry lies.
+   its first and last events are there; the application's key-values against their events (value_proof.py).  An index is compared with
+   the rows by sums of digests, one sum over what the rows lead to and one over what is there, so that neither is held in memory; only
+   when they differ is it read again, to say which entry lies.
 4. In the last snapshot: what is missing of the seqs; and the state that checkpoint and tail lead to against the fold of everything.
 
 On a journal whose engine runs, 2 takes as long as it takes in short reads; what comes meanwhile is read as well, until the rest is short
@@ -43,8 +44,10 @@ from journeyman.journal.scan import NO_SEQ, Reading
 from journeyman.journal.store import Items, Table
 from journeyman.journal.streaming import STUMBLES, StreamingFold, compare
 from journeyman.journal.tally import TALLY, Tally
+from journeyman.journal.value_proof import ValueProof
 from journeyman.kernel.ids import id_text
 from journeyman.kernel.lifecycle import TERMINAL
+from journeyman.kernel.steps import kept_seqs
 from journeyman.kernel.taskstate import ROW
 
 _NEAR: Final = 20_000  # events that may be read within the last snapshot
@@ -89,6 +92,7 @@ class Examination:
         self.verdict = Verdict(store.path)
         self.reading = Reading(store, findings, payloads=payloads)
         self.fold = StreamingFold(store)
+        self.values = ValueProof(store, findings)
         self.noted: Noted | None = None
         self._many_absent = _PAGE  # arguments in question at which all are looked at
 
@@ -173,6 +177,8 @@ class Examination:
             for events in pages:
                 if not self.verdict.first_seq:
                     self.verdict.first_seq = events[0][0] if events else reading.next
+                with suppress(JournalCorrupt):  # of a page of the file: 3 says so
+                    self.values.take(reading.puts)
                 with suppress(JournalCorrupt):  # of META, of a row, of a page: 1 and 3 say which
                     fold.feed(events)
                     if reading.absent:
@@ -181,30 +187,31 @@ class Examination:
                 self.tell("events", reading.next - 1, last)
 
     def _judge_ended(self) -> None:
-        """Arguments that are not there must have been dropped at an end.  Before the ended tasks are let go."""
+        """Arguments, and values of steps, that are not there must have been dropped at an end.  Before the ended tasks are let go."""
         absent, queues = self.reading.absent, self.fold.state.queues
         for task in self.fold.ended:
-            if task.payload_seq in absent and queues[task.queue].tasks.get(task.id) is task and task.state in TERMINAL:
-                del absent[task.payload_seq]
-                if task.keep_payload:
-                    self._note_missing(task.payload_seq)
+            if task.state in TERMINAL and queues[task.queue].tasks.get(task.id) is task:
+                for seq in absent.keys() & kept_seqs(task):
+                    what = absent.pop(seq)[2]
+                    if task.keep_payload:
+                        self._note_missing(seq, what)
         if len(absent) > self._many_absent:
             self._judge_absent()
             self._many_absent = max(_PAGE, 2 * len(absent))
 
     def _judge_absent(self) -> None:
-        """All arguments that are not there.  Those of a task that still waits for them stay in question; others may have been replaced."""
+        """All that is not there.  What a task still waits for stays in question; other arguments may have been replaced."""
         absent, queues = self.reading.absent, self.fold.state.queues
-        for seq, (name, id) in list(absent.items()):
+        for seq, (name, id, what) in list(absent.items()):
             task = queues[name].tasks.get(id) if name in queues else None
-            if task is not None and task.payload_seq == seq and task.keep_payload:
+            if task is not None and seq in kept_seqs(task) and task.keep_payload:
                 if task.state not in TERMINAL:
                     continue
-                self._note_missing(seq)
+                self._note_missing(seq, what)
             del absent[seq]
 
-    def _note_missing(self, seq: int) -> None:
-        self.findings.add(Finding("PAYLOADS", f"the arguments of record {seq} are missing", seq))
+    def _note_missing(self, seq: int, what: str) -> None:
+        self.findings.add(Finding("PAYLOADS", f"the {what} of record {seq} {'are' if what == 'arguments' else 'is'} missing", seq))
 
     # --- 3 ----------------------------------------------------------------------------------------------------------------
 
@@ -222,6 +229,7 @@ class Examination:
                     text = f"table {table.name} holds {counts[table]} rows where {expected} were written"
                     self.findings.add(Finding(table.name, text))
             self._sums(tally, sum(counts.values()))
+            self.values.check_rows()
         return self.findings.total == before
 
     def _sums(self, tally: Tally, total: int) -> None:
@@ -320,9 +328,10 @@ class Examination:
                 self.verdict.proven_from = reading.proven_from()
             reading.check_gaps()
             reading.check_nothing_behind()
+            self.values.check_ends()
             self._judge_absent()
             for seq in sorted(reading.absent):
-                self._note_missing(seq)
+                self._note_missing(seq, reading.absent[seq][2])
             self.tell("state", 0, 1)
             if whole and not reading.bad:
                 self._same_state()

@@ -23,6 +23,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from journeyman.journal.feed import first_at
 from journeyman.journal.history import HistoryEvent, history_of
 from journeyman.journal.instants import NO_SEQ, instant_us, seq_of
 from journeyman.journal.lmdb_store import LmdbStore
@@ -171,16 +172,7 @@ class JournalView:
         if (seq := seq_of(since)) is not None:
             return seq
         assert isinstance(since, datetime)
-        wanted = instant_us(since, "since")
-        low, high = 1, self.last_seq + 1  # everything before `low` is before the instant
-        while low < high:
-            middle = (low + high) // 2
-            page = self._journal.read(middle, high, limit=1)
-            if page and page[0][1].at < wanted:
-                low = page[0][0] + 1
-            else:
-                high = middle
-        return low
+        return first_at(self._journal, instant_us(since, "since"), self.last_seq)
 
     def parameters(self) -> Parameters:
         """By handler: what its positional arguments are called, as far as an engine has said so."""

@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
     Options,
     ProgressSampled,
     QueueEvent,
+    StepRecorded,
     TaskCancelled,
     TaskEvent,
     TaskFailed,
@@ -43,6 +44,7 @@ from journeyman.kernel.queue_fold import QUEUE_APPLY
 from journeyman.kernel.rearrange import dependency_met, reprioritised, rescheduled
 from journeyman.kernel.schedule import SCHEDULE_APPLY
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.steps import step_recorded
 from journeyman.kernel.taskstate import TaskState
 
 
@@ -344,6 +346,7 @@ _APPLY: Final[dict[type, Callable[[QueueState, Any, int], None]]] = {
     TaskRescheduled: rescheduled,
     TaskReprioritised: reprioritised,
     DependencyMet: dependency_met,
+    StepRecorded: step_recorded,
     TransitionRejected: _rejected,
     **QUEUE_APPLY,
     **SCHEDULE_APPLY,

@@ -27,7 +27,12 @@ DIGEST_BYTES: Final = 16
 PAYLOAD_DEFAULT_MAX_BYTES: Final = 1 << 20
 PAYLOAD_MAX_BYTES: Final = 1 << 30  # what a queue may raise max_payload to
 TAGS_MAX: Final = 32  # of one task
+STEPS_MAX: Final = 1_000  # recorded of one task: each is told in its row, and its name kept in memory until it has ended
 META_MAX_BYTES: Final = 4_096  # of one task's `meta`, keys and values together
+VALUE_KEY_MAX_BYTES: Final = 256  # of the application's key-values
+VALUE_MAX_BYTES: Final = 1 << 20
+CHANGES_MAX: Final = 10_000  # keys that one transaction, or one run of a handler, reads or changes
+CHANGES_MAX_BYTES: Final = 64 << 20  # of the values it puts, together
 PRIORITY_MIN: Final = -(1 << 31)
 PRIORITY_MAX: Final = (1 << 31) - 1
 
@@ -78,9 +83,13 @@ SCHEDULES_MAX: Final = 1_000  # of one queue
 SCHEDULE_PAYLOAD_MAX_BYTES: Final = 1 << 14  # its arguments are kept in memory and in the queue's facts
 OPERATION_CHUNK: Final = 1_000  # tasks that a bulk operator action changes in one step
 COMPACT_RECORDS: Final = 200  # bookkeeping records that are folded into one
+COMPACT_MOST: Final = 2_000  # of them in one commit
 
 assert HOUR_US <= BACKOFF_DEFAULT_CAP_US <= DURATION_MAX_US
 assert DURATION_MAX_US < INSTANT_MAX_US < 1 << 62, "now + any duration must fit 63 bits"
 assert PAYLOAD_DEFAULT_MAX_BYTES <= PAYLOAD_MAX_BYTES
+assert NAME_MAX_BYTES + 1 + VALUE_KEY_MAX_BYTES <= 511, "a namespace and a key must fit a key of LMDB"
+assert VALUE_MAX_BYTES <= CHANGES_MAX_BYTES
+assert COMPACT_RECORDS <= COMPACT_MOST
 assert PRIORITY_MIN < 0 < PRIORITY_MAX
 assert ROSTER_CHUNK <= STALE_MIN

@@ -134,6 +134,18 @@ class Progress(NamedTuple):
     message: str | None
 
 
+class RecordStep(NamedTuple):
+    """A step of an attempt is done; what it came to is beside this command."""
+
+    task: bytes
+    epoch: int
+    attempt: int
+    name: str
+    result_len: int
+    result_digest: bytes
+    codec: int = 0
+
+
 class Heartbeat(NamedTuple):
     """A sign of life.  The shell asks only about one that came too late: one in time is nobody's news."""
 
@@ -183,7 +195,7 @@ class Fire(NamedTuple):
 
 Command = (
     Submit | Cancel | Retry | Reschedule | Reprioritise | Clear | Pause | Resume | Configure | Open
-    | Finish | Progress | Heartbeat | Dispatch | Expire | Declare | Unschedule | Fire | Meet
+    | Finish | Progress | RecordStep | Heartbeat | Dispatch | Expire | Declare | Unschedule | Fire | Meet
 )  # fmt: skip
 
 
@@ -277,7 +289,7 @@ NEW: Final = Accepted()
 
 class Refused(NamedTuple):
     """`error` names the class of engine.errors to raise: QueueFull, DuplicateTask, TaskNotFound, NotCancellable, NotRetryable, NotWaiting,
-    PayloadTooLarge.  `figures`: what that error is made of, where it words its message itself.
+    PayloadTooLarge, DuplicateStep, TooManySteps.  `figures`: what that error is made of, where it words its message itself.
     """
 
     error: str
@@ -296,6 +308,6 @@ class Decision(NamedTuple):
 
 __all__ = [
     "NEW", "Accepted", "Answer", "Cancel", "Clear", "Command", "Configure", "Decision", "Declare", "Dispatch", "Env", "Expire", "Failed",
-    "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "Refused", "Released", "Reprioritise", "Reschedule",
-    "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
+    "Finish", "Fire", "Heartbeat", "Meet", "Open", "Outcome", "Pause", "Progress", "RecordStep", "Refused", "Released", "Reprioritise",
+    "Reschedule", "Resume", "Retry", "Snoozed", "Stopped", "Submit", "Succeeded", "Unschedule",
 ]  # fmt: skip

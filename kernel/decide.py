@@ -30,6 +30,7 @@ from journeyman.kernel.commands import (
     Open,
     Pause,
     Progress,
+    RecordStep,
     Reprioritise,
     Reschedule,
     Resume,
@@ -44,6 +45,7 @@ from journeyman.kernel.orders import cancel, clear, configure, pause, reprioriti
 from journeyman.kernel.recovery import open_queue
 from journeyman.kernel.recurring import declare, fire, unschedule
 from journeyman.kernel.state import QueueState
+from journeyman.kernel.stepping import record_step
 from journeyman.kernel.submit import submit
 
 
@@ -60,6 +62,7 @@ _DECIDE: Final[Mapping[type, Callable[[QueueState, Any, int, Env], Decision]]] =
     Finish: finish,
     Dispatch: dispatch,
     Progress: progress,
+    RecordStep: record_step,
     Heartbeat: heartbeat,
     Meet: meet,
     Expire: expire,

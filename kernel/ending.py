@@ -69,7 +69,7 @@ def finish(state: QueueState, command: Finish, now: int, env: Env) -> Decision:
     id, epoch, attempt, outcome = command
     task = state.tasks.get(id)
     if task is None or task.state is not _RUNNING or task.attempt != attempt or task.epoch != epoch:
-        return _stale(state, task, id, epoch, attempt, _KINDS[type(outcome)], now)
+        return stale(state, task, id, epoch, attempt, _KINDS[type(outcome)], now)
     event: Event
     if type(outcome) is Succeeded:
         event = _succeeded(state, task, outcome, now)
@@ -87,7 +87,7 @@ def progress(state: QueueState, command: Progress, now: int, env: Env) -> Decisi
     id, epoch, attempt, fraction, message = command
     task = state.tasks.get(id)
     if task is None or task.state is not _RUNNING or task.attempt != attempt or task.epoch != epoch:
-        return _stale(state, task, id, epoch, attempt, "progress", now)
+        return stale(state, task, id, epoch, attempt, "progress", now)
     event = ProgressSampled(now, state.name, state.qseq + 1, state.epoch, id, attempt, fraction, message)
     return Decision([event], [Accepted(id)])
 
@@ -97,11 +97,12 @@ def heartbeat(state: QueueState, command: Heartbeat, now: int, env: Env) -> Deci
     id, epoch, attempt = command
     task = state.tasks.get(id)
     if task is None or task.state is not _RUNNING or task.attempt != attempt or task.epoch != epoch:
-        return _stale(state, task, id, epoch, attempt, "heartbeat", now)
+        return stale(state, task, id, epoch, attempt, "heartbeat", now)
     return Decision([], [Accepted(id)])
 
 
-def _stale(state: QueueState, task: TaskState | None, id: bytes, epoch: int, attempt: int, kind: str, now: int) -> Decision:
+def stale(state: QueueState, task: TaskState | None, id: bytes, epoch: int, attempt: int, kind: str, now: int) -> Decision:
+    """The rejection of a word whose attempt is over, put on record once."""
     if task is None:
         return Decision([], [Refused("TaskNotFound", f"task {id_text(id)} is gone; {kind} of its attempt {attempt} came too late")])
     stands = f"it is {task.state} at attempt {task.attempt} (epoch {task.epoch})"
@@ -213,4 +214,4 @@ _ENDINGS: Final[Mapping[type, Callable[[QueueState, TaskState, Any, int, Env], E
     Released: _released,
 }
 
-__all__ = ["ALWAYS_RETRIED", "finish", "heartbeat", "progress"]
+__all__ = ["ALWAYS_RETRIED", "finish", "heartbeat", "progress", "stale"]

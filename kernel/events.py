@@ -61,6 +61,9 @@ from journeyman.kernel.schedule_events import (
 from journeyman.kernel.schedule_events import (
     ScheduleRemoved as ScheduleRemoved,
 )
+from journeyman.kernel.value_events import (
+    ValuePut as ValuePut,
+)
 
 Error = tuple[str, str, str, list[str]]  # type name, message, traceback text, names of the type's MRO
 
@@ -336,8 +339,27 @@ class DependencyMet(NamedTuple):
     options: Options = None
 
 
+class StepRecorded(NamedTuple):
+    """A step of the running attempt is done and will not run again for this task.  Its value is a record of its own, as a result is
+    (`result_len` 0 with codec 0 means None, and no record).
+    """
+
+    at: int
+    queue: str
+    qseq: int
+    epoch: int
+    task: bytes
+    attempt: int
+    name: str
+    result_len: int
+    result_digest: bytes
+    codec: int
+    options: Options = None
+
+
 class TransitionRejected(NamedTuple):
-    """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat)."""
+    """A stale attempt spoke and was not heard.  `kind`: what it said (success, failure, snooze, cancel, release, progress, heartbeat,
+    step)."""
 
     at: int
     queue: str
@@ -356,10 +378,11 @@ TaskEvent = (
     | ProgressSampled | TaskSucceeded | TaskFailed | TaskCancelled | TaskInterrupted | TaskRetried | TransitionRejected | TaskRescheduled
     | TaskReprioritised
     | DependencyMet
+    | StepRecorded
 )  # fmt: skip
 QueueEvent = (
     QueueOpened | QueueConfigured | QueuePaused | QueueResumed | QueueParkedUntil | TasksPruned | ScheduleDeclared | ScheduleRemoved
     | ScheduleFired
 )  # fmt: skip
-JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted
+JournalEvent = EngineBooted | EngineClosed | ClockStepped | JournalCompacted | ValuePut
 Event = TaskEvent | QueueEvent | JournalEvent

@@ -53,6 +53,7 @@ TRANSITIONS: Final[Mapping[tuple[State | None, str], tuple[State, ...]]] = Mappi
         (_S.RUNNING, "AttemptSnoozed"): (_S.SCHEDULED,),
         (_S.RUNNING, "CancelRequested"): (_S.RUNNING,),
         (_S.RUNNING, "ProgressSampled"): (_S.RUNNING,),
+        (_S.RUNNING, "StepRecorded"): (_S.RUNNING,),
         **{(s, "TaskRetried"): (_S.PENDING,) for s in (_S.FAILED, _S.CANCELLED, _S.INTERRUPTED)},
         **{(s, "TaskRescheduled"): (_S.PENDING, _S.SCHEDULED) for s in (_S.PENDING, _S.SCHEDULED, _S.RETRYING)},
         **{(s, "TaskReprioritised"): (s,) for s in (_S.PENDING, _S.SCHEDULED, _S.RETRYING)},

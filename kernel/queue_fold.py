@@ -53,6 +53,7 @@ def pruned(state: QueueState, event: TasksPruned, _seq: int) -> None:
             if task is not None:
                 state.forget(task)
                 break
+    state.gone_seq = max(state.gone_seq, max([entry[1] for entry in event.entries], default=0))
     tat_seq = event.residue.get("tat_seq", 0) if event.residue else 0
     if tat_seq and tat_seq >= state.tat_seq:  # a replay that never saw the start is put right; equal: a clock step moved what it did see
         state.tat_at, state.tat_seq = event.residue["tat_at"], tat_seq

@@ -28,9 +28,9 @@ class QueueState:
     """The state of one queue.  Only `apply` changes what is logical in it."""
 
     __slots__ = (
-        "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "key_tats", "limiters", "name", "parked_seq",
-        "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq", "tasks", "tat_at",
-        "tat_seq", "unfinished", "waits",
+        "agenda", "claims", "config_seq", "configured", "declared", "declared_seq", "epoch", "gone_seq", "key_tats", "limiters", "name",
+        "parked_seq", "parked_until", "parked_why", "pause_seq", "paused", "policy", "qseq", "running", "schedules", "schedules_seq",
+        "tasks", "tat_at", "tat_seq", "unfinished", "waits",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -42,6 +42,7 @@ class QueueState:
         self.declared_seq = 0
         self.epoch = 0
         self.qseq = 0
+        self.gone_seq = 0  # the newest of its events that prune or compaction took: a feed further back has lost something
         self.paused: tuple[str, str, int] | None = None  # (by, reason, at)
         self.pause_seq = 0
         self.parked_until = 0  # nothing starts before; 0: not parked
@@ -86,6 +87,7 @@ class QueueState:
             "declared_seq": self.declared_seq,
             "epoch": self.epoch,
             "qseq": self.qseq,
+            "gone_seq": self.gone_seq,
             "paused": None if self.paused is None else list(self.paused),
             "pause_seq": self.pause_seq,
             "parked": [self.parked_until, self.parked_why, self.parked_seq],
@@ -102,6 +104,7 @@ class QueueState:
         """Take over every fact that is younger than what is known here."""
         self.epoch = max(self.epoch, facts["epoch"])
         self.qseq = max(self.qseq, facts["qseq"])
+        self.gone_seq = max(self.gone_seq, facts.get("gone_seq", 0))
         if facts["config_seq"] > self.config_seq:
             self.set_policy(facts["policy"], facts["config_seq"])
         declared_seq = facts.get("declared_seq", facts["config_seq"])  # before operators could change it, the policy was the declared one

@@ -27,6 +27,7 @@ from journeyman.kernel.events import (
     ScheduleDeclared,
     ScheduleFired,
     ScheduleRemoved,
+    StepRecorded,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -37,6 +38,7 @@ from journeyman.kernel.events import (
     TaskSubmitted,
     TaskSucceeded,
     TransitionRejected,
+    ValuePut,
 )
 
 TAGS: Final[Mapping[int, type[Event]]] = {
@@ -57,6 +59,8 @@ TAGS: Final[Mapping[int, type[Event]]] = {
     15: TaskRescheduled,
     16: TaskReprioritised,
     17: DependencyMet,
+    18: StepRecorded,
+    20: ValuePut,
     32: QueueOpened,
     33: QueueConfigured,
     34: QueuePaused,
@@ -74,10 +78,11 @@ TAGS: Final[Mapping[int, type[Event]]] = {
 
 # Tags that later releases will fill; a journal that holds one was written by a younger version.
 RESERVED: Final[Mapping[int, str]] = {
-    18: "StepRecorded",
     19: "SignalReceived",
-    20: "ValuePut",
     21: "SubmissionRejected",
     68: "CursorMoved",
     69: "NamespaceDeclared",
 }
+
+# Those of one task's life, which name it in field 4.
+TASK_KINDS: Final[frozenset[type[Event]]] = frozenset(kind for tag, kind in TAGS.items() if tag < 32 and kind is not ValuePut)

@@ -61,7 +61,7 @@ class TaskState:
     codec: int
     key_id: str | None
     keep_payload: bool
-    options: Options  # as submitted, but for what time and a retry make of them: deadline_at, place
+    options: Options  # as submitted, but for what time, a retry and steps make of them: deadline_at, place, steps (kernel/steps.py)
     result_len: int
     result_digest: bytes
     result_codec: int

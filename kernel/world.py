@@ -17,6 +17,7 @@ from journeyman.kernel.events import (
     EngineClosed,
     Event,
     JournalCompacted,
+    ValuePut,
     deadline_moved,
 )
 from journeyman.kernel.lifecycle import TERMINAL
@@ -27,7 +28,7 @@ from journeyman.kernel.state import QueueState
 class JournalState:
     """The fold of a journal.  `last_at`: the newest instant in it (kernel time never goes back behind it, but for a journalled step)."""
 
-    __slots__ = ("boots", "clean", "compacted_seq", "last_at", "queues", "through_seq")
+    __slots__ = ("boots", "clean", "compacted_seq", "gone_seq", "last_at", "queues", "through_seq")
 
     def __init__(self) -> None:
         self.boots = 0
@@ -35,6 +36,7 @@ class JournalState:
         self.last_at = 0
         self.compacted_seq = 0  # of the newest JournalCompacted
         self.through_seq = 0  # what that one speaks for
+        self.gone_seq = 0  # the newest event of no queue that compaction took
         self.queues: dict[str, QueueState] = {}
 
     def __repr__(self) -> str:
@@ -53,12 +55,14 @@ class JournalState:
             "last_at": self.last_at,
             "compacted_seq": self.compacted_seq,
             "through_seq": self.through_seq,
+            "gone_seq": self.gone_seq,
         }
 
     def load_facts(self, facts: dict[str, Any]) -> None:
         """Take over `facts()` of a checkpoint."""
         self.boots, self.clean, self.last_at = facts["boots"], facts["clean"], facts["last_at"]
         self.compacted_seq, self.through_seq = facts["compacted_seq"], facts["through_seq"]
+        self.gone_seq = facts.get("gone_seq", 0)
 
     def queue(self, name: str) -> QueueState:
         """The queue of that name, created on first sight."""
@@ -139,10 +143,15 @@ def rebase(queue: QueueState, delta_us: int, seq: int) -> None:
 def _compacted(state: JournalState, event: JournalCompacted, seq: int) -> None:
     state.boots = max(state.boots, event.totals.get("boots", 0))
     state.compacted_seq, state.through_seq = seq, event.through_seq
+    state.gone_seq = max(state.gone_seq, (event.options or {}).get("gone_seq", 0))
     for name, facts in event.queues.items():
         queue = state.queue(name)
         queue.merge_facts(facts)
         queue.claims.pass_by(event.at)
+
+
+def _value_put(_state: JournalState, _event: ValuePut, _seq: int) -> None:
+    """Memory holds no values: table KEYVALUES is their fold, and goes with the event in its commit (journal/values.py)."""
 
 
 _JOURNAL: Final[dict[type, Callable[[JournalState, Any, int], None]]] = {
@@ -150,6 +159,7 @@ _JOURNAL: Final[dict[type, Callable[[JournalState, Any, int], None]]] = {
     EngineClosed: _closed,
     ClockStepped: _stepped,
     JournalCompacted: _compacted,
+    ValuePut: _value_put,
 }
 
 __all__ = ["JournalState", "fold", "rebase", "replay"]

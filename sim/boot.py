@@ -1,6 +1,7 @@
 """One life of a simulated process: a production engine on a disk, a clock and a source of randomness that belong to a world.
 
-Nothing else of the engine is replaced (`Engine(store=, clock=, threads=, entropy=)` are its public parameters); a test says so.
+Nothing else of the engine is replaced (`Engine(store=, clock=, threads=, entropy=)` are its public parameters); a test says so.  The
+contexts of handlers are production's, and tell the world of durable steps (sim/steps.py).
 
 Death.  trio cannot drop a task, it must unwind it, so `finally` blocks of handlers and of the engine do run after a crash (DECISIONS 37).
 What they do to the journal goes nowhere: the boot's view of the disk is dead before anything unwinds.  The engine's own end is the
@@ -20,6 +21,7 @@ from journeyman.engine import Engine, JourneymanError, Queue
 from journeyman.journal.errors import JournalError
 from journeyman.sim.disk import BootStore, Disk
 from journeyman.sim.inline import InlineThreads
+from journeyman.sim.steps import TellingContext
 
 if TYPE_CHECKING:
     from journeyman.sim.world import World
@@ -48,10 +50,11 @@ class Boot:
             queues,
             store=self.store,
             clock=world.clock,
-            threads=InlineThreads(),
+            threads=InlineThreads(self.store),
             entropy=Random(f"{world.seed}-ids-{number}").randbytes,
             **machine.options,
         )
+        vars(self.engine)["_context_kind"] = TellingContext
         self.dead = False
         self.open = False
         self.failure: BaseException | None = None  # what ended it, unless it was a crash or an orderly close

@@ -1,8 +1,8 @@
 """What was submitted within a block of a test: `with capture(engine) as captured:`.
 
 Problem.  A test of application code wants to know what it submitted, on a simulated engine or a real one, and the engine should not
-carry code for tests.  Choice: for the length of the block the three doors of this one engine object (`submit`, `submit_many`, and
-`submit_from`, which is behind `ctx.submit`) are wrapped; what goes through them is done as ever, and remembered once it was
+carry code for tests.  Choice: for the length of the block the doors of this one engine object (`submit`, `submit_many`, `submit_from`,
+which is behind `ctx.submit`, and `commit_transaction`) are wrapped; what goes through them is done as ever, and remembered once it was
 acknowledged.  Captured tasks are real: they run.  Pause the queue where they should not.
 
 Rejected: reading the journal (it knows instants, not the `delay` that was said), a hook in the engine (production code for tests).
@@ -21,7 +21,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from journeyman.actors.attempt import Attempt
-from journeyman.engine import Door, Handle
+from journeyman.engine import Door, Handle, Transaction
 from journeyman.engine.ids import id_bytes, id_text
 from journeyman.engine.spec import UNSET, SubmitSpec, Submittable, Target, Unset
 from journeyman.engine.submitting import call_of, spec_of
@@ -159,6 +159,7 @@ def listen(engine: Door, captured: Captured, asks: Door | None = None) -> None:
         doors["submit"] = _submit(engine, engine.submit, listeners)
         doors["submit_many"] = _submit_many(engine, engine.submit_many, listeners)
         doors["submit_from"] = _submit_from(engine, engine.submit_from, listeners)
+        doors["commit_transaction"] = _commit_transaction(engine, engine.commit_transaction, listeners)
     listeners.append((captured, asks or engine))
 
 
@@ -166,7 +167,7 @@ def forget(engine: Door, captured: Captured) -> None:
     listeners = _listening.get(engine, [])
     listeners[:] = [listener for listener in listeners if listener[0] is not captured]
     if not listeners and _listening.pop(engine, None) is not None:
-        for door in ("submit", "submit_many", "submit_from"):
+        for door in ("submit", "submit_many", "submit_from", "commit_transaction"):
             del vars(engine)[door]
 
 
@@ -207,6 +208,17 @@ def _submit_many(engine: Door, production: Callable[..., Any], listeners: list[L
         return handles
 
     return submit_many
+
+
+def _commit_transaction(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:
+    @functools.wraps(production)
+    async def commit_transaction(tx: Transaction) -> None:
+        said = [(target, *_kept(args, kwargs)) for target, args, kwargs in (one.said for one in tx.wanted)]
+        await production(tx)
+        for call, one in zip(said, tx.wanted, strict=True):
+            _tell(engine, listeners, *call, one.handle)
+
+    return commit_transaction
 
 
 def _submit_from(engine: Door, production: Callable[..., Any], listeners: list[Listener]) -> Callable[..., Any]:

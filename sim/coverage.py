@@ -65,6 +65,9 @@ SOMETIMES: Final[Mapping[str, str]] = {
     "a fire found its queue full": "max_pending",
     "a schedule removed": "by hand, or in favour of another queue",
     "progress sampled": "a handler told how far it was",
+    "a step recorded": "a handler's step was done",
+    "a done step passed over": "a handler asked for a step that an earlier run had done",
+    "a step run again": "its first run had not been recorded",
     "paused over a restart": "a queue was paused when the engine was opened",
     "a policy changed live": "an operator configured a queue",
     "a live change over a restart": "a queue was opened with a policy that an operator had changed",
@@ -203,6 +206,7 @@ _TELLING: Final[Mapping[str, Any]] = {
     "QueueParkedUntil": lambda event: "a queue parked",
     "JournalCompacted": lambda event: "bookkeeping compacted",
     "ProgressSampled": lambda event: "progress sampled",
+    "StepRecorded": lambda event: "a step recorded",
     "ScheduleFired": lambda event: "a schedule fired" if event.submitted is not None else None,
     "ScheduleRemoved": lambda event: None if event.by == "simulation" else "a schedule removed",
 }

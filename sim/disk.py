@@ -104,6 +104,16 @@ class BootStore:
             self._failure = JournalFull("the simulated disk is full: open the engine again when there is room")
         return sudden
 
+    def write_now(self) -> bool:
+        """Let what is under way arrive, for who cannot wait for it (sim/inline.py).  Whether anything was."""
+        waiting, self._in_flight = self._in_flight, []
+        for batch, done in waiting:
+            if self._boot.dead:  # it has died at the one before
+                done(_gone())
+            else:
+                self._arrive(batch, done)
+        return bool(waiting)
+
     async def _later(self, seconds: float, batch: Batch, done: Done) -> None:
         await self._boot.world.sleep(seconds)
         if (batch, done) in self._in_flight and not self._boot.dead:

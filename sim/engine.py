@@ -18,16 +18,19 @@ import trio
 
 from journeyman.actors.attempt import Attempt
 from journeyman.actors.keepsake import Keepsake
-from journeyman.engine import Engine, EngineStopped, Namespace, Queue, Task
+from journeyman.engine import Engine, EngineStopped, EventFeed, FeedEvent, Namespace, Queue, Task
 from journeyman.engine.engine import Door
+from journeyman.engine.feed import Since
 from journeyman.engine.limits import Limits, Terms
 from journeyman.engine.scope import Scope
 from journeyman.journal.errors import JournalError, JournalLocked
+from journeyman.journal.feed import Cursor
 from journeyman.kernel.duration import Seconds
 from journeyman.sim.boot import Boot, Machine, error_of
 from journeyman.sim.capture import Captured, capture, forget, listen
 from journeyman.sim.disk import dead_handler_speaks
 from journeyman.sim.errors import EngineCrashed
+from journeyman.sim.feed import SimFeed
 
 if TYPE_CHECKING:
     from journeyman.sim.world import World
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 CALLS = (
     "submit", "submit_many", "get", "list", "count", "stats", "explain", "history", "cancel", "retry", "retry_all", "clear", "prune",
     "pause", "resume", "configure", "drain", "create_queue", "reschedule", "reprioritise", "cancel_all",
-    "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview",
+    "reschedule_all", "reprioritise_all", "schedule", "unschedule", "schedules", "preview", "measures",
+    "commit_transaction", "value", "values",
 )  # fmt: skip
 
 
@@ -209,9 +213,20 @@ class SimEngine(Engine):
             boot.calls.discard(scope)
         raise EngineCrashed(f"the process died during {name}(): its outcome is unknown")
 
+    def opened_anew(self) -> EngineCrashed:
+        return EngineCrashed("the simulated process died during this transaction; nothing of it was written")
+
     if TYPE_CHECKING:
 
         def namespace(self, name: str, *, max_concurrency: int | None = None, limits: Limits | None = None) -> SimNamespace: ...
+
+    # For feeds, which are calls that last (sim/feed.py).
+
+    def _feed(self, scope: Scope, since: Since, queue: str | None) -> EventFeed:
+        return SimFeed(self, self._alive(), scope, since, queue)
+
+    def told(self, feed: SimFeed, place: Cursor, said: FeedEvent | Exception) -> None:
+        self._world.watch.told(self, feed, place, said)
 
     def _plugin(self, terms: Terms) -> SimNamespace:
         return SimNamespace(self, terms)
@@ -262,6 +277,12 @@ class SimNamespace(Namespace):
     """A plugin's door to a SimEngine: its calls meet the same fates.  Its queues are gone at each boot, as its code is."""
 
     _engine: SimEngine
+
+    def _feed(self, scope: Scope, since: Since, queue: str | None) -> EventFeed:
+        return self._engine._feed(scope, since, queue)
+
+    def opened_anew(self) -> EngineCrashed:
+        return self._engine.opened_anew()
 
     def capture(self) -> contextlib.AbstractContextManager[Captured]:
         """As `journeyman.sim.capture(namespace)`: what is submitted through this door; not what handlers submit through their context."""

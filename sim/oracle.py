@@ -41,6 +41,7 @@ class Oracle:
         self.gone: dict[bytes, Work] = {}  # pruned, the newest of them
         self.gone_ids: set[bytes] = set()
         self.loose: set[int] = set()  # records that concern no task
+        self.values: dict[tuple[str, bytes], tuple[int, int, bytes]] = {}  # (namespace, key) -> seq, length and digest of the value
         self.newest_seq = 0
         self.last_at = 0
         self.boots = 0
@@ -206,6 +207,13 @@ class Oracle:
             work.message = work.message if event.message is None else event.message
             work.events.append((seq, event))
 
+    def step_recorded(self, seq: int, event: Any, work: Work | None) -> None:
+        if work is not None:
+            work.steps = {**work.steps, event.name: (seq, event.result_len, event.result_digest)}
+            if event.result_len:
+                self.by_payload[seq] = work
+            work.events.append((seq, event))
+
     def rejected(self, seq: int, event: Any, work: Work | None) -> None:
         if work is not None:
             work.events.append((seq, event))
@@ -246,7 +254,8 @@ class Oracle:
             if gone is None:
                 continue
             gone.pruned_seq = seq
-            self.by_payload.pop(gone.payload_seq, None)
+            for at in (gone.payload_seq, *(at for at, _, _ in gone.steps.values())):
+                self.by_payload.pop(at, None)
             if event.by != "retention":
                 holds = self.lane(event.queue).holds
                 for key in [key for key, (_, holder, _) in holds.items() if holder == gone.id]:
@@ -294,6 +303,17 @@ class Oracle:
     def compacted(self, seq: int, event: Any, work: Work | None) -> None:
         self.loose.add(seq)
 
+    def put(self, seq: int, event: Any, work: Work | None) -> None:
+        """A key has another value, or none."""
+        if event.former:
+            self.loose.add(event.former)
+            self.replaced.add(event.former)
+        if event.deleted:
+            self.loose.add(seq)
+            self.values.pop((event.namespace, event.key), None)
+        else:
+            self.values[event.namespace, event.key] = (seq, event.value_len, event.value_digest)
+
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def known(self, id: bytes) -> Work | None:
@@ -331,6 +351,7 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "TaskCancelled": Oracle.cancelled,
     "TaskInterrupted": Oracle.interrupted,
     "TaskRetried": Oracle.retried,
+    "StepRecorded": Oracle.step_recorded,
     "TransitionRejected": Oracle.rejected,
     "TaskRescheduled": Oracle.rescheduled,
     "TaskReprioritised": Oracle.reprioritised,
@@ -346,4 +367,5 @@ _TOLD: Final[Mapping[str, Callable[[Oracle, int, Any, Work | None], None]]] = {
     "EngineClosed": Oracle.closed,
     "ClockStepped": Oracle.stepped,
     "JournalCompacted": Oracle.compacted,
+    "ValuePut": Oracle.put,
 }

@@ -89,9 +89,23 @@ class _Shuffler:
         return getattr(self._others, name)
 
 
+class _InLine:
+    """How many functions given to `trio.to_thread` run on the loop of the simulation now, one inside another."""
+
+    depth = 0
+
+
+in_line: Final = _InLine()
+
+
 def _at_once(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]], object], name: str | None = None) -> None:
     if isinstance(trio.lowlevel.current_clock(), VirtualClock):
-        deliver(outcome.capture(fn))
+        in_line.depth += 1
+        try:
+            found = outcome.capture(fn)
+        finally:
+            in_line.depth -= 1
+        deliver(found)
     else:  # a loop of another thread, which has nothing to do with the simulation
         _start_thread_soon(fn, deliver, name)
 

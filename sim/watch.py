@@ -18,11 +18,13 @@ from journeyman.sim.errors import Deadlock, PromiseBroken
 from journeyman.sim.witness import Asked, Witness
 
 if TYPE_CHECKING:
-    from journeyman.engine import Door, Queue
+    from journeyman.engine import Door, FeedEvent, Queue
+    from journeyman.journal.feed import Cursor
     from journeyman.kernel.policy import Policy
     from journeyman.sim.boot import Boot
     from journeyman.sim.disk import Disk
     from journeyman.sim.engine import SimEngine
+    from journeyman.sim.feed import SimFeed
     from journeyman.sim.world import World
 
 
@@ -106,6 +108,11 @@ class Watch:
         except Exception as error:
             self._world.give_up(error)
 
+    def step(self, boot: Boot, what: str, start: int, name: str) -> None:
+        """A durable step of the run that began at seq `start`: `step_begun` or `step_returned`."""
+        self._world.pulse.news()
+        self._tell(boot, "step", what, start, name)
+
     def _tell(self, boot: Boot, what: str, *about: Any) -> None:
         try:
             getattr(self.witness(boot.machine.disk), what)(*about)
@@ -123,6 +130,13 @@ class Watch:
         self._facts.answered(asked, error)
         try:
             asked.witness.answered(asked, answer, error)
+        except Exception as failure:
+            self._world.give_up(failure)
+
+    def told(self, engine: SimEngine, feed: SimFeed, place: Cursor, said: FeedEvent | Exception) -> None:
+        """A feed that stood at `place` has given an event, or raised."""
+        try:
+            self.witness(engine.machine.disk).told(feed, place, said)
         except Exception as failure:
             self._world.give_up(failure)
 

@@ -257,6 +257,11 @@ class Witness:
                 del self.inside[work.id]
             self._tell("left", work)
 
+    def step(self, what: str, start: int, name: str) -> None:
+        work = self.oracle.starts.get(start)
+        if work is not None:
+            self._tell(what, work, name)
+
     def booted(self, boot: Boot) -> None:
         self._other_boot(boot)
         self._quiet_since = self.world.time()
@@ -313,6 +318,9 @@ class Witness:
         """Who listens to the answers of a call."""
         found = self._answers[call] = self._listeners("answered", lambda one: one.calls is None or call in one.calls)
         return found
+
+    def told(self, feed: Any, place: Any, said: Any) -> None:
+        self._tell("told", feed, place, said)
 
     def finish(self) -> None:
         self._tell("finish")

@@ -17,7 +17,7 @@ class Work:
         "attempt", "cancel", "cost", "crashes", "due_at", "due_kind", "error", "events", "expires_at", "failures", "finished_at",
         "first_due", "handler", "id", "keep_payload", "latest_at", "message", "options", "payload_seq", "place", "ppm", "priority",
         "pruned_seq", "queue", "reason", "result_digest", "result_len", "result_seq", "seq", "start_seq", "started_at", "state",
-        "submitted_at", "waits_for",
+        "steps", "submitted_at", "waits_for",
     )  # fmt: skip
 
     def __init__(self, seq: int, event: Any) -> None:
@@ -49,6 +49,7 @@ class Work:
         self.reason: str | None = None
         self.message: str | None = None
         self.ppm: int | None = None
+        self.steps: Mapping[str, tuple[int, int, bytes]] = {}  # done ones: name -> seq, length and digest of the value
         self.events: list[tuple[int, Any]] = [(seq, event)]
 
     def __lt__(self, other: Work) -> bool:

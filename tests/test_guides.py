@@ -11,7 +11,10 @@ import pytest
 
 from tests.sources import ROOT
 
-GUIDES = ("LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md", "UNIQUE.md", "WEB.md")
+GUIDES = (
+    "DOORS.md", "FEED.md", "LIMITS.md", "METRICS.md", "OPERATING.md", "ORDER.md", "PLUGINS.md", "PROCESSES.md", "RECURRING.md",
+    "STEPS.md", "TRANSACTIONS.md", "UNIQUE.md", "WEB.md",
+)  # fmt: skip
 PROGRAMS = [
     (guide, number, block)
     for guide in GUIDES

@@ -87,7 +87,10 @@ SYSTEMS: Final = {
             "undecodable payload", "failure", "final", "cleanup", "restart", "Start", "Stop", "hard stop", "no", "asked for",
         ),
         (
-            ("Tx", "tasks are added in the caller's SQL transaction", "later; `submit_many` and `ctx.submit` are atomic"),
+            (
+                "Tx", "tasks are added in the caller's SQL transaction",
+                "the application's own key-values and its tasks change in one commit (`engine.transaction`)",
+            ),
             ("web UI", "four lists and two pages, for looking only", "more of both, escaped (docs/WEB.md)"),
         ),
     ),

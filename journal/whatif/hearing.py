@@ -48,6 +48,7 @@ from journeyman.kernel.events import (
     QueueParkedUntil,
     QueuePaused,
     QueueResumed,
+    StepRecorded,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -66,7 +67,7 @@ from journeyman.kernel.world import JournalState, fold
 
 _LATE_MAX: Final = 100_000  # timers that are measured
 _ENDS: Final = frozenset({TaskSucceeded, TaskFailed, TaskCancelled, TaskInterrupted})
-_WORDS: Final = frozenset({ProgressSampled, TransitionRejected})  # change nothing that is played
+_WORDS: Final = frozenset({ProgressSampled, StepRecorded, TransitionRejected})  # change nothing that is played
 
 
 class Hearing:

@@ -8,6 +8,7 @@ from journeyman.sim.invariants.answers import AcknowledgedIsDurable, AnswersAgre
 from journeyman.sim.invariants.budgets import BackoffWithinBounds, CrashesWithinBudget, FailuresWithinAttempts, InterruptedStaysSo
 from journeyman.sim.invariants.dependencies import RunsAfter
 from journeyman.sim.invariants.fairness import TenantsInTurn
+from journeyman.sim.invariants.feeds import FeedsMissNothing
 from journeyman.sim.invariants.invariant import Invariant
 from journeyman.sim.invariants.keys import KeysInOrder, KeysWithinLimit
 from journeyman.sim.invariants.life import (
@@ -42,7 +43,9 @@ from journeyman.sim.invariants.recurring import (
 )
 from journeyman.sim.invariants.replay import LiveEqualsReplayed, RecoveredEqualsFolded
 from journeyman.sim.invariants.retention import ExpiryIsThePolicys, NothingKeptLate, NothingPrunedEarly, PayloadsKeptAsPromised
+from journeyman.sim.invariants.steps import StepsRunOnce
 from journeyman.sim.invariants.unique import DebouncedAsPromised, OneOfAKey
+from journeyman.sim.invariants.values import PutsWithSuccess, TransactionsWhole, ValuesAgree
 
 BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NumbersWithoutGaps,
@@ -82,15 +85,20 @@ BUILT_IN: Final[tuple[type[Invariant], ...]] = (
     NothingPrunedEarly,
     NothingKeptLate,
     PayloadsKeptAsPromised,
+    StepsRunOnce,
     FiresOnce,
     FiresAtItsTimes,
     MisfiresAsPromised,
     OverlapAsPromised,
     FiresPromptly,
     SchedulesAgree,
+    PutsWithSuccess,
+    ValuesAgree,
+    TransactionsWhole,
     AcknowledgedIsDurable,
     RefusalsAreTrue,
     AnswersAgree,
+    FeedsMissNothing,
     LiveEqualsReplayed,
     RecoveredEqualsFolded,
 )

@@ -22,7 +22,7 @@ from journeyman.journal.log import Journal
 from journeyman.journal.record import FIRST, LAST, Ignored
 from journeyman.journal.recovery import fold_everything
 from journeyman.journal.store import Batch, Items, Table
-from journeyman.kernel.events import EngineBooted, EngineClosed
+from journeyman.kernel.events import EngineBooted, EngineClosed, ValuePut
 from journeyman.kernel.taskstate import ROW, TaskState
 from journeyman.kernel.world import JournalState, replay
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from journeyman.sim.disk import Disk
 
 PENDING_KEPT: Final = 50_000  # events that wait to be folded; a world that compares rarely must not hoard them
-_OF_NO_TASK: Final = frozenset({EngineBooted, EngineClosed})
+_OF_NO_TASK: Final = frozenset({EngineBooted, EngineClosed, ValuePut})
 _HOLDERS: Final = ("options", "error", "cancel", "rejected", "waits_for")  # None, or a map, a list or a set
 _EMPTY: Final = (None,) * len(_HOLDERS)
 _held: Final = attrgetter(*_HOLDERS)

@@ -6,8 +6,9 @@ costs only those who want it.  A method for an event is called with `(seq, event
 
 The other moments: `records(items, events)` before the events of a commit are taken in, as bytes and read, for what looks at all of them;
 `keyed(seq, event, work)` for every event of a task with a serialization key, before its own method; `commit(batch)` after the events of a
-commit were taken in; `entered(work)` and `left(work)` for handlers; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked,
-answer, error)` for calls from outside; `finish()`.
+commit were taken in; `entered(work)` and `left(work)` for handlers; `step_begun(work, name)` and `step_returned(work, name)` for their
+durable steps; `booted(boot)`, `closing(boot)`, `crashed(boot)`; `answered(asked, answer, error)` for calls from outside; `told(feed, place,
+said)` for feeds; `finish()`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ HEARD: Final[Mapping[str, str]] = {
     "TaskCancelled": "cancelled",
     "TaskInterrupted": "interrupted",
     "TaskRetried": "retried",
+    "StepRecorded": "step_recorded",
     "TransitionRejected": "rejected",
     "TaskRescheduled": "rescheduled",
     "TaskReprioritised": "reprioritised",
@@ -49,8 +51,11 @@ HEARD: Final[Mapping[str, str]] = {
     "EngineClosed": "close_recorded",
     "ClockStepped": "clock_stepped",
     "JournalCompacted": "compacted",
+    "ValuePut": "value_put",
 }
-MOMENTS: Final = ("records", "commit", "entered", "left", "booted", "closing", "crashed", "answered", "finish")
+MOMENTS: Final = (
+    "records", "commit", "entered", "left", "step_begun", "step_returned", "booted", "closing", "crashed", "answered", "told", "finish",
+)  # fmt: skip
 
 
 class Invariant:

@@ -33,7 +33,7 @@ class Transitions(Invariant):
         self.broken(f"{kind} at seq {seq} cannot follow {work or 'nothing'}")
 
     submitted = started = failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = _check
-    interrupted = retried = rejected = rescheduled = reprioritised = met = _check
+    interrupted = retried = rejected = rescheduled = reprioritised = met = step_recorded = _check
 
 
 class AttemptsCountUp(Invariant):
@@ -50,6 +50,7 @@ class AttemptsCountUp(Invariant):
             self.broken(f"{type(event).__name__} at seq {seq} is of attempt {event.attempt} of {work}")
 
     failed = lost = released = snoozed = cancel_requested = progress = succeeded = dead = cancelled = interrupted = _of_the_run
+    step_recorded = _of_the_run
 
 
 class OneLiveAttempt(Invariant):

@@ -96,6 +96,8 @@ def asks(ctx: Context, what: str) -> str:
     assert ctx.max_attempts == 2
     if what == "submit":
         ctx.submit("measure", 1)
+    if what == "step":
+        ctx.step("one", len, "abc")
     if what == "engine":
         return str(ctx.engine)
     return f"{ctx.random.random():.6f}"

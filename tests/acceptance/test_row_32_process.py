@@ -141,7 +141,7 @@ async def test_row_53_a_silent_process_is_killed_and_one_that_beats_is_not(tmp_p
 
 async def test_row_32_what_needs_the_engine_is_refused_there_in_words(tmp_path: Path) -> None:
     async with Engine(tmp_path, [WORK]) as engine:
-        for what in ("submit", "engine"):
+        for what in ("submit", "engine", "step"):
             task = await (await engine.submit(asks, what)).wait()
             assert task.error is not None
             assert "has no engine at hand" in task.error.message

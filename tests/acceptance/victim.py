@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import trio
 
@@ -142,7 +143,58 @@ async def unheard() -> None:
         say(f"parked={(await engine.stats())['q'].parked}")
 
 
-MODES = {"unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held}
+async def feed() -> None:
+    """Write down what the feed shows, and go on behind the last line of the process before."""
+    with Path(sys.argv[3]).open("a+", encoding="utf-8") as notes:  # noqa: ASYNC230
+        notes.seek(0)
+        lines = notes.read().splitlines()
+        async with Engine(path, [calm]) as engine, trio.open_nursery() as nursery:
+            nursery.start_soon(always_more, engine)
+            shown = 0
+            async for event in engine.events(lines[-1].split()[1] if lines else 0):
+                notes.write(f"{event.seq} {event.cursor} {event.kind};\n")
+                notes.flush()
+                shown += 1
+                if shown % 100 == 0:
+                    say(f"shown {shown}")
+
+
+async def always_more(engine: Engine) -> None:
+    while True:
+        await engine.submit_many([(bystander, (0,))] * 10)
+        await trio.sleep(0.002)
+
+
+async def stepping() -> None:
+    """Three steps, each with an effect in a file; the first process dies inside the second."""
+    queue = Queue("q")
+
+    def effect(name: str) -> None:
+        with open(sys.argv[3], "a") as file:
+            file.write(f"{name}\n")
+
+    @queue.handler
+    async def order(ctx: Context) -> None:
+        await ctx.step("first", effect, "first")
+        await ctx.step("second", waits, ctx.attempt)
+        await ctx.step("third", effect, "third")
+
+    async def waits(attempt: int) -> None:
+        effect("second")
+        if attempt == 1:
+            say("second step")
+            await trio.sleep_forever()
+
+    async with Engine(path, [queue]) as engine:
+        if not await engine.list():
+            await engine.submit(order)
+        await engine.drain(timeout=30)
+        await report(engine)
+
+
+MODES = {
+    "feed": feed, "steps": stepping, "unheard": unheard, "look": look, "crash": crash, "once": once_killed, "idle": idle, "held": held,
+}  # fmt: skip
 
 if __name__ == "__main__":
     # A shell that runs the tests in the background has them, and so us, ignore Ctrl-C; these programs are about it.

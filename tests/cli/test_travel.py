@@ -91,7 +91,7 @@ def test_what_changed(journal: Path) -> None:
     assert brief[0] == "queue reports (new): scheduled 0 -> 1, pending 0 -> 1"
     changes = [json.loads(line) for line in called("diff", journal, 0, last, "--json").stdout.splitlines()]
     assert [change["what"] for change in changes].count("task added and ended") == 20
-    assert changes[-1] == {"what": "journal", "a": 0, "b": last, "boots": 1, "stepped_us": 0, "pruned": 0, "compactions": 0}
+    assert changes[-1] == {"what": "journal", "a": 0, "b": last, "boots": 1, "stepped_us": 0, "pruned": 0, "compactions": 0, "values": 0}
     (reports,) = [change for change in changes if change["what"] == "queue" and change["queue"] == "reports"]
     assert reports["fields"]["paused"][1]["by"] == "ops"
 

@@ -38,6 +38,7 @@ def queues() -> list[Queue]:
     @odd.handler(name=NAME)
     async def echo(ctx: Context, text: str) -> str:
         await ctx.submit(nothing, 1)
+        await ctx.step(NAME, lambda: {"text": text, "password": SECRET})
         return text
 
     @paused.handler

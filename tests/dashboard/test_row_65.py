@@ -109,6 +109,9 @@ def test_row_65_a_task_in_detail(sample: tuple[Path, dict[str, str]], served: Se
     child = served.page(f"/tasks?format=json&parent={ids['odd']}")
     assert len(ids_on(child)) == 1
     assert served.page(f"/task/{ids_on(child)[0]}?format=json").json["parent"]["id"] == ids["odd"]
+    steps = served.page(f"/task/{ids['odd']}?format=json").json["steps"]
+    assert [step["name"] for step in steps] == [NAME]
+    assert SCRIPT[:8] in steps[0]["value"]
     assert "key busy" in served.page(f"/task/{ids['behind']}").text
 
 

@@ -11,6 +11,7 @@ from journeyman.kernel.commands import (
     Finish,
     Heartbeat,
     Progress,
+    RecordStep,
     Refused,
     Released,
     Retry,
@@ -22,10 +23,10 @@ from journeyman.kernel.events import TransitionRejected
 from journeyman.kernel.lifecycle import TERMINAL, TRANSITIONS, WAITING, State, may, observed
 from journeyman.kernel.policy import Exponential, Policy
 from journeyman.kernel.policy import Retry as RetryPolicy
-from journeyman.kernel.tags import TAGS
+from journeyman.kernel.tags import TASK_KINDS
 from tests.kernel.lane import ERROR, SECOND, Lane, task
 
-TASK_EVENTS = [kind.__name__ for tag, kind in TAGS.items() if tag < 32]
+TASK_EVENTS = [kind.__name__ for kind in TASK_KINDS]
 POLICY = Policy.compile(concurrency=4, retry=RetryPolicy(attempts=3, backoff=Exponential(60)))
 
 # Written by hand, as a second opinion on the table: what may follow what.
@@ -36,7 +37,7 @@ MAY = {
     State.RETRYING: {"AttemptStarted", "TaskCancelled", "TaskReprioritised", "TaskRescheduled"},
     State.RUNNING: {
         "TaskSucceeded", "TaskFailed", "TaskCancelled", "TaskInterrupted", "AttemptFailed", "AttemptLost", "AttemptReleased",
-        "AttemptSnoozed", "CancelRequested", "ProgressSampled",
+        "AttemptSnoozed", "CancelRequested", "ProgressSampled", "StepRecorded",
     },
     State.SUCCEEDED: set(),
     State.FAILED: {"TaskRetried"},
@@ -84,6 +85,7 @@ COMMANDS = {
     "cancel": Cancel(task(1).task, "why", "me"),
     "retry": Retry(task(1).task, "why", "me"),
     "progress": Progress(task(1).task, 1, 1, 5, None),
+    "step": RecordStep(task(1).task, 1, 1, "charge", 3, b"d" * 16),
     "heartbeat": Heartbeat(task(1).task, 1, 1),
     **{
         name: Finish(task(1).task, 1, 1, outcome)

@@ -25,6 +25,7 @@ from journeyman.kernel.commands import (
     Open,
     Pause,
     Progress,
+    RecordStep,
     Reprioritise,
     Reschedule,
     Submit,
@@ -61,6 +62,7 @@ def commands() -> list[Command | list[Submit]]:
         Reprioritise(tid(5), 9, "", ""), Reschedule(tid(1), 9, None, "", ""), Reprioritise(tid(1), 9, "", ""),
         Dispatch(), Expire(),
         Configure(Policy(crashes=9).facts(), ""), Open(2, Policy(on_crash="interrupt").facts(), [tid(1)]), Progress(tid(1), 1, 1, 1, ""),
+        RecordStep(tid(1), 1, 1, "charge", 3, b"d" * 16),
         Heartbeat(tid(1), 1, 1), Heartbeat(tid(1), 0, 0),
         Finish(tid(1), 1, 1, Failed(1, ERROR)), Finish(tid(1), 0, 0, Failed(1, ERROR)),
     ]  # fmt: skip

@@ -74,20 +74,21 @@ def test_many_processes_give_what_one_gives(here: list[str]) -> None:
 
 # What the simulated engine has instead of the production one's: its life (one object over many boots), and the fate of a call; the door
 # of a plugin shares that fate.
-LIFE = {"__init__", "__aenter__", "__aexit__", "_opened", "_plugin", "stop", "wait_for"}
+LIFE = {"__init__", "__aenter__", "__aexit__", "_opened", "_plugin", "stop", "wait_for", "opened_anew"}
 # Where sim puts something into another layer's object, and what: handlers of the user's that misbehave on order, put back at the end.
 ASSIGNED = {("sim/trouble.py", "handler.function")}
 
 
 def test_the_simulated_engine_overrides_what_it_says() -> None:
     replaced = {name for name in vars(SimEngine) if hasattr(Engine, name) and (not name.startswith("__") or name in LIFE)}
-    assert replaced - {"__doc__", "__module__"} <= LIFE | set(CALLS), sorted(replaced)
+    assert replaced - {"__doc__", "__module__"} <= LIFE | {"_feed"} | set(CALLS), sorted(replaced)
 
 
 def test_the_simulated_door_of_a_plugin_overrides_what_it_says() -> None:
     replaced = {name for name in vars(SimNamespace) if hasattr(Namespace, name) and not name.startswith("__")}
-    assert replaced <= {"wait_for"} | set(CALLS), sorted(replaced)
-    for name in replaced - {"wait_for"}:
+    fates = {"wait_for", "_feed", "opened_anew"}
+    assert replaced <= fates | set(CALLS), sorted(replaced)
+    for name in replaced - fates:
         assert inspect.unwrap(vars(SimNamespace)[name]) is getattr(Engine, name)
 
 

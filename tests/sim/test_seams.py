@@ -66,7 +66,7 @@ def test_no_line_of_the_engine_is_replaced() -> None:  # row 89
 
 
 def test_the_engine_of_a_scenario_adds_only_the_fate_of_calls() -> None:
-    life = {"__init__", "__aenter__", "__aexit__", "stop", "wait_for", "_opened", "_plugin"}
+    life = {"__init__", "__aenter__", "__aexit__", "stop", "wait_for", "_opened", "_plugin", "_feed", "opened_anew"}
     overridden = {name for name, value in vars(SimEngine).items() if inspect.isfunction(value) and hasattr(Engine, name)}
     assert overridden == life | set(CALLS)
     coroutines = {name for name, value in inspect.getmembers(Engine, inspect.iscoroutinefunction) if not name.startswith("_")}

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from journeyman.engine import (
+    AttemptOver,
     Context,
     DuplicateTask,
     EngineStopped,
@@ -280,7 +281,59 @@ def operated(seed: int) -> Trace:
     return simulate(scenario, seed=seed, faults=Faults(disk_latency=(0.0, 0.05)))
 
 
-OTHERS = (leaky, stubborn, suspects, shared, tokens, tenants, retained, cut_off, operated, crowd)
+def stepping(seed: int) -> Trace:
+    """Handlers of both kinds in durable steps, which crashes cut off; and steps begun elsewhere, which outlive their attempt."""
+    chance = Random(seed)
+    contexts: list[Context] = []
+    retention = Retention(succeeded=60, payload=chance.choice((True, False, "failed")))
+    mail = Queue("mail", concurrency=3, retry=Retry(attempts=4, backoff=Exponential(5)), retention=retention, timeout=40)
+
+    async def slow(n: int) -> str:
+        await trio.sleep(n)
+        return "x" * n
+
+    def quick(n: int) -> int | None:
+        return n or None
+
+    @mail.handler
+    async def several(ctx: Context, n: int) -> str:
+        contexts.append(ctx)
+        first = await ctx.step("first", quick, n)
+        async with trio.open_nursery() as nursery:
+            for k in range(3):
+                nursery.start_soon(ctx.step, f"part {k}", slow, k * n)
+        if ctx.attempt <= n % 3:
+            raise OSError("no")
+        return f"{first} {await ctx.step('last', slow, 1)}"
+
+    @mail.handler
+    def plain(ctx: Context, n: int) -> int:
+        done = [ctx.step(f"part {k}", quick, k) for k in range(n)]
+        if ctx.attempt <= n % 2:
+            raise OSError("no")
+        return len(done)
+
+    async def elsewhere(ctx: Context, n: int) -> None:
+        with contextlib.suppress(AttemptOver, EngineCrashed, EngineStopped, JournalError):
+            await ctx.step(f"elsewhere {n}", slow, chance.randrange(1, 30))
+
+    async def scenario(world: World) -> None:
+        async with world.engine(queues=[mail]) as engine, trio.open_nursery() as nursery:
+            for n in range(8):
+                with contextlib.suppress(EngineCrashed, EngineStopped, JournalError):
+                    await engine.ready()
+                    await engine.submit(chance.choice((several, plain)), n)
+                    await trio.sleep(chance.uniform(0, 9))
+                if contexts:
+                    nursery.start_soon(elsewhere, contexts[-1], n)
+            with contextlib.suppress(EngineCrashed):
+                await engine.retry_all("mail")
+            await trio.sleep(1_300)
+
+    return simulate(scenario, seed=seed, faults=Faults(crash=0.01, disk_latency=(0.0, 0.3), torn_commit=0.02))
+
+
+OTHERS = (stepping, leaky, stubborn, suspects, shared, tokens, tenants, retained, cut_off, operated, crowd)
 
 
 def recurring(seed: int) -> Trace:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, assert_type, overload
 
-from journeyman.engine import BoundCall, Context, Handle, Handler, Priority, Queue, SubmitSpec
+from journeyman.engine import BoundCall, Context, Handle, Handler, Priority, Queue, SubmitSpec, Transaction
 from journeyman.engine.spec import Item, Submittable
 
 P = ParamSpec("P")
@@ -106,6 +106,15 @@ async def submits(engine: Engine) -> None:
     await engine.submit_many([plain.bind("a"), threaded.bind(1), (threaded, (1,), {}), (plain.using(delay=1), ("a",), {"urgent": True})])
 
 
+def submits_in_a_transaction(tx: Transaction) -> None:
+    assert_type(tx.submit(with_context, "a", subject="b"), Handle[int])
+    assert_type(tx.submit(plain.using(delay=60), "a", urgent=True), Handle[bytes])
+    assert_type(tx.submit("threaded", 1), Handle[Any])
+    assert_type(tx.get(b"k"), bytes | None)
+    tx.put(b"k", "text")  # type: ignore
+    tx.submit(threaded, "1")  # type: ignore
+
+
 async def submits_with_its_success(ctx: Context) -> None:
     assert_type(ctx.submit(with_context, "a", subject="b"), Handle[int])
     assert_type(ctx.submit(plain.using(delay=60), "a", urgent=True), Handle[bytes])
@@ -116,6 +125,24 @@ async def submits_with_its_success(ctx: Context) -> None:
     await ctx.submit(threaded, "1")  # type: ignore
     await ctx.submit(plain.using(delay=60), "a", True)  # type: ignore
     await ctx.submit(nothing, 1)  # type: ignore
+
+
+async def fetched(url: str, *, tries: int = 3) -> list[bytes]:
+    return [url.encode()] * tries
+
+
+def counted(text: str) -> int:
+    return len(text)
+
+
+async def in_steps(ctx: Context) -> None:
+    assert_type(await ctx.step("pages", fetched, "https://example.org", tries=2), list[bytes])
+    assert_type(await ctx.step("count", counted, "abc"), Any)  # in a def handler there is nothing to await
+    await ctx.step("pages", fetched)  # type: ignore
+    await ctx.step("pages", fetched, 1)  # type: ignore
+    await ctx.step("pages", fetched, "a", retries=2)  # type: ignore
+    await ctx.step("count", counted, 1)  # type: ignore
+    await ctx.step(fetched, "https://example.org")  # type: ignore
 
 
 async def waits(engine: Engine, ctx: Context) -> None:
