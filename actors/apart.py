@@ -16,12 +16,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from journeyman.actors.ending import describe
 from journeyman.actors.lane import Runnable
+from journeyman.actors.steering import Cancel, Fatal, RetryLater, Snooze
 
+_DEPTH: Final = 8  # of groups and causes that are taken apart; deeper ones cross as text
+_PARTS: Final = 100  # of a group
 Say = Callable[[int | None, str | None], object]  # progress: parts per million, a message; both None: a sign of life
 
 
@@ -44,13 +48,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """error: the exception, pickled; b"" if it cannot be.  kind: its type, pickled; b"" if that cannot be either."""
+    """error: the exception, pickled; b"" if it cannot be.  kind: its type, pickled; b"" if that cannot be either.
+
+    steer: of an exception that steers the task, its class among ours, and what it says.  parts: of a group.  cause: of one that steers.
+    """
 
     error: bytes
     kind: bytes
     name: str
     message: str
     traceback: str
+    steer: tuple[str, tuple[Any, ...]] | None = None
+    parts: tuple[Raised, ...] | None = None
+    cause: Raised | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +111,32 @@ def value_of(ended: Ended, handler: Runnable) -> Any:
     return None if not ended.result else handler.decode_result(ended.result)
 
 
-def _packed(error: BaseException) -> Raised:
+def _packed(error: BaseException, depth: int = 0) -> Raised:
+    """Groups and exceptions that steer are taken apart: what they hold may be anything."""
     name, message, traceback, _ = describe(error)
+    steer, cause = _steering(error)
+    parts: tuple[Raised, ...] | None = None
+    if isinstance(error, BaseExceptionGroup) and depth < _DEPTH and len(error.exceptions) <= _PARTS:
+        parts = tuple(_packed(one, depth + 1) for one in error.exceptions)
+    if steer is not None or parts is not None:
+        shipped = _packed(cause, depth + 1) if isinstance(cause, BaseException) and depth < _DEPTH else None
+        said = error.message if isinstance(error, BaseExceptionGroup) else message
+        return Raised(b"", b"", name, said, traceback, steer, parts, shipped)
     return Raised(_pickled(error), _pickled(type(error)), name, message, traceback)
+
+
+def _steering(error: BaseException) -> tuple[tuple[str, tuple[Any, ...]] | None, object]:
+    """What an exception says that steers the task, a subclass's too, and its cause."""
+    if isinstance(error, RetryLater):
+        text = error.cause if isinstance(error.cause, str) else None
+        return ("RetryLater", (text, error.delay, error.scope)), error.cause
+    if isinstance(error, Snooze):
+        return ("Snooze", (error.delay, error.until)), None
+    if isinstance(error, Cancel):
+        return ("Cancel", (str(error.reason),)), None
+    if isinstance(error, Fatal):
+        return ("Fatal", (describe(error)[1],)), error.__cause__
+    return None, None
 
 
 def _pickled(thing: object) -> bytes:
@@ -116,17 +149,43 @@ def _pickled(thing: object) -> bytes:
 
 
 def _unpacked(raised: Raised) -> BaseException:
-    error: Any = _loaded(raised.error)
-    if not isinstance(error, BaseException):
-        kind = _loaded(raised.kind)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            error = kind.__new__(kind, raised.message)
-            error.args = (raised.message,)
-        else:
-            error = RemoteError(f"{raised.name}: {raised.message}")
+    if raised.steer is not None:
+        return _steered(*raised.steer, raised)
+    if raised.parts is not None:
+        error: BaseException = BaseExceptionGroup(raised.message, [_unpacked(one) for one in raised.parts])
+    else:
+        error = _rebuilt(raised)
     if error.__cause__ is None:
         error.__cause__ = RemoteTraceback(raised.traceback)
-    return error  # type: ignore[no-any-return]  # whatever was unpickled is an exception by now
+    return error
+
+
+def _steered(name: str, said: tuple[Any, ...], raised: Raised) -> BaseException:
+    cause = None if raised.cause is None else _unpacked(raised.cause)
+    if name == "RetryLater":
+        text, delay, scope = said
+        return RetryLater(cause if cause is not None else text or raised.message, delay, scope=scope)
+    if name == "Snooze":
+        return Snooze(said[0], until=said[1])
+    if name == "Cancel":
+        return Cancel(*said)
+    fatal = Fatal(*said)
+    fatal.__cause__ = cause
+    fatal.add_note(raised.traceback)
+    return fatal
+
+
+def _rebuilt(raised: Raised) -> BaseException:
+    error = _loaded(raised.error)
+    if isinstance(error, BaseException):
+        return error
+    kind = _loaded(raised.kind)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        with suppress(BaseException):  # a __new__ of its own may want anything
+            made = kind.__new__(kind, raised.message)
+            made.args = (raised.message,)
+            return made
+    return RemoteError(f"{raised.name}: {raised.message}")
 
 
 def _loaded(data: bytes) -> object:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journeyman.actors.ending import describe
 from journeyman.journal.digest import digest
 from journeyman.journal.errors import JournalCorrupt
-from journeyman.journal.values import Rows, names_after, note_put, row_key, spoken_for, stored_value
-from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, VALUE_KEY_MAX_BYTES
+from journeyman.journal.values import Rows, name_of, names_after, note_put, row_key, spoken_for, stored_value
+from journeyman.kernel.bounds import CHANGES_MAX, CHANGES_MAX_BYTES, LISTED_BYTES, VALUE_KEY_MAX_BYTES
 from journeyman.kernel.commands import Failed, Outcome, Refused, Succeeded
 from journeyman.kernel.events import ValuePut
 from journeyman.kernel.values import Name, Write, decide_values
@@ -47,13 +47,14 @@ class Pending(NamedTuple):
 class Changes:
     """What a transaction, or a run of a handler, has read and wants to change.  Keys are those of one namespace."""
 
-    __slots__ = ("_namespace", "_values", "bytes", "reads", "writes")
+    __slots__ = ("_known", "_namespace", "_values", "bytes", "reads", "writes")
 
     def __init__(self, values: Values, namespace: str) -> None:
         self._values = values
         self._namespace = namespace
         self.reads: dict[Name, int] = {}
         self.writes: dict[Name, bytes | None] = {}
+        self._known: set[Name] = set()
         self.bytes = 0  # of the values to put
 
     def get(self, key: bytes) -> bytes | None:
@@ -83,9 +84,9 @@ class Changes:
         self.writes[name] = value
 
     def _bound(self, name: Name) -> None:
-        known = self.reads.keys() | self.writes.keys() if len(self.reads) + len(self.writes) >= CHANGES_MAX else ()
-        if len(known) >= CHANGES_MAX and name not in known:
+        if name not in self._known and len(self._known) >= CHANGES_MAX:
             raise ValueError(f"one commit reads and changes at most {CHANGES_MAX:,} keys; work in portions")
+        self._known.add(name)
 
     def _named(self, key: bytes) -> Name:
         return self._namespace, checked_key(key)
@@ -119,10 +120,23 @@ class Values:
         return pending.stands if pending is not None else stored_value(self._shell.store, name)
 
     def listed(self, namespace: str, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
-        """Durable keys and values, ascending.  What is under way at this moment may be missing, or be there with the value it had."""
-        names = names_after(self._shell.store, namespace, prefix, after, limit)
-        found = ((name[1], self.durable(name)[1]) for name in names)
-        return [(key, value) for key, value in found if value is not None]
+        """Durable keys and values, ascending; fewer where they come to LISTED_BYTES, at least one.
+
+        The table may have the commit under way already, whose keys are therefore looked at one by one.
+        """
+        changed = [name for row in self._shell.writer.keys_under_way() if (name := name_of(row))[0] == namespace]
+        within = {name for name in changed if name[1].startswith(prefix) and (after is None or name[1] > after)}
+        names = names_after(self._shell.store, namespace, prefix, after, limit + len(within))
+        last = names[-1] if len(names) == limit + len(within) else None  # beyond it the table has keys that were not read
+        found: list[tuple[bytes, bytes]] = []
+        total = 0
+        for name in sorted({*names, *within}):
+            if len(found) == limit or (last is not None and name > last) or (found and total >= LISTED_BYTES):
+                break
+            if (value := self.durable(name)[1]) is not None:
+                found.append((name[1], value))
+                total += len(value)
+        return found
 
     # --- in a step ----------------------------------------------------------------------------------------------------
 

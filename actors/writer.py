@@ -95,6 +95,10 @@ class Writer:
         step = self._in_flight
         return None if step is None or step.values is None else step.values.get(key)
 
+    def keys_under_way(self) -> Iterable[bytes]:
+        """The rows' keys of all key-values that the commit under way changes."""
+        return () if self._in_flight is None or self._in_flight.values is None else self._in_flight.values
+
     def gathered(self, key: bytes) -> Pending | None:
         """What the commit after that will make of it."""
         values = self._gathering.values

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 import trio
 
 from journeyman.actors.attempt import Attempt
-from journeyman.engine.steps import Steps
+from journeyman.engine.steps import Steps, outside_of_steps
 from journeyman.journal.instants import instant_of
 from journeyman.kernel.bounds import PPM
 from journeyman.kernel.ids import id_text
@@ -146,6 +146,7 @@ class Context:
         Raises what `Engine.submit` raises, QueueFull included, at the call.  An `id=` whose task has expired but is not deleted yet is
         refused with DuplicateTask: the decision is made here and now, and the deletion, which this begins, takes a moment.
         """
+        outside_of_steps("ctx.submit")
         handle: Handle[Any] = self._in_loop(lambda: self._engine.submit_from(self._attempt, handler, args, kwargs))
         return handle
 
@@ -155,11 +156,13 @@ class Context:
         TypeError or ValueError for what cannot be a key (1 to 256 bytes) or a value, PayloadTooLarge for more than 1 MiB, JournalFull;
         RuntimeError once the attempt is over.
         """
+        outside_of_steps("ctx.put")
         self._in_loop(lambda: self._engine.put_from(self._attempt, key, value))
         return _INERT
 
     def delete(self, key: bytes) -> Inert:
         """As `put`: let a key have no value if this attempt succeeds."""
+        outside_of_steps("ctx.delete")
         self._in_loop(lambda: self._engine.changes_of(self._attempt).delete(key))
         return _INERT
 
@@ -169,6 +172,7 @@ class Context:
         If somebody else changes it before this attempt succeeds, and the attempt has put or submitted anything, then it fails with
         TransactionConflict, as if the handler had raised that.  Errors as for `put`.
         """
+        outside_of_steps("ctx.get")
         return self._in_loop(lambda: self._engine.changes_of(self._attempt).get(key))
 
     @overload

@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
 
@@ -53,6 +54,18 @@ Function = Callable[..., Any]
 _AWAITED: Final = (Awaitable, Coroutine)  # as typing.get_origin gives them
 
 
+# The step whose function is running, seen from within it.
+in_step: ContextVar[str | None] = ContextVar("journeyman_step", default=None)
+
+
+def outside_of_steps(what: str) -> None:
+    """RuntimeError within a step: what is recorded with an attempt's success is lost where a later attempt skips the step."""
+    if (name := in_step.get()) is not None:
+        raise RuntimeError(
+            f"{what} inside step {name!r} would be lost when a later attempt skips the step: return what is needed, and call it outside"
+        )
+
+
 class Steps:
     """Those of one attempt.  `token`: of the loop that it runs on."""
 
@@ -74,6 +87,7 @@ class Steps:
         known = self._begin(name)
         if known is not None:
             return codec.decode(known) if known else None
+        inside = in_step.set(name)
         try:
             if _is_async(function):
                 value = await function(*args, **kwargs)
@@ -87,6 +101,8 @@ class Steps:
             if name not in self._left:
                 self._asked.discard(name)
             raise
+        finally:
+            in_step.reset(inside)
         return self._returned(name, codec, data, answer)
 
     async def _in_thread(self, name: str, work: Callable[[], Any]) -> Any:
@@ -136,6 +152,7 @@ class Steps:
         if known is not None:
             return codec.decode(known) if known else None
         threads = self._attempt.actor.shell.threads
+        inside = in_step.set(name)
         try:
             value = function(*args, **kwargs)
             if inspect.isawaitable(value):
@@ -150,6 +167,8 @@ class Steps:
         except BaseException:
             self._asked.discard(name)
             raise
+        finally:
+            in_step.reset(inside)
         return self._returned(name, codec, data, answer)
 
     def _on_loop(self, ask: Callable[[], bytes | None]) -> bytes | None:
@@ -186,7 +205,7 @@ class Steps:
                 raise JournalCorrupt(f"what step {name!r} came to (record {seq}) is not stored any more: restore a backup", seq)
             self._asked.add(name)
             return data
-        if len(done) >= STEPS_MAX:
+        if len(done.keys() | self._asked) >= STEPS_MAX:  # those under way count, or they would be refused once they have run
             raise TooManySteps(too_many(id))
         self._check_disk(name, 0, "was not begun")
         self._asked.add(name)
@@ -302,4 +321,4 @@ def _stopped() -> EngineStopped:
     return EngineStopped("the engine is closed, so no step is begun or recorded; those that are done stay so at the next start")
 
 
-__all__ = ["Steps"]
+__all__ = ["Steps", "in_step", "outside_of_steps"]

@@ -15,7 +15,7 @@ checkpoint (memory would have to hold the newest values until then); all keys in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -103,7 +103,7 @@ def stored_value(store: Store, name: Name) -> tuple[int, bytes | None]:
     return 0, None
 
 
-def names_after(store: Store, namespace: str, prefix: bytes, after: bytes | None, limit: int) -> Iterable[Name]:
+def names_after(store: Store, namespace: str, prefix: bytes, after: bytes | None, limit: int) -> list[Name]:
     """At most `limit` keys of a namespace that begin with `prefix`, ascending, those behind `after`."""
     start = row_key((namespace, prefix if after is None or after < prefix else after + b"\0"))
     whole = row_key((namespace, prefix))

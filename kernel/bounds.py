@@ -32,6 +32,7 @@ META_MAX_BYTES: Final = 4_096  # of one task's `meta`, keys and values together
 VALUE_KEY_MAX_BYTES: Final = 256  # of the application's key-values
 VALUE_MAX_BYTES: Final = 1 << 20
 CHANGES_MAX: Final = 10_000  # keys that one transaction, or one run of a handler, reads or changes
+LISTED_BYTES: Final = 64 << 20  # of values in one answer
 CHANGES_MAX_BYTES: Final = 64 << 20  # of the values it puts, together
 PRIORITY_MIN: Final = -(1 << 31)
 PRIORITY_MAX: Final = (1 << 31) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
@@ -72,9 +73,37 @@ def raises(ctx: Context, what: str) -> str:
         raise Snooze(0.01)
     if what == "later" and ctx.attempt == 1:
         raise RetryLater(ValueError("busy"), 0.01)
+    if what == "odd later" and ctx.attempt == 1:
+        raise RetryLater(Awkward("example.org", 25), 0.01)
+    if what == "group" and ctx.attempt == 1:
+        raise ExceptionGroup("both", [Awkward("example.org", 25), Awkward("example.com", 25)])
+    if what == "caused":
+        raise Fatal from KeyError("x")
     if what == "exit":
         raise SystemExit(3)
     return f"{what} {ctx.attempt}"
+
+
+@WORK.handler(run_in="process")
+def forks(n: int) -> int:
+    if n == 0 and os.fork() == 0:
+        raise ValueError("the child's own trouble")
+    time.sleep(0.1)
+    return n
+
+
+@WORK.handler(run_in="process", timeout=1.0)
+def starts(place: str) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    Path(place).write_text(str(child.pid), encoding="ascii")
+    child.wait()
+
+
+@SILENT.handler(run_in="process")
+def talks(ctx: Context) -> None:
+    for _ in range(4):
+        time.sleep(0.5)
+        ctx.progress(0.5, "\u20ac" * 70_000)
 
 
 @WORK.handler(run_in="process")

@@ -16,7 +16,7 @@ import trio
 
 from journeyman.engine import Engine, Queue, State, TaskFailed
 from journeyman.sim import Faults, World, simulate
-from tests.acceptance.apart import SILENT, WORK, Job, asks, beats, dies, measure, raises, spin, stay
+from tests.acceptance.apart import SILENT, WORK, Job, asks, beats, dies, forks, measure, raises, spin, starts, stay, talks
 
 JOB = Job("March", [1, 2, 3], datetime(2026, 3, 1, tzinfo=UTC))
 
@@ -99,6 +99,9 @@ async def test_row_32_a_cancel_and_a_stop_kill_it_too(tmp_path: Path) -> None:
         ("snooze", State.SUCCEEDED, None),
         ("later", State.SUCCEEDED, "ValueError: busy"),
         ("exit", State.FAILED, "SystemExit: 3"),
+        ("odd later", State.SUCCEEDED, "Awkward: example.org:25 is busy"),
+        ("group", State.SUCCEEDED, "ExceptionGroup: both (2 sub-exceptions)"),
+        ("caused", State.FAILED, "KeyError: 'x'"),
     ],
 )
 async def test_row_32_what_a_process_handler_raises_is_what_it_would_be_here(
@@ -114,7 +117,9 @@ async def test_row_32_what_a_process_handler_raises_is_what_it_would_be_here(
     else:
         name, message, traceback, _ = errors[0]
         assert f"{name.rpartition('.')[2]}: {message}" == error
-        assert what == "later" or "in raises" in traceback, "that of the other process; of a cause that was never raised there is none"
+        assert what in ("later", "odd later", "caused") or "in raises" in traceback, (
+            "that of the other process; of a cause that was never raised there is none"
+        )
 
 
 @pytest.mark.parametrize(("how", "sign"), [("exit", "with exit code 3"), ("segfault", "of SIGSEGV")])
@@ -263,3 +268,58 @@ async def test_row_32_processes_are_as_many_as_slots(tmp_path: Path) -> None:
         for handle in handles:
             await handle.cancel()
         assert time.monotonic() - began < 50
+
+
+async def test_row_32_a_fork_in_a_handler_answers_for_nobody(tmp_path: Path) -> None:
+    """FOUND 237: the child's answer was taken for that of the worker's next run."""
+    async with Engine(tmp_path, [WORK]) as engine:
+        for n in range(4):
+            assert await (await engine.submit(forks, n)).result() == n
+
+
+async def test_row_32_what_a_handler_has_started_is_killed_with_it(tmp_path: Path) -> None:
+    async with Engine(tmp_path, [WORK]) as engine:
+        task = await (await engine.submit(starts.using(attempts=1), str(tmp_path / "pid"))).wait()
+        assert task.state == State.FAILED
+        await gone(int((tmp_path / "pid").read_text()))
+
+
+async def test_row_36_a_long_message_of_a_process_is_cut_and_counts_as_a_sign_of_life(tmp_path: Path) -> None:
+    async with Engine(tmp_path, [SILENT]) as engine:
+        task = await (await engine.submit(talks)).wait()
+        assert task.state == State.SUCCEEDED
+        assert task.message is not None
+        assert task.message.startswith("\u20ac" * 1000)
+
+
+STOPPED = """
+import signal, sys, trio
+from journeyman.engine import Engine
+from tests.acceptance.apart import WORK, stay
+
+async def main():
+    async with Engine(sys.argv[1], [WORK], grace=0.5) as engine:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            await engine.submit(stay, sys.argv[2])
+            async for _ in signals:
+                break
+
+if __name__ == "__main__":
+    trio.run(main)
+"""
+
+
+async def test_row_55_a_stop_of_the_whole_service_charges_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(STOPPED, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, program, tmp_path / "jobs", tmp_path / "pid"]
+    engine = await trio.lowlevel.open_process(command, env=env, start_new_session=True)
+    worker = await appears(tmp_path / "pid")
+    os.kill(worker, signal.SIGTERM)  # as systemd does: to every process of the unit
+    os.killpg(engine.pid, signal.SIGTERM)
+    await engine.wait()
+    await gone(worker)
+    async with Engine(tmp_path / "jobs", [WORK], grace=0) as again:
+        (task,) = await again.list()
+        assert (task.failures, task.crashes) == (0, 0)

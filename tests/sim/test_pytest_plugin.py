@@ -184,4 +184,4 @@ def test_who_does_not_simulate_pays_nothing(pytester: pytest.Pytester) -> None:
             assert not {"trio", "lmdb", "journeyman"} & set(sys.modules)
         """
     )
-    pytester.runpytest_subprocess(*OPTIONS, "-p", "no:trio", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*OPTIONS, "-p", "no:trio", "-p", "no:anyio", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
