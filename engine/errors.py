@@ -227,8 +227,8 @@ class FeedTruncated(JourneymanError):
     def __str__(self) -> str:
         return (
             f"events between seq {self.first} and {self.last} have left the journal before this feed read them "
-            "(retention, or the folding of what is superseded): read the state anew, then go on with since=error.cursor, or keep ended tasks "
-            "longer than readers may be away"
+            "(retention, or the folding of what is superseded): read the state anew, then go on with since=error.cursor, or keep "
+            "ended tasks longer than readers may be away"
         )
 
 
