@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from journeyman.actors.durations import Durations
 from journeyman.actors.meter import Meter
 from journeyman.actors.tally import Tally
-from journeyman.kernel.events import (
-    AttemptFailed,
-    AttemptLost,
-    AttemptReleased,
-    AttemptSnoozed,
-    TaskCancelled,
-    TaskFailed,
-    TaskInterrupted,
-    TaskSucceeded,
-    TransitionRejected,
-)
 from journeyman.kernel.lifecycle import TERMINAL
 from journeyman.kernel.state import TaskState
-
-_ENDINGS: Final[dict[type, str]] = {
-    TaskSucceeded: "succeeded", TaskFailed: "failed", TaskCancelled: "cancelled", TaskInterrupted: "interrupted",
-}  # fmt: skip
-_RUNS: Final[dict[type, str]] = {AttemptFailed: "failed", AttemptSnoozed: "snoozed", AttemptReleased: "released", AttemptLost: "lost"}
-TALLIED: Final = frozenset({*_RUNS, TransitionRejected})  # beside the ends of tasks
 
 
 class Figures:
@@ -61,18 +44,4 @@ class Figures:
         if elapsed_us:
             self.durations.add(elapsed_us)
         if self.tally is not None:
-            outcome = _ENDINGS[type(event)]
-            self.tally.ended[handler, outcome] += 1
-            if outcome == "interrupted" or (outcome == "failed" and event.reason == "crashes"):
-                self.tally.run_ended(handler, "lost", None)
-            elif event.attempt:  # else it had not begun
-                self.tally.run_ended(handler, outcome, elapsed_us)
-
-    def heard(self, tally: Tally, handler: str, event: Any) -> None:
-        """One of TALLIED, of a task of this handler."""
-        if type(event) is TransitionRejected:
-            tally.refuse()
-            return
-        tally.run_ended(handler, _RUNS[type(event)], getattr(event, "elapsed_us", None))
-        if type(event) is AttemptFailed:
-            tally.retries[handler] += 1
+            self.tally.task_ended(handler, event)

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _LONG: Final = 70  # characters; the address of a socket has room for some hundred
 _DATAGRAM: Final = 65_536  # a message is at most a few thousand characters
 _GRACE: Final = 2.0  # seconds an idle worker has to leave when the engine closes
-NEEDED: Final = "run_in=\"process\" needs trio-parallel: pip install 'journeyman[process]'"
 
 
 class Processes:
@@ -202,4 +201,4 @@ multiprocessing.get_logger()
 atexit.register(_end_workers)
 
 
-__all__ = ["NEEDED", "Processes"]
+__all__ = ["Processes"]

@@ -11,8 +11,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from journeyman.actors.call import Call
-from journeyman.actors.figures import TALLIED
 from journeyman.actors.limiters import Tap
+from journeyman.actors.tally import TALLIED
 from journeyman.actors.writer import Step
 from journeyman.kernel.apply import apply, apply_new
 from journeyman.kernel.commands import Accepted, Decision
@@ -73,7 +73,7 @@ class Recorder:
             actor.figures.handlers[actor.state.tasks[event.task].handler] += 1  # type: ignore[union-attr]
         elif kind in TALLIED:
             if (tally := actor.figures.tally) is not None:
-                actor.figures.heard(tally, actor.state.tasks[event.task].handler, event)  # type: ignore[union-attr]
+                tally.heard(actor.state.tasks[event.task].handler, event)  # type: ignore[union-attr]
         elif kind is QueueConfigured:
             actor.policy_changed()
             step.effects.append((Tap.regulate, actor.tap))

@@ -12,10 +12,27 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from copy import deepcopy
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from journeyman.kernel.events import (
+    AttemptFailed,
+    AttemptLost,
+    AttemptReleased,
+    AttemptSnoozed,
+    TaskCancelled,
+    TaskFailed,
+    TaskInterrupted,
+    TaskSucceeded,
+    TransitionRejected,
+)
 
 BOUNDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds, inclusive
 _BOUNDS_US: Final = tuple(round(bound * 1_000_000) for bound in BOUNDS)
+_ENDINGS: Final[dict[type, str]] = {
+    TaskSucceeded: "succeeded", TaskFailed: "failed", TaskCancelled: "cancelled", TaskInterrupted: "interrupted",
+}  # fmt: skip
+_RUNS: Final[dict[type, str]] = {AttemptFailed: "failed", AttemptSnoozed: "snoozed", AttemptReleased: "released", AttemptLost: "lost"}
+TALLIED: Final = frozenset({*_RUNS, TransitionRejected})  # beside the ends of tasks
 
 
 class Buckets:
@@ -46,21 +63,35 @@ class Tally:
         self.durations: dict[str, Buckets] = {}
         self.rejected = 0
 
-    def run_ended(self, handler: str, outcome: str, elapsed_us: int | None) -> None:
-        """elapsed_us: None where nobody knows how long it took."""
-        self.attempts[handler, outcome] += 1
-        if elapsed_us is not None:
-            buckets = self.durations.get(handler)
-            if buckets is None:
-                buckets = self.durations[handler] = Buckets()
-            buckets.add(elapsed_us)
+    def task_ended(self, handler: str, event: Any) -> None:
+        """With its run, if it had begun."""
+        outcome = _ENDINGS[type(event)]
+        self.ended[handler, outcome] += 1
+        if outcome == "interrupted" or (outcome == "failed" and event.reason == "crashes"):
+            self.attempts[handler, "lost"] += 1  # nobody knows how long it took
+        elif event.attempt:
+            self._run_ended(handler, outcome, event.elapsed_us)
 
-    def refuse(self) -> None:
-        """A stale attempt has said something."""
-        self.rejected += 1
+    def heard(self, handler: str, event: Any) -> None:
+        """One of TALLIED, of a task of this handler."""
+        if type(event) is TransitionRejected:
+            self.rejected += 1
+        elif type(event) is AttemptLost:
+            self.attempts[handler, "lost"] += 1
+        else:
+            self._run_ended(handler, _RUNS[type(event)], event.elapsed_us)
+            if type(event) is AttemptFailed:
+                self.retries[handler] += 1
+
+    def _run_ended(self, handler: str, outcome: str, elapsed_us: int) -> None:
+        self.attempts[handler, outcome] += 1
+        buckets = self.durations.get(handler)
+        if buckets is None:
+            buckets = self.durations[handler] = Buckets()
+        buckets.add(elapsed_us)
 
     def copy(self) -> Self:
         return deepcopy(self)
 
 
-__all__ = ["BOUNDS", "Buckets", "Tally"]
+__all__ = ["BOUNDS", "TALLIED", "Buckets", "Tally"]

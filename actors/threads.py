@@ -16,9 +16,9 @@ import trio
 
 from journeyman.actors.apart import Ended, Job, Say
 from journeyman.actors.call import Call
-from journeyman.actors.processes import Processes
 
 if TYPE_CHECKING:
+    from journeyman.actors.processes import Processes
     from journeyman.actors.queue_actor import QueueActor
 
 T = TypeVar("T")
@@ -59,9 +59,13 @@ class RealThreads:
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(math.inf)
-        self._processes = Processes()
+        self._processes: Processes | None = None
 
     async def apart(self, job: Job, say: Say, nursery: trio.Nursery) -> Ended:
+        if self._processes is None:
+            from journeyman.actors.processes import Processes
+
+            self._processes = Processes()
         return await self._processes.run(job, say, nursery)
 
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], None]) -> Any:

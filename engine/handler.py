@@ -14,7 +14,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from journeyman.actors.processes import NEEDED
 from journeyman.engine.annotation import storable
 from journeyman.engine.names import check_name
 from journeyman.engine.payload import AnyCall, CallCodec, ResultCodec
@@ -49,6 +48,8 @@ class Handler(Submittable[P, R_co]):
         self.queue_name = queue_name
         self.function = function
         self.apart = run_in == "process"
+        if self.apart:
+            import journeyman.actors.processes  # noqa: F401  # now: what it does at the interpreter's exit goes by the order of registration
         self.threaded = _threaded(function, self.name, run_in) and not self.apart
         self.timeout_us = None if timeout is UNSET else limit_us(timeout, "timeout")
         self.heartbeat_us = None if heartbeat is UNSET else limit_us(heartbeat, "heartbeat")
@@ -79,7 +80,7 @@ class Handler(Submittable[P, R_co]):
         if not self.apart:
             return
         if find_spec("trio_parallel") is None:
-            raise ImportError(NEEDED)
+            raise ImportError("run_in=\"process\" needs trio-parallel: pip install 'journeyman[process]'")
         try:
             pickle.dumps(self)
         except pickle.PicklingError as error:
